@@ -1,0 +1,1 @@
+"""The inference server. Empty on purpose: importing app.engine must not import Flask."""

@@ -1,0 +1,48 @@
+"""What every backend gives: one loaded model that turns arrays into arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from app.tensors import Array, TensorSpec
+
+
+class Session(Protocol):
+    """One model loaded on one device, in one worker.
+
+    Thread-safe: run may be called by several threads at once.
+    """
+
+    @property
+    def backend(self) -> str:
+        """"tflite" or "opencl"."""
+
+    @property
+    def device(self) -> str:
+        """What runs it, for people: "CPU (ai-edge-litert 2.3.0)", "AMD Radeon RX 580 ..."."""
+
+    @property
+    def reason(self) -> str:
+        """Why this backend and runtime were taken, in one sentence."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]: ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the loaded model holds: weights, arenas and staging, in bytes."""
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once.
+
+        Shapes: every input has its spec's rank; dimension 0 may be any multiple of the model's
+                own batch where the model has one, the others equal the spec (or any where -1).
+        Raises: InvalidInput if an array does not fit; DeviceError if the device fails.
+        """
+
+    def close(self) -> None:
+        """Free everything. Idempotent; run must not be called afterwards."""

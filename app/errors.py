@@ -1,0 +1,159 @@
+"""Everything that can go wrong, as one tree. Knows no HTTP: blueprints/errors.py maps it.
+
+ServingError
+├── SettingsError            a bad value in the environment
+├── InvalidRequest           the request's body or parameters
+│   ├── InvalidInput         tensors that do not fit the model
+│   ├── UnsupportedMedia     a content type or encoding nobody reads
+│   └── RequestTooLarge
+├── ModelError
+│   ├── ModelNotFound        no such model or version
+│   ├── ModelNotReady        known, but not loaded here (yet)
+│   ├── InvalidModel         a .tflite that is damaged, hostile or not a model
+│   │   └── UnsupportedOp    sound, but with operations that nothing here can run
+│   ├── ModelConflict        the request contradicts the model's state
+│   └── ModelLoadFailed      a sound model that could not be loaded
+├── Overloaded               a queue is full
+├── DeadlineExceeded         the answer came, or would come, too late
+└── DeviceError              the OpenCL device or its driver
+    ├── DeviceNotFound       a strict OPENCL_DEVICE pattern matched nothing
+    ├── KernelBuildError     carries the build log, the source name and the defines
+    └── DeviceMemoryError    says how much is needed and how much there is
+"""
+
+from __future__ import annotations
+
+
+class ServingError(Exception):
+    """Root of all errors that are answered with a sentence for the person who caused them."""
+
+    code = "serving_error"
+
+
+class SettingsError(ServingError):
+    """A value in the environment is not allowed."""
+
+    code = "invalid_setting"
+
+
+class InvalidRequest(ServingError):
+    """The request could not be understood."""
+
+    code = "invalid_request"
+
+
+class InvalidInput(InvalidRequest):
+    """The tensors of a request do not fit the model."""
+
+    code = "invalid_input"
+
+
+class UnsupportedMedia(InvalidRequest):
+    """A content type or encoding that nothing here reads."""
+
+    code = "unsupported_media_type"
+
+
+class RequestTooLarge(InvalidRequest):
+    """The body is larger than the server accepts."""
+
+    code = "request_too_large"
+
+
+class ModelError(ServingError):
+    """Root of what concerns one model."""
+
+    code = "model_error"
+
+
+class ModelNotFound(ModelError):
+    """No model of that name, or no such version of it, is in the repository."""
+
+    code = "model_not_found"
+
+
+class ModelNotReady(ModelError):
+    """The model is known but this worker does not serve it at the moment."""
+
+    code = "model_not_ready"
+
+
+class InvalidModel(ModelError):
+    """The file is not a sound TFLite model."""
+
+    code = "invalid_model"
+
+
+class UnsupportedOp(InvalidModel):
+    """The model needs operations that neither the card nor the CPU can run."""
+
+    code = "unsupported_op"
+
+
+class ModelConflict(ModelError):
+    """The request contradicts the model's present state."""
+
+    code = "model_conflict"
+
+
+class ModelLoadFailed(ModelError):
+    """A sound model could not be loaded."""
+
+    code = "model_load_failed"
+
+
+class Overloaded(ServingError):
+    """A queue is full; the caller should come back later.
+
+    Units: retry_after in seconds.
+    """
+
+    code = "overloaded"
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(ServingError):
+    """The work was not done within the time that the caller or the server allows."""
+
+    code = "deadline_exceeded"
+
+
+class DeviceError(ServingError):
+    """The OpenCL device or its driver failed."""
+
+    code = "device_error"
+
+
+class DeviceNotFound(DeviceError):
+    """A strict device pattern matched none of the devices that there are."""
+
+    code = "device_not_found"
+
+
+class KernelBuildError(DeviceError):
+    """An OpenCL program did not compile."""
+
+    code = "kernel_build_failed"
+
+    def __init__(self, source: str, defines: str, log: str) -> None:
+        super().__init__(f"{source} did not build with [{defines}]: {log.strip()}")
+        self.source = source
+        self.defines = defines
+        self.log = log
+
+
+class DeviceMemoryError(DeviceError):
+    """A model needs more device memory than is free.
+
+    Units: needed and free in bytes.
+    """
+
+    code = "device_memory"
+
+    def __init__(self, needed: int, free: int) -> None:
+        super().__init__(f"{needed} bytes of device memory are needed and {free} are free")
+        self.needed = needed
+        self.free = free

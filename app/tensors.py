@@ -1,0 +1,37 @@
+"""What a model's input or output looks like: shared by the engine, the backends and the API."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """Affine quantisation: real = scale * (quantised - zero_point).
+
+    Shapes: scales [1] per tensor or [channels] per channel; zero_points likewise.
+    Source: https://ai.google.dev/edge/litert/models/quantization_spec
+    """
+
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    axis: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, shape and type of one input or output.
+
+    Shapes: shape uses -1 for a dimension that the caller may choose.
+    Units:  dtype is a numpy dtype name ("float32", "int8", ...); "bytes" for TFLite strings.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    quantization: Quantization | None = field(default=None)
