@@ -1,0 +1,48 @@
+# make help lists the targets.
+SHELL := /bin/sh
+VENV ?= .venv
+PY := $(VENV)/bin/python
+HOST ?= 127.0.0.1
+PORT ?= 8000
+WORKERS ?= 3
+PYTEST_ARGS ?=
+export VENV HOST PORT WORKERS
+
+.DEFAULT_GOAL := help
+.PHONY: help serve models test test-full tools lint clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.installed: setup.cfg pyproject.toml deploy/venv.sh
+	@deploy/venv.sh
+	@touch $@
+
+$(VENV)/.installed-test: setup.cfg pyproject.toml deploy/venv.sh
+	@deploy/venv.sh test
+	@touch $@ $(VENV)/.installed
+
+serve: $(VENV)/.installed  ## set up everything and run the server on $(HOST):$(PORT)
+	@$(PY) -m app.repository.pull || true
+	@exec $(PY) -m gunicorn --config deploy/gunicorn.conf.py wsgi:app
+
+models: $(VENV)/.installed  ## bring the demo models
+	@$(PY) -m app.repository.pull
+
+tools: $(VENV)/.installed-test  ## install by apt what the tests need (root or passwordless sudo)
+	@deploy/apt-install.sh $$($(PY) -m tests.tools)
+
+
+	@$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-full: $(VENV)/.installed-test tools  ## all tests and the long sweeps
+	@deploy/apt-install.sh $$($(PY) -m tests.tools --all)
+	@$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-test  ## ruff, mypy --strict and the import contracts
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-cache
+
+clean:  ## remove what was built here; models and state stay
+	@rm -rf build reports .pytest_cache .mypy_cache .ruff_cache .coverage*
