@@ -12,7 +12,8 @@ ServingError
 │   ├── InvalidModel         a .tflite that is damaged, hostile or not a model
 │   │   └── UnsupportedOp    sound, but with operations that nothing here can run
 │   ├── ModelConflict        the request contradicts the model's state
-│   └── ModelLoadFailed      a sound model that could not be loaded
+│   ├── ModelLoadFailed      a sound model that could not be loaded
+│   └── ModelSourceError     a model's file can't be had from where its manifest says
 ├── Overloaded               a queue is full
 ├── DeadlineExceeded         the answer came, or would come, too late
 └── DeviceError              the OpenCL device or its driver
@@ -100,6 +101,12 @@ class ModelLoadFailed(ModelError):
     """A sound model could not be loaded."""
 
     code = "model_load_failed"
+
+
+class ModelSourceError(ModelError):
+    """A model's file can't be brought from its source, or is not what it should be."""
+
+    code = "model_source_unavailable"
 
 
 class Overloaded(ServingError):
