@@ -1,0 +1,1 @@
+"""Wire formats of tensors: JSON lists, the Open Inference Protocol and its binary extension."""

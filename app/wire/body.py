@@ -1,0 +1,71 @@
+"""Compressed bodies, both ways, with a bound on what they may grow to."""
+
+from __future__ import annotations
+
+import zlib
+
+from app.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
+
+# wbits of zlib: gzip's header and checksum, or zlib's.
+_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+# Level 1: answers are floats, which higher levels hardly shrink further.
+_LEVEL = 1
+
+
+def decoded(body: bytes, encoding: str | None, limit: int) -> bytes:
+    """Undo a Content-Encoding.
+
+    Units:  limit in bytes of the decoded body.
+    Raises: UnsupportedMedia for another coding; InvalidRequest for damaged data;
+            RequestTooLarge if it would grow beyond limit.
+    """
+    coding = (encoding or "identity").strip().lower()
+    if coding in ("identity", ""):
+        return body
+    if coding not in _WINDOWS:
+        raise UnsupportedMedia(
+            f"Content-Encoding {coding!r} is not read here; allowed are gzip, deflate, identity"
+        )
+    return _inflated(body, coding, limit)
+
+
+def _inflated(body: bytes, coding: str, limit: int) -> bytes:
+    parts: list[bytes] = []
+    room = limit
+    # gzip allows several members in a row; zlib's format does not.
+    while body:
+        window = _WINDOWS[coding]
+        # Some clients call a raw deflate stream "deflate"; zlib's header has a checksum.
+        if window == 15 and (len(body) < 2 or (body[0] & 15) != 8 or (body[0] << 8 | body[1]) % 31):
+            window = -15
+        stream = zlib.decompressobj(window)
+        try:
+            part = stream.decompress(body, room + 1)
+        except zlib.error as error:
+            raise InvalidRequest(f"the body is not valid {coding}: {error}") from error
+        room -= len(part)
+        if room < 0:
+            raise RequestTooLarge(f"the body decodes to more than the {limit} bytes allowed")
+        if not stream.eof:
+            raise InvalidRequest(f"the {coding} body ends too early; send it whole")
+        if window != 31 and stream.unused_data:
+            raise InvalidRequest(f"the {coding} body has bytes after its end")
+        parts.append(part)
+        body = stream.unused_data
+    return b"".join(parts)
+
+
+def answer_coding(accepted: str | None) -> str | None:
+    """Choose the coding of an answer from Accept-Encoding.
+
+    A client that asks for exactly one coding wants it; one that lists everything it can read
+    (as most HTTP libraries do) gets the bytes as they are, since floats hardly shrink.
+    """
+    wanted = (accepted or "").strip().lower()
+    return wanted if wanted in ("gzip", "deflate") else None
+
+
+def encoded(body: bytes, coding: str) -> bytes:
+    """Compress an answer as gzip or deflate."""
+    stream = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOWS[coding])
+    return stream.compress(body) + stream.flush()
