@@ -16,6 +16,9 @@ from app.wire.dtypes import Shape, elements, of_wire
 from app.wire.lists import MAX_RANK, Document
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
+_FIELDS = frozenset(
+    ("id", "name", "shape", "datatype", "data", "inputs", "outputs", "parameters")
+)
 _SHARED_MEMORY = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
 
 
@@ -56,7 +59,7 @@ def parse(body: bytes, header_length: str | None = None) -> InferRequest:
     root = document.root
     if not isinstance(root, simdjson.Object):
         raise InvalidRequest('the request must be a JSON object with a list "inputs"')
-    fields = {key: root[key] for key in _keys(root)}
+    fields = _fields(root)
     parameters = _parameters(fields.get("parameters"), "the request")
     default_binary = _flag(parameters, "binary_data_output", False)
     return InferRequest(
@@ -82,11 +85,9 @@ def _header_size(body: bytes, header_length: str | None) -> int:
     return int(text)
 
 
-def _keys(node: Any) -> list[str]:
-    try:
-        return list(node.keys())
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"a key of the body is not valid text: {error}") from error
+def _fields(node: Any) -> dict[str, Any]:
+    """Take the protocol's own fields; lists stay unread, other keys stay unlooked at."""
+    return {key: node[key] for key in node if key in _FIELDS}
 
 
 def _plain(value: Any) -> Any:
@@ -174,7 +175,7 @@ def _inputs(document: Document, value: Any, blob: memoryview) -> dict[str, Array
 def _declared(item: Any) -> tuple[str, Shape, dict[str, Any]]:
     if not isinstance(item, simdjson.Object):
         raise InvalidRequest('every item of "inputs" must be an object')
-    fields = {key: item[key] for key in _keys(item)}
+    fields = _fields(item)
     name = fields.get("name")
     if not isinstance(name, str) or not name:
         raise InvalidRequest('every input needs a "name", a string')
@@ -234,12 +235,11 @@ def _outputs(value: Any, default_binary: bool) -> tuple[RequestedOutput, ...] | 
 
 
 def _output(item: Any, default_binary: bool) -> RequestedOutput:
-    fields = item.as_dict() if isinstance(item, simdjson.Object) else {}
+    fields = _fields(item) if isinstance(item, simdjson.Object) else {}
     name = fields.get("name")
     if not isinstance(name, str) or not name:
         raise InvalidRequest('every item of "outputs" must be an object with a "name"')
-    given = item["parameters"] if "parameters" in fields else None
-    parameters = _parameters(given, f"output {name!r}")
+    parameters = _parameters(fields.get("parameters"), f"output {name!r}")
     return RequestedOutput(
         name,
         _flag(parameters, "binary_data", default_binary),
