@@ -1,0 +1,298 @@
+"""Builds small .tflite models: any builtin or custom op, options, constants, several subgraphs.
+
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((1, 4, 4, 3))
+    y = graph.op("RELU", [x], [Spec((1, 4, 4, 3))])
+    graph.outputs(*y)
+    blob = model.build()
+
+For one op alone: single_op("ADD", [Spec((2, 3)), np.ones(3, "f4")], [Spec((2, 3))], options={...}).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import ArrayLike, NDArray
+
+from app.tensors import Quantization
+
+TYPES = {
+    "float32": schema.TensorType.FLOAT32,
+    "float16": schema.TensorType.FLOAT16,
+    "float64": schema.TensorType.FLOAT64,
+    "int8": schema.TensorType.INT8,
+    "uint8": schema.TensorType.UINT8,
+    "int16": schema.TensorType.INT16,
+    "uint16": schema.TensorType.UINT16,
+    "int32": schema.TensorType.INT32,
+    "uint32": schema.TensorType.UINT32,
+    "int64": schema.TensorType.INT64,
+    "uint64": schema.TensorType.UINT64,
+    "bool": schema.TensorType.BOOL,
+    "complex64": schema.TensorType.COMPLEX64,
+    "bytes": schema.TensorType.STRING,
+    "resource": schema.TensorType.RESOURCE,
+}
+
+# The options table of an op, where it is not the op's own name in camel case plus "Options".
+OPTIONS = {
+    "AVERAGE_POOL_2D": "Pool2DOptions",
+    "MAX_POOL_2D": "Pool2DOptions",
+    "L2_POOL_2D": "Pool2DOptions",
+    "L2_NORMALIZATION": "L2NormOptions",
+    "MEAN": "ReducerOptions",
+    "SUM": "ReducerOptions",
+    "REDUCE_PROD": "ReducerOptions",
+    "REDUCE_MAX": "ReducerOptions",
+    "REDUCE_MIN": "ReducerOptions",
+    "REDUCE_ANY": "ReducerOptions",
+    "REDUCE_ALL": "ReducerOptions",
+    "MAXIMUM": "MaximumMinimumOptions",
+    "MINIMUM": "MaximumMinimumOptions",
+    "BATCH_MATMUL": "BatchMatMulOptions",
+    "TOPK_V2": "TopKV2Options",
+    "PADV2": "PadV2Options",
+    "ATAN2": "ATan2Options",
+    "CONV_3D_TRANSPOSE": "Conv3DOptions",
+    "RANDOM_UNIFORM": "RandomOptions",
+    "RANDOM_STANDARD_NORMAL": "RandomOptions",
+    "MULTINOMIAL": "RandomOptions",
+    "BIDIRECTIONAL_SEQUENCE_LSTM": "BidirectionalSequenceLSTMOptions",
+    "BIDIRECTIONAL_SEQUENCE_RNN": "BidirectionalSequenceRNNOptions",
+    "UNIDIRECTIONAL_SEQUENCE_RNN": "SequenceRNNOptions",
+    "BATCH_TO_SPACE_ND": "BatchToSpaceNDOptions",
+    "SPACE_TO_BATCH_ND": "SpaceToBatchNDOptions",
+    "LSTM": "LSTMOptions",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTMOptions",
+    "SVDF": "SVDFOptions",
+    "RNN": "RNNOptions",
+    "RFFT2D": "Rfft2dOptions",
+}
+
+ENUMS = {
+    "padding": schema.Padding,
+    "fusedActivationFunction": schema.ActivationFunctionType,
+    "weightsFormat": schema.FullyConnectedOptionsWeightsFormat,
+    "mode": schema.MirrorPadMode,
+    "kernelType": schema.LSTMKernelType,
+}
+TYPE_FIELDS = {"inDataType", "outDataType", "outputType", "outType", "quantizedBiasType"}
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Shape, type and quantisation of a value that is not a constant.
+
+    Shapes: -1 marks a dimension that the caller may choose.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+    quant: Quantization | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One tensor of a graph under construction."""
+
+    index: int
+    spec: Spec
+
+
+class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
+    """Puts every byte vector on 16 bytes, as the schema asks of constants."""
+
+    def CreateNumpyVector(self, x: NDArray[Any]) -> int:
+        raw = x.tobytes()
+        self.StartVector(x.itemsize, x.size, 16 if x.itemsize == 1 else x.itemsize)
+        self.head = self.Head() - len(raw)
+        self.Bytes[self.Head() : self.Head() + len(raw)] = raw
+        return int(self.EndVector())
+
+
+class ModelBuilder:
+    """A model of one or more graphs; the first one is what an interpreter runs."""
+
+    def __init__(self) -> None:
+        self._buffers = [schema.BufferT()]
+        self._opcodes: dict[tuple[int, str | None], int] = {}
+        self._graphs: list[GraphBuilder] = []
+
+    def graph(self, name: str = "main") -> GraphBuilder:
+        """Start a graph."""
+        self._graphs.append(GraphBuilder(self, name))
+        return self._graphs[-1]
+
+    def build(self) -> bytes:
+        """Serialise the model."""
+        model = schema.ModelT(version=3, description="made by a test")
+        model.buffers = self._buffers
+        model.operatorCodes = [
+            schema.OperatorCodeT(
+                deprecatedBuiltinCode=min(code, 127), builtinCode=code, customCode=custom, version=1
+            )
+            for code, custom in self._opcodes
+        ]
+        model.subgraphs = [graph.table for graph in self._graphs]
+        builder = _AlignedBuilder(1024)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def add_buffer(self, content: NDArray[np.uint8]) -> int:
+        """Keep a constant's bytes."""
+        self._buffers.append(schema.BufferT(data=content))
+        return len(self._buffers) - 1
+
+    def opcode(self, name: str, custom: bool) -> int:
+        """Number an op code; the same op has one number."""
+        code = 32 if custom else getattr(schema.BuiltinOperator, name)
+        return self._opcodes.setdefault((code, name if custom else None), len(self._opcodes))
+
+
+class GraphBuilder:
+    """One graph: add inputs, constants and ops in the order in which they run."""
+
+    def __init__(self, model: ModelBuilder, name: str) -> None:
+        self._model = model
+        self.table = schema.SubGraphT(name=name, tensors=[], operators=[], inputs=[], outputs=[])
+
+    def input(
+        self, shape: Sequence[int], dtype: str = "float32", quant: Quantization | None = None
+    ) -> Value:
+        """Add an input of the graph."""
+        value = self._tensor(Spec(tuple(shape), dtype, quant))
+        self.table.inputs.append(value.index)
+        return value
+
+    def const(self, array: ArrayLike, quant: Quantization | None = None) -> Value:
+        """Add a constant."""
+        data = np.ascontiguousarray(array)
+        buffer = self._model.add_buffer(np.frombuffer(data.tobytes(), np.uint8))
+        return self._tensor(Spec(np.shape(array), str(data.dtype), quant), buffer)
+
+    def variable(self, spec: Spec) -> Value:
+        """Add a state tensor of the old kind, kept from one invocation to the next."""
+        return self._tensor(spec, variable=True)
+
+    def op(
+        self,
+        name: str,
+        inputs: Sequence[Value | None],
+        outputs: Sequence[Spec],
+        options: Mapping[str, Any] | None = None,
+        custom: bytes | None = None,
+    ) -> list[Value]:
+        """Add an operation; options by the schema's names, enums by their text.
+
+        custom: the options' bytes of a custom op, b"" if it has none.
+        """
+        made = [self._tensor(spec) for spec in outputs]
+        operator = schema.OperatorT(
+            opcodeIndex=self._model.opcode(name, custom is not None),
+            inputs=[-1 if value is None else value.index for value in inputs],
+            outputs=[value.index for value in made],
+        )
+        if custom is not None:
+            operator.customOptions = np.frombuffer(custom, np.uint8)
+        else:
+            _set_options(operator, name, options)
+        self.table.operators.append(operator)
+        return made
+
+    def outputs(self, *values: Value) -> None:
+        """Name the graph's outputs."""
+        self.table.outputs.extend(value.index for value in values)
+
+    def _tensor(self, spec: Spec, buffer: int = 0, variable: bool = False) -> Value:
+        index = len(self.table.tensors)
+        tensor = schema.TensorT(
+            shape=[max(1, extent) for extent in spec.shape],
+            type=TYPES[spec.dtype],
+            buffer=buffer,
+            name=f"t{index}",
+            isVariable=variable,
+            hasRank=True,
+        )
+        if -1 in spec.shape:
+            tensor.shapeSignature = list(spec.shape)
+        if spec.quant is not None:
+            tensor.quantization = schema.QuantizationParametersT(
+                scale=np.array(spec.quant.scales, np.float32),
+                zeroPoint=np.array(spec.quant.zero_points, np.int64),
+                quantizedDimension=spec.quant.axis,
+            )
+        self.table.tensors.append(tensor)
+        return Value(index, spec)
+
+
+def single_op(
+    name: str,
+    inputs: Sequence[Spec | ArrayLike | tuple[ArrayLike, Quantization] | None],
+    outputs: Sequence[Spec],
+    options: Mapping[str, Any] | None = None,
+    custom: bytes | None = None,
+) -> bytes:
+    """Build a model of one op: a Spec becomes an input, an array (with quantisation) a constant."""
+    model = ModelBuilder()
+    graph = model.graph()
+    values: list[Value | None] = []
+    for given in inputs:
+        if given is None:
+            values.append(None)
+        elif isinstance(given, Spec):
+            values.append(graph.input(given.shape, given.dtype, given.quant))
+        elif isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Quantization):
+            values.append(graph.const(given[0], given[1]))
+        else:
+            values.append(graph.const(given))
+    graph.outputs(*graph.op(name, values, outputs, options, custom))
+    return model.build()
+
+
+def options_table(name: str) -> str | None:
+    """Give the name of an op's options table; None if it has none."""
+    if name in OPTIONS:
+        return OPTIONS[name]
+    table = "".join(_camel(part) for part in name.split("_")) + "Options"
+    return table if hasattr(schema, table + "T") else None
+
+
+def _camel(part: str) -> str:
+    digits = part[:-1].isdigit() and part.endswith("D")
+    return part if digits else part[:1] + part[1:].lower()
+
+
+def _set_options(operator: Any, name: str, options: Mapping[str, Any] | None) -> None:
+    table = options_table(name)
+    if table is None:
+        if options:
+            raise ValueError(f"{name} has no options table, but {sorted(options)} are given")
+        return
+    made = getattr(schema, table + "T")()
+    for key, value in _resolved(options or {}):
+        if not hasattr(made, key):
+            raise ValueError(f"{table} has no field {key}; it has {sorted(vars(made))}")
+        setattr(made, key, value)
+    if hasattr(schema.BuiltinOptions, table):
+        operator.builtinOptionsType = getattr(schema.BuiltinOptions, table)
+        operator.builtinOptions = made
+    else:
+        operator.builtinOptions2Type = getattr(schema.BuiltinOptions2, table)
+        operator.builtinOptions2 = made
+
+
+def _resolved(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in options.items():
+        if isinstance(value, str) and key in TYPE_FIELDS:
+            yield key, TYPES[value]
+        elif isinstance(value, str) and key in ENUMS:
+            yield key, getattr(ENUMS[key], value)
+        else:
+            yield key, value
