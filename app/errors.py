@@ -15,6 +15,7 @@ ServingError
 │   ├── ModelLoadFailed      a sound model that could not be loaded
 │   └── ModelSourceError     a model's file can't be had from where its manifest says
 ├── Overloaded               a queue is full
+├── QuotaExceeded            one caller has as much running as it may have
 ├── DeadlineExceeded         the answer came, or would come, too late
 └── DeviceError              the OpenCL device or its driver
     ├── DeviceNotFound       a strict OPENCL_DEVICE pattern matched nothing
@@ -112,10 +113,24 @@ class ModelSourceError(ModelError):
 class Overloaded(ServingError):
     """A queue is full; the caller should come back later.
 
-    Units: retry_after in seconds.
+    Units: retry_after in seconds; reason is "queue_full" or "queue_bytes".
     """
 
     code = "overloaded"
+
+    def __init__(self, message: str, retry_after: float = 1.0, reason: str = "queue_full") -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.reason = reason
+
+
+class QuotaExceeded(ServingError):
+    """One caller has as much running as it may have; others are still served.
+
+    Units: retry_after in seconds.
+    """
+
+    code = "quota_exceeded"
 
     def __init__(self, message: str, retry_after: float = 1.0) -> None:
         super().__init__(message)

@@ -1,0 +1,1 @@
+"""Between callers and a session: bounded queues, batches, priorities, deadlines."""

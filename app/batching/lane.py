@@ -1,0 +1,237 @@
+"""The queue of one model version in one worker, and the threads that run it in batches.
+
+A call that finds the lane idle runs in its caller's own thread: handing it over would cost more
+than a small model does. Everything else is queued and run by at most Policy.slots runner threads,
+which are started when they are first needed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from app.batching.budget import Budget
+from app.batching.job import Call, Inputs, Job, Outcome, Outputs, join, split
+from app.batching.policy import Policy
+from app.batching.waiting import Waiting
+from app.errors import DeadlineExceeded, ModelNotReady
+
+# Weight of the newest value in the running estimates.
+_NEW = 0.2
+# Without a call for so many max_delays, nobody else is about any more.
+_QUIET = 10.0
+
+
+class Observer:
+    """What a lane tells about itself; the default listens to nothing."""
+
+    def ran(self, jobs: int, rows: int, seconds: float) -> None:
+        """Session.run was called once for so many requests and rows."""
+
+    def dropped(self, reason: str) -> None:
+        """A queued request was dropped before compute: "deadline" or "hangup"."""
+
+    def depth(self, waiting: int) -> None:
+        """So many requests wait now."""
+
+
+class Lane:
+    """Runs the calls of one session, in order of priority, then of arrival."""
+
+    def __init__(
+        self,
+        run: Callable[[Inputs], Outputs],
+        policy: Policy,
+        budget: Budget,
+        observer: Observer | None = None,
+        joinable: bool = True,
+    ) -> None:
+        self._session_run = run
+        self._policy = policy
+        self._budget = budget
+        self._observer = observer or Observer()
+        self._joinable = joinable and policy.max_batch > 1
+        self._changed = threading.Condition(threading.Lock())
+        self._queue = Waiting(policy, self._observer.dropped)
+        self._running = 0
+        self._runners: list[threading.Thread] = []
+        self._idle_runners = 0
+        self._closed = False
+        # Running estimates: seconds of one run, and calls that are here at the same time.
+        self._run_seconds: float | None = None
+        self._crowd = 0.0
+        self._last_call = 0.0
+
+    def submit(self, call: Call, caller: str = "") -> Outcome:
+        """Run one call, alone or in a batch.
+
+        Raises: Overloaded or QuotaExceeded at once; DeadlineExceeded when its time is over;
+                ModelNotReady after close; whatever the session raises for this call's inputs.
+        """
+        now = time.monotonic()
+        job = Job(call, now, self._joinable)
+        self._budget.take(job.size, caller)
+        try:
+            if self._start(job, now):
+                self._compute([job])
+            elif not job.wait(-1 if call.deadline is None else max(0.0, call.deadline - now)):
+                self._give_up(job)
+        finally:
+            self._budget.give_back(job.size, caller)
+        if job.error is not None:
+            raise job.error
+        assert job.outcome is not None
+        return job.outcome
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait now."""
+        return self._queue.count
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing runs."""
+        return not self._queue.count and not self._running
+
+    def close(self, timeout: float) -> bool:
+        """Take no more calls, finish those that are here, and end the runners.
+
+        Units: timeout in seconds; what still waits then is refused.
+        Returns whether everything was finished.
+        """
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            drained = self._changed.wait_for(lambda: self.idle, timeout)
+            for job in list(self._queue):
+                self._queue.leave(job, "refused")
+                job.finish(None, ModelNotReady("the model was unloaded; try again"))
+            self._changed.notify_all()
+        for runner in self._runners if drained else ():
+            runner.join()
+        return drained
+
+    # -- admission -------------------------------------------------------------------------------
+
+    def _start(self, job: Job, now: float) -> bool:
+        """Queue a job, or tell its caller to run it itself."""
+        with self._changed:
+            if self._closed:
+                raise ModelNotReady("the model is being unloaded; try again")
+            crowded = self._meet(now)
+            free = self._running < self._policy.slots and not self._queue.count
+            if free and not crowded and not self._hurried(job, now):
+                self._running += 1
+                job.state = "running"
+                return True
+            self._queue.add(job, self._run_seconds or 0.0)
+            self._observer.depth(self._queue.count)
+            self._wake_runner()
+            return False
+
+    def _meet(self, now: float) -> bool:
+        """Update the estimate of company, and tell whether waiting for it may pay."""
+        delay = self._policy.max_delay
+        if now - self._last_call > _QUIET * delay:
+            self._crowd = 0.0
+        here = self._queue.count + self._running
+        self._crowd += _NEW * (here - self._crowd)
+        self._last_call = now
+        return self._joinable and delay > 0 and self._crowd > 0.5
+
+    def _hurried(self, job: Job, now: float) -> bool:
+        """Tell whether a caller might have to leave before its run ends: it cannot run itself."""
+        deadline = job.call.deadline
+        if deadline is None:
+            return False
+        return self._run_seconds is None or now + 4 * self._run_seconds > deadline
+
+    def _wake_runner(self) -> None:
+        if not self._idle_runners and len(self._runners) < self._policy.slots:
+            runner = threading.Thread(target=self._serve, name="lane", daemon=True)
+            self._runners.append(runner)
+            runner.start()
+        elif self._running < self._policy.slots:
+            self._changed.notify_all()
+
+    def _give_up(self, job: Job) -> None:
+        """Leave at the deadline; a run that has begun goes on without its caller."""
+        with self._changed:
+            if job.state == "waiting":
+                self._queue.leave(job, "dropped")
+                self._observer.dropped("deadline")
+                self._observer.depth(self._queue.count)
+                self._changed.notify_all()
+        raise DeadlineExceeded(
+            f"no answer within the {time.monotonic() - job.since:.3f} s that the request allows"
+        )
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        while True:
+            batch = self._next_batch()
+            if batch is None:
+                return
+            self._compute(batch)
+
+    def _next_batch(self) -> list[Job] | None:
+        """Wait for a batch; None when the lane is closed and empty."""
+        with self._changed:
+            while True:
+                pause = self._pause()
+                if pause == 0:
+                    batch = self._queue.take(time.monotonic())
+                    self._observer.depth(self._queue.count)
+                    if batch:
+                        self._running += 1
+                        return batch
+                    continue
+                if self._closed and not self._queue.count:
+                    self._changed.notify_all()
+                    return None
+                self._idle_runners += 1
+                self._changed.wait(pause)
+                self._idle_runners -= 1
+
+    def _pause(self) -> float | None:
+        """Seconds until a batch should be taken; None until something changes."""
+        if not self._queue.count or self._running >= self._policy.slots:
+            return None
+        if not self._joinable or not self._policy.max_delay or self._closed:
+            return 0.0
+        return self._queue.ripe_in(time.monotonic())
+
+    def _compute(self, batch: list[Job]) -> None:
+        try:
+            self._run(batch)
+        finally:
+            with self._changed:
+                self._running -= 1
+                # Waking sleepers costs more than a small model; nobody sleeps on an idle lane.
+                if self._queue.count or self._closed:
+                    self._changed.notify_all()
+
+    def _run(self, batch: list[Job]) -> None:
+        began = time.monotonic()
+        try:
+            parts = split(self._session_run(join(batch)), batch)
+        except Exception as error:
+            # Whatever it is belongs to the callers, not to the thread that runs for them.
+            parts = None
+            if len(batch) == 1:
+                batch[0].finish(None, error)
+                return
+        if parts is None:
+            # One of them spoiled it for all: each gets its own answer or its own error.
+            for job in batch:
+                self._run([job])
+            return
+        seconds = time.monotonic() - began
+        rows = sum(job.rows for job in batch)
+        known = self._run_seconds
+        self._run_seconds = seconds if known is None else known + _NEW * (seconds - known)
+        self._observer.ran(len(batch), rows, seconds)
+        for job, outputs in zip(batch, parts, strict=True):
+            job.finish(Outcome(outputs, began - job.since, seconds, rows))

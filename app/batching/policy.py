@@ -1,0 +1,51 @@
+"""How requests of one model version are queued and batched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.tensors import TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The batching and queueing of one model version in one worker.
+
+    max_delay is only ever spent when other callers are about: a lone request never waits.
+    priorities counts the levels; 1 is the most urgent, and a request that names none gets
+    default_priority.
+
+    Units: max_batch and preferred in rows (dimension 0), max_delay in seconds, max_queue in
+           requests and max_queue_bytes in bytes of their inputs, slots in runs at once.
+    """
+
+    max_batch: int = 1
+    max_delay: float = 0.0
+    preferred: tuple[int, ...] = ()
+    max_queue: int = 64
+    max_queue_bytes: int = 256_000_000
+    slots: int = 1
+    priorities: int = 3
+    default_priority: int = 2
+
+    def level(self, wanted: int) -> int:
+        """Clamp a caller's priority to the levels that there are; 0 means none was named."""
+        return min(wanted, self.priorities) if wanted > 0 else self.default_priority
+
+    def fill(self, rows: int, waited_enough: bool) -> int:
+        """Tell how many of the waiting rows to run now; 0 means that it is worth waiting."""
+        if rows >= self.max_batch:
+            return self.max_batch
+        ready = max((size for size in self.preferred if size <= rows), default=0)
+        return ready or (rows if waited_enough else 0)
+
+
+def batchable(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bool:
+    """Tell whether rows of different callers may be joined on dimension 0.
+
+    Every tensor needs a batch dimension of the same, fixed size: a lone dimension is data, and
+    what a free one means only the model knows.
+    """
+    leading = {spec.shape[0] if len(spec.shape) > 1 else 0 for spec in (*inputs, *outputs)}
+    return leading == {1}

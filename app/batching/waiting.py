@@ -1,0 +1,127 @@
+"""The jobs that wait in one lane, in order. Not thread-safe: the lane's lock guards it."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator
+
+from app.batching.job import Job
+from app.batching.policy import Policy
+from app.errors import DeadlineExceeded, Overloaded
+
+Dropped = Callable[[str], None]
+
+
+class Waiting:
+    """A bounded priority queue: the most urgent first, then the oldest.
+
+    dropped is told "deadline" or "hangup" for each job that leaves unanswered.
+    """
+
+    def __init__(self, policy: Policy, dropped: Dropped) -> None:
+        self._policy = policy
+        self._dropped = dropped
+        self._heap: list[tuple[int, int, Job]] = []
+        self._order = itertools.count()
+        self._bytes = 0
+        self.count = 0
+
+    def add(self, job: Job, run_seconds: float) -> None:
+        """Queue a job.
+
+        Raises: Overloaded if the queue is full of callers that still wait.
+        """
+        if self._full(job):
+            self._sweep()
+        reason = self._full(job)
+        if reason:
+            ahead = self.count / (self._policy.max_batch * self._policy.slots)
+            raise Overloaded(
+                f"{self.count} requests ({self._bytes} bytes) wait for this model, as many as "
+                "it may have; come back later",
+                retry_after=max(1.0, run_seconds * ahead),
+                reason=reason,
+            )
+        level = self._policy.level(job.call.priority)
+        heapq.heappush(self._heap, (level, next(self._order), job))
+        self.count += 1
+        self._bytes += job.size
+
+    def _full(self, job: Job) -> str:
+        if self.count >= self._policy.max_queue:
+            return "queue_full"
+        over = self._bytes + job.size > self._policy.max_queue_bytes
+        return "queue_bytes" if self.count and over else ""
+
+    def leave(self, job: Job, state: str) -> None:
+        """Take a job out, wherever it stands; its place is cleared when many are."""
+        job.state = state
+        self.count -= 1
+        self._bytes -= job.size
+        if len(self._heap) > 2 * self.count + 16:
+            self._heap = [entry for entry in self._heap if entry[2].state == "waiting"]
+            heapq.heapify(self._heap)
+
+    def expire(self, job: Job, reason: str) -> None:
+        """Drop a job before compute."""
+        self.leave(job, "dropped")
+        self._dropped(reason)
+        job.finish(None, DeadlineExceeded(f"dropped before compute: {reason}"))
+
+    def _sweep(self) -> None:
+        """Make room by dropping the jobs of callers that are gone."""
+        for job in list(self):
+            if job.call.alive is not None and not job.call.alive():
+                self.expire(job, "hangup")
+
+    def __iter__(self) -> Iterator[Job]:
+        return (job for _, _, job in self._heap if job.state == "waiting")
+
+    def ripe_in(self, now: float) -> float:
+        """Seconds until the waiting jobs should run, whatever else may come."""
+        if self._policy.fill(sum(job.rows for job in self), waited_enough=False):
+            return 0.0
+        oldest = min((job.since for job in self), default=now)
+        return max(0.0, oldest + self._policy.max_delay - now)
+
+    def take(self, now: float) -> list[Job]:
+        """Take the most urgent job and those that may share its batch; drop what has lapsed."""
+        first = self._first(now)
+        if first is None:
+            return []
+        batch = [first]
+        self.leave(first, "running")
+        if first.signature is None:
+            return batch
+        rows = first.rows
+        limit = self._policy.fill(rows + self._rows_like(first), waited_enough=True)
+        for _, _, job in sorted(self._heap) if rows < limit else ():
+            if job.state != "waiting" or job.signature != first.signature:
+                continue
+            if rows + job.rows > limit:
+                break
+            if not self._lapsed(job, now):
+                batch.append(job)
+                rows += job.rows
+                self.leave(job, "running")
+        return batch
+
+    def _first(self, now: float) -> Job | None:
+        while self._heap:
+            job = heapq.heappop(self._heap)[2]
+            if job.state == "waiting" and not self._lapsed(job, now):
+                return job
+        return None
+
+    def _rows_like(self, first: Job) -> int:
+        return sum(job.rows for job in self if job.signature == first.signature)
+
+    def _lapsed(self, job: Job, now: float) -> bool:
+        if job.call.deadline is not None and job.call.deadline <= now:
+            self.expire(job, "deadline")
+            return True
+        if job.call.alive is not None and not job.call.alive():
+            self.expire(job, "hangup")
+            return True
+        return False
