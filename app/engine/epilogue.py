@@ -1,0 +1,125 @@
+"""Elementwise steps that a kernel applies to a value before storing it, as OpenCL text.
+
+A kernel that calls EPILOGUE has `VT v` (the value), `int idx` (its index in the output) and
+`int c` (its channel), and defines E_SAME(p) and E_CHAN(p), which load the operand's values that
+belong to v. Comparisons are written so that NaN passes through, as TFLite's do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from app.engine.ir import Arg, Const, Fused, Tensor
+
+# {o} is the operand, {name} an option. v and {o} are VT: a float vector or a float.
+STEPS = {
+    "RELU": "v = v < 0.0f ? (VT)(0.0f) : v;",
+    "RELU6": "v = v < 0.0f ? (VT)(0.0f) : v; v = v > 6.0f ? (VT)(6.0f) : v;",
+    "RELU_N1_TO_1": "v = v < -1.0f ? (VT)(-1.0f) : v; v = v > 1.0f ? (VT)(1.0f) : v;",
+    "RELU_0_TO_1": "v = v < 0.0f ? (VT)(0.0f) : v; v = v > 1.0f ? (VT)(1.0f) : v;",
+    "LEAKY_RELU": "v = v < 0.0f ? v * {alpha} : v;",
+    "PRELU": "v = v < 0.0f ? v * {o} : v;",
+    "ELU": "v = v < 0.0f ? expm1(v) : v;",
+    "HARD_SWISH": "{{ VT h = v + 3.0f; h = h < 0.0f ? (VT)(0.0f) : h;"
+                  " h = h > 6.0f ? (VT)(6.0f) : h; v = v * h * 0.16666667f; }}",
+    "LOGISTIC": "v = 1.0f / (1.0f + exp(-v));",
+    "TANH": "v = tanh(v);",
+    "EXP": "v = exp(v);",
+    "LOG": "v = log(v);",
+    "SQRT": "v = sqrt(v);",
+    "RSQRT": "v = 1.0f / sqrt(v);",
+    "SIN": "v = sin(v);",
+    "COS": "v = cos(v);",
+    "ABS": "v = fabs(v);",
+    "NEG": "v = -v;",
+    "FLOOR": "v = floor(v);",
+    "CEIL": "v = ceil(v);",
+    "ROUND": "v = rint(v);",
+    "SQUARE": "v = v * v;",
+    "SIGN": "v = sign(v);",
+    "GELU": "v = 0.5f * v * (1.0f + erf(v * 0.70710678f));",
+    "GELU_TANH": "v = 0.5f * v * (1.0f + tanh(0.79788456f * (v + 0.044715f * v * v * v)));",
+    "ADD": "v = v + {o};",
+    "SUB": "v = v - {o};",
+    "SUB_SWAPPED": "v = {o} - v;",
+    "MUL": "v = v * {o};",
+    "DIV": "v = v / {o};",
+    "DIV_SWAPPED": "v = {o} / v;",
+    "MAXIMUM": "{{ VT o = {o}; v = v < o ? o : v; }}",
+    "MINIMUM": "{{ VT o = {o}; v = v > o ? o : v; }}",
+    "POW": "v = pow(v, {o});",
+    "POW_SWAPPED": "v = pow({o}, v);",
+    "SQUARED_DIFFERENCE": "{{ VT o = v - {o}; v = o * o; }}",
+    "FLOOR_DIV": "v = floor(v / {o});",
+    "FLOOR_DIV_SWAPPED": "v = floor({o} / v);",
+}
+ORDERED = {"SUB", "DIV", "POW", "FLOOR_DIV"}
+BINARY = ORDERED | {"ADD", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU"}
+
+
+def relation(operand: Tensor, output: Tensor) -> str | None:
+    """How an operand lies over an output: "scalar", "same", "channel" or None (another way)."""
+    if operand.size == 1:
+        return "scalar"
+    if operand.shape == output.shape or operand.size == output.size and _tails_match(
+            operand.shape, output.shape):
+        return "same"
+    if output.shape and operand.size == output.shape[-1] == operand.shape[-1]:
+        return "channel"
+    return None
+
+
+def _tails_match(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    strip = [tuple(e for e in s if e != 1) for s in (a, b)]
+    return strip[0] == strip[1]
+
+
+def compile_steps(steps: Sequence[Fused], output: Tensor) -> tuple[dict[str, str | int], list[Arg]]:
+    """Turn steps into the defines EPI_PARAMS and EPILOGUE and the arguments they add.
+
+    Raises: KeyError if a step is not in STEPS (the fuse pass lets none through).
+    """
+    params, lines, args = [], [], []
+    for step in steps:
+        value = ""
+        if step.operand is not None:
+            value, arg = _operand(step.operand, output, len(args))
+            if arg is not None:
+                params.append(f", __global const float* restrict e{len(args)}")
+                args.append(arg)
+        kind = step.kind + ("_SWAPPED" if step.swapped and step.kind in ORDERED else "")
+        if kind == "GELU" and step.options.get("approximate"):
+            kind = "GELU_TANH"
+        lines.append(STEPS[kind].format(o=value, alpha=_alpha(step.options)))
+    return {"EPI_PARAMS": "".join(params), "EPILOGUE": " ".join(lines)}, args
+
+
+def uses_channel(steps: Sequence[Fused], output: Tensor) -> bool:
+    """Whether a step needs the channel index, so that a vector must not cross rows."""
+    return any(s.operand is not None and relation(s.operand, output) == "channel" for s in steps)
+
+
+def _alpha(options: Any) -> str:
+    return literal(float(options.get("alpha", 0.0)))
+
+
+def literal(value: float) -> str:
+    """A float as OpenCL text, exactly."""
+    if np.isnan(value):
+        return "NAN"
+    if np.isinf(value):
+        return "INFINITY" if value > 0 else "(-INFINITY)"
+    return f"({float(np.float32(value)).hex()}f)"
+
+
+def _operand(operand: Tensor, output: Tensor, position: int) -> tuple[str, Arg | None]:
+    kind = relation(operand, output)
+    if kind == "scalar" and operand.data is not None:
+        return f"((VT){literal(float(operand.data.reshape(-1)[0]))})", None
+    arg: Arg = operand if operand.data is None else Const(operand, "flat", np.ravel)
+    if kind == "scalar":
+        return f"((VT)(e{position}[0]))", arg
+    return (f"E_SAME(e{position})" if kind == "same" else f"E_CHAN(e{position})"), arg

@@ -1,0 +1,24 @@
+// Vocabulary of all kernels. VW is the number of floats in VT (1, 2, 4, 8 or 16).
+#define CAT_(a, b) a##b
+#define CAT(a, b) CAT_(a, b)
+#ifdef VW
+#if VW == 1
+#define VT float
+#define VI int
+#define VLOAD(p) (*(p))
+#define VSTORE(v, p) (*(p) = (v))
+#else
+#define VT CAT(float, VW)
+#define VI CAT(int, VW)
+#define VLOAD(p) CAT(vload, VW)(0, p)
+#define VSTORE(v, p) CAT(vstore, VW)(v, 0, p)
+#endif
+#endif
+// Operands of an epilogue step: idx is v's index in the output, c its channel.
+#define E_SAME(p) VLOAD((p) + idx)
+#define E_CHAN(p) VLOAD((p) + c)
+#ifndef EPI_PARAMS
+#define EPI_PARAMS
+#define EPILOGUE
+#endif
+#define UNROLL _Pragma("unroll")

@@ -1,0 +1,99 @@
+// conv: y[n,i,j,g*GN+o] = epilogue(bias + sum over h,w,k of x[n, i*SH-PT+h*DH, j*SW-PL+w*DW, g*KC+k]
+//                                               * w[panel][h][w][k][o])
+// x [N,H,W,C], y [N,OH,OW,G*GN]; float32, row-major. w is packed in panels of VW outputs; the last
+// panel of a group starts at GN-VW, so panels may overlap and no tail exists.
+// Work-item (t, q, n*OH+i), CPU-shaped: t runs over TILES runs of RM pixels of row i whose window
+// lies inside the row (the first at column LEFT, INNER of them, the last run moved back to fit),
+// then over the border pixels, one each; q is a set of NP panels.
+// Defines: VW RM NP | SEGS segments of a window row that lie together in memory: 1 (whole row,
+// where DW = 1 and KC = C) or KW (pixel by pixel)
+#define DOT(R, XP, LDX, FROM, TO)                                    \
+    for (int k = FROM; k < TO; k++) {                                \
+        VT b[NP];                                                    \
+        UNROLL for (int p = 0; p < NP; p++)                          \
+            b[p] = VLOAD(wp + p * panel + k * VW);                   \
+        UNROLL for (int r = 0; r < R; r++) {                         \
+            const float a = (XP)[r * (LDX) + k];                     \
+            UNROLL for (int p = 0; p < NP; p++)                      \
+                acc[r][p] += a * b[p];                               \
+        }                                                            \
+    }
+
+#define FINISH(R, COLUMN)                                            \
+    UNROLL for (int r = 0; r < R; r++)                               \
+        UNROLL for (int p = 0; p < NP; p++) {                        \
+            const int c = group * GN + min((first + p) * VW, GN - VW); \
+            const int idx = (row * OW + (COLUMN) + r) * ldy + c;     \
+            VT v = acc[r][p];                                        \
+            EPILOGUE                                                 \
+            VSTORE(v, y + idx);                                      \
+        }
+
+#define START(R)                                                     \
+    UNROLL for (int r = 0; r < R; r++)                               \
+        UNROLL for (int p = 0; p < NP; p++)                          \
+            acc[r][p] = VLOAD(bias + group * GN + min((first + p) * VW, GN - VW));
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void conv(__global const float* restrict x, __global const float* restrict w,
+          __global const float* restrict bias, __global float* restrict y,
+          int H, int W, int C, int KC, int OH, int OW, int GN, int GROUPS,
+          int KH, int KW, int SH, int SW, int PT, int PL, int DH, int DW,
+          int LEFT, int INNER, int TILES, int SETS EPI_PARAMS)
+{
+    const int t = get_global_id(0);
+    const int group = get_global_id(1) / SETS;
+    const int panels = (GN + VW - 1) / VW;
+    const int first = min((int)(get_global_id(1) % SETS) * NP, panels - NP);
+    const int row = get_global_id(2);
+    const int n = row / OH, i = row % OH;
+    const int ldy = GROUPS * GN;
+    const int segment = SEGS == 1 ? KW * KC : KC;
+    const int panel = KH * KW * KC * VW;
+    __global const float* weights = w + (group * panels + first) * panel;
+    const int top = i * SH - PT;
+
+    if (t < TILES) {
+        const int j = LEFT + min(t * RM, INNER - RM);
+        VT acc[RM][NP];
+        START(RM)
+        for (int h = 0; h < KH; h++) {
+            const int ih = top + h * DH;
+            if (ih < 0 || ih >= H) continue;
+            __global const float* xp = x + ((n * H + ih) * W + j * SW - PL) * C + group * KC;
+            __global const float* wp = weights + h * KW * KC * VW;
+            for (int s = 0; s < SEGS; s++) {
+                DOT(RM, xp, SW * C, 0, segment)
+                xp += DW * C;
+                wp += segment * VW;
+            }
+        }
+        FINISH(RM, j)
+    } else {
+        int j = t - TILES;
+        if (j >= LEFT) j += INNER;
+        const int start = j * SW - PL;
+        const int lo = max(0, (-start + DW - 1) / DW);
+        const int hi = min(KW, (W - start + DW - 1) / DW);
+        VT acc[1][NP];
+        START(1)
+        for (int h = 0; h < KH; h++) {
+            const int ih = top + h * DH;
+            if (ih < 0 || ih >= H) continue;
+            __global const float* xp = x + ((n * H + ih) * W + start) * C + group * KC;
+            __global const float* wp = weights + h * KW * KC * VW;
+            if (SEGS == 1) {
+                DOT(1, xp, 0, lo * KC, hi * KC)
+            } else {
+                for (int s = lo; s < hi; s++) {
+                    __global const float* xs = xp + s * DW * C;
+                    __global const float* ws = wp;
+                    wp = ws + s * KC * VW;
+                    DOT(1, xs, 0, 0, KC)
+                    wp = ws;
+                }
+            }
+        }
+        FINISH(1, j)
+    }
+}

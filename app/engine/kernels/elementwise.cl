@@ -1,0 +1,20 @@
+// elementwise: y[r,k] = epilogue(x[r,k])
+// x, y [R,K]; float32. Without operands per channel the caller passes one row, R = 1, K = size.
+// Work-item (i, r): PER vectors of row r from i*PER on; the last vector is moved back to fit.
+// Defines: VW PER
+__kernel void elementwise(__global const float* restrict x, __global float* restrict y,
+                          int R, int K EPI_PARAMS)
+{
+    const int vectors = (K + VW - 1) / VW;
+    const int r = get_global_id(1);
+    const int from = get_global_id(0) * PER;
+    const int to = min(from + PER, vectors);
+    if (r >= R) return;
+    for (int i = from; i < to; i++) {
+        const int c = min(i * VW, K - VW);
+        const int idx = r * K + c;
+        VT v = VLOAD(x + idx);
+        EPILOGUE
+        VSTORE(v, y + idx);
+    }
+}

@@ -1,0 +1,26 @@
+// pool: y[n,i,j,c] = epilogue(max or mean of x over the part of the window that lies in the image)
+// x [N,H,W,C], y [N,OH,OW,C]; float32. Work-item (b, j, n*OH+i): VW channels of one output.
+// Defines: VW | INIT, STEP(v, x) and SCALE (on v, with int count of pixels)
+__kernel void pool(__global const float* restrict x, __global float* restrict y,
+                   int H, int W, int C, int OH, int OW, int KH, int KW, int SH, int SW,
+                   int PT, int PL EPI_PARAMS)
+{
+    if (get_global_id(0) * VW >= C || get_global_id(1) >= OW) return;
+    const int c = min((int)get_global_id(0) * VW, C - VW);
+    const int j = get_global_id(1), row = get_global_id(2);
+    const int n = row / OH, i = row % OH;
+    const int top = i * SH - PT, left = j * SW - PL;
+    const int h1 = min(top + KH, H), w1 = min(left + KW, W);
+    const int h0 = max(top, 0), w0 = max(left, 0);
+    const int count = (h1 - h0) * (w1 - w0);
+    VT v = (VT)(INIT);
+    for (int h = h0; h < h1; h++)
+        for (int w = w0; w < w1; w++) {
+            const VT in = VLOAD(x + ((n * H + h) * W + w) * C + c);
+            STEP
+        }
+    SCALE
+    const int idx = (row * OW + j) * C + c;
+    EPILOGUE
+    VSTORE(v, y + idx);
+}

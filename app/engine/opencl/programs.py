@@ -1,0 +1,123 @@
+"""Build OpenCL programs and keep their binaries on disk, shared by all workers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+import pyopencl as cl
+
+from app.errors import KernelBuildError
+
+# Products and sums contract to v_mac_f32; infinities and NaN keep their meaning.
+OPTIONS = ("-cl-std=CL1.2", "-cl-mad-enable", "-cl-no-signed-zeros")
+MAGIC = b"RX5KERN1"
+
+
+class Programs:
+    """The built programs of one context.
+
+    directory None keeps nothing on disk. Not thread-safe: the executor's lock guards it.
+    """
+
+    def __init__(self, context: cl.Context, directory: Path | None) -> None:
+        self._context = context
+        self._device = context.devices[0]
+        self._directory = directory
+        self._built: dict[str, cl.Program] = {}
+        self._unsaved: dict[str, cl.Program] = {}
+        self.compiled = 0
+
+    def get(self, source: str, defines: Mapping[str, str | int]) -> cl.Program:
+        """The program for a kernel file and its defines, from memory, disk or the compiler.
+
+        Raises: KernelBuildError with the build log.
+        """
+        text = assemble(source, defines)
+        key = self._key(text)
+        if key not in self._built:
+            self._built[key] = self._load(key) or self._compile(key, source, defines, text)
+        return self._built[key]
+
+    def save(self) -> None:
+        """Write the binaries built since the last call; called after the first run, when PoCL
+        has made the machine code for the work-group sizes in use."""
+        if self._directory is None:
+            return
+        for key, program in self._unsaved.items():
+            binary = program.get_info(cl.program_info.BINARIES)[0]
+            _write(self._directory / key, MAGIC + hashlib.sha256(binary).digest() + binary)
+        self._unsaved.clear()
+
+    def _key(self, text: str) -> str:
+        device = self._device
+        parts = (device.platform.name, device.platform.version, device.name, device.version,
+                 device.driver_version, " ".join(OPTIONS), text)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def _load(self, key: str) -> cl.Program | None:
+        if self._directory is None:
+            return None
+        try:
+            blob = (self._directory / key).read_bytes()
+        except OSError:
+            return None
+        head, binary = blob[:40], blob[40:]
+        if head != MAGIC + hashlib.sha256(binary).digest():
+            return None
+        try:
+            program = cl.Program(self._context, [self._device], [binary])
+            return _quiet_build(program, ())
+        except cl.Error:
+            # The driver changed without changing its version: build from source again.
+            return None
+
+    def _compile(self, key: str, source: str, defines: Mapping[str, str | int],
+                 text: str) -> cl.Program:
+        self.compiled += 1
+        program = cl.Program(self._context, text)
+        try:
+            built = _quiet_build(program, OPTIONS)
+        except cl.Error as error:
+            listed = " ".join(f"{k}={v}" for k, v in defines.items())
+            raise KernelBuildError(f"{source}.cl", listed, str(error)) from error
+        self._unsaved[key] = built
+        return built
+
+
+def assemble(source: str, defines: Mapping[str, str | int]) -> str:
+    """The full text of a program: defines, the common header, the kernel file."""
+    lines = [f"#define {name} {value}" for name, value in sorted(defines.items())]
+    return "\n".join([*lines, _file("common.h"), _file(f"{source}.cl")])
+
+
+_FILES: dict[str, str] = {}
+
+
+def _file(name: str) -> str:
+    if name not in _FILES:
+        _FILES[name] = (resources.files("app.engine") / "kernels" / name).read_text("utf-8")
+    return _FILES[name]
+
+
+def _quiet_build(program: cl.Program, options: tuple[str, ...]) -> cl.Program:
+    with warnings.catch_warnings():
+        # Compilers that talk without reason make pyopencl warn.
+        warnings.simplefilter("ignore")
+        return program.build(list(options), cache_dir=False)
+
+
+def _write(path: Path, blob: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(blob)
+        os.replace(name, path)
+    except OSError as error:
+        warnings.warn(f"the kernel cache {path.parent} cannot be written: {error}", stacklevel=2)

@@ -1,0 +1,195 @@
+"""Convolutions and matrix products with constant weights, in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.engine.epilogue import compile_steps
+from app.engine.ir import Const, Data, Fused, Launch, Node, Tensor
+from app.engine.ops.tiles import Tile, dense_tile, depthwise_tile, lanes
+from app.engine.ops.window import Axis, axes
+from app.engine.profile import DeviceProfile
+from app.engine.registry import Shape, op, require, require_dtype, shape
+
+i32 = np.int32
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """A convolution as the kernel sees it: an image, two window axes, groups."""
+
+    batch: int
+    channels: int
+    outputs: int
+    groups: int
+    rows: Axis
+    columns: Axis
+
+    @property
+    def flops(self) -> int:
+        """Two per multiply-add, padding included."""
+        window = self.rows.kernel * self.columns.kernel * self.channels // self.groups
+        return 2 * self.batch * self.rows.out * self.columns.out * self.outputs * window
+
+
+@shape("CONV_2D")
+def conv_shape(node: Node) -> Sequence[Shape]:
+    """[N,H,W,C] * [O,KH,KW,C/groups] -> [N,OH,OW,O]."""
+    x, w = node.input(0).shape, node.input(1).shape
+    rows, columns = axes(x, (w[1], w[2]), dict(node.options))
+    return [(x[0], rows.out, columns.out, w[0])]
+
+
+@op("CONV_2D")
+def conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan a convolution with bias, activation and epilogue in one launch.
+
+    Shapes: x [N,H,W,C], w [O,KH,KW,C/groups], bias [O] -> y [N,OH,OW,O].
+    Raises: UnsupportedOp unless x is float32 and w constant.
+    Source: TFLite reference_ops::Conv.
+    """
+    require_dtype(node, "float32")
+    x, w = node.input(0), node.input(1)
+    require(w.data is not None, "CONV_2D with weights that are computed has no kernel")
+    groups = max(1, x.shape[3] // w.shape[3])
+    rows, columns = axes(x.shape, (w.shape[1], w.shape[2]), dict(node.options))
+    return conv_launch(node, profile, flatten(
+        Geometry(x.shape[0], x.shape[3], w.shape[0], groups, rows, columns)))
+
+
+def flatten(g: Geometry) -> Geometry:
+    """A 1x1 convolution with stride 1 is one long row: no run of pixels then ends early."""
+    plain = all(a.kernel == a.stride == 1 and not a.before and not a.after
+                for a in (g.rows, g.columns))
+    if not plain:
+        return g
+    pixels = g.batch * g.rows.out * g.columns.out
+    one = Axis(1, 1, 1, 1, 0, 0, 1)
+    return Geometry(1, g.channels, g.outputs, g.groups, one, Axis(pixels, 1, 1, 1, 0, 0, pixels))
+
+
+def conv_launch(node: Node, profile: DeviceProfile, g: Geometry) -> Sequence[Launch]:
+    """The launch of one convolution whose weights are [O, KH, KW, C/groups] in any reshaping."""
+    x, w, y = node.input(0), node.input(1), node.outputs[0]
+    of_group = g.outputs // g.groups
+    tile = dense_tile(profile, g.columns.inner, of_group)
+    whole = g.columns.dilation == 1 and g.groups == 1
+    epilogue, operands = compile_steps(steps(node), y)
+    tiles = -(-g.columns.inner // tile.rows) if g.columns.inner else 0
+    sets = -(-(-(-of_group // tile.lanes)) // tile.panels)
+    border = g.columns.out - g.columns.inner
+    numbers = (g.rows.extent, g.columns.extent, g.channels, g.channels // g.groups, g.rows.out,
+               g.columns.out, of_group, g.groups, g.rows.kernel, g.columns.kernel, g.rows.stride,
+               g.columns.stride, g.rows.before, g.columns.before, g.rows.dilation,
+               g.columns.dilation, g.columns.left, g.columns.inner, tiles, sets)
+    defines = {"VW": tile.lanes, "RM": tile.rows, "NP": tile.panels,
+               "SEGS": 1 if whole else "KW", **epilogue}
+    args = (x, packed(w, g, tile.lanes), bias(node, g.outputs), y, *map(i32, numbers), *operands)
+    return [Launch("conv", "conv", args, (tiles + border, sets * g.groups, g.batch * g.rows.out),
+                   (1, 1, 1), defines, g.flops)]
+
+
+def steps(node: Node) -> tuple[Fused, ...]:
+    """The node's own activation, then its epilogue."""
+    own = str(node.options.get("fused_activation_function", "NONE"))
+    return (() if own == "NONE" else (Fused(own),)) + node.epilogue
+
+
+def bias(node: Node, outputs: int) -> Tensor | Const:
+    """Input 2, or zeros in its place."""
+    tensor = node.optional(2)
+    if tensor is not None:
+        return tensor if tensor.data is None else Const(tensor, "flat", np.ravel)
+    return Const(node.input(1), f"zeros{outputs}", lambda _: np.zeros(outputs, np.float32))
+
+
+def packed(w: Tensor, g: Geometry, width: int) -> Const:
+    """Weights in panels of width outputs: [group][panel][KH][KW][C/groups][width]."""
+    of_group = g.outputs // g.groups
+    starts = [min(p * width, of_group - width) for p in range(-(-of_group // width))]
+
+    def pack(data: Data) -> Data:
+        rows = data.reshape(g.groups, of_group, -1)
+        panels = [rows[:, s:s + width].transpose(0, 2, 1) for s in starts]
+        return np.stack(panels, 1).astype(np.float32)
+
+    return Const(w, f"panels{width}/{g.groups}", pack)
+
+
+@shape("DEPTHWISE_CONV_2D")
+def depthwise_shape(node: Node) -> Sequence[Shape]:
+    """[N,H,W,C] * [1,KH,KW,C*multiplier] -> [N,OH,OW,C*multiplier]."""
+    x, w = node.input(0).shape, node.input(1).shape
+    rows, columns = axes(x, (w[1], w[2]), dict(node.options))
+    return [(x[0], rows.out, columns.out, w[3])]
+
+
+@op("DEPTHWISE_CONV_2D")
+def depthwise_conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan a depthwise convolution; with a multiplier it is a grouped convolution.
+
+    Shapes: x [N,H,W,C], w [1,KH,KW,C*multiplier] -> y [N,OH,OW,C*multiplier].
+    Raises: UnsupportedOp unless x is float32 and w constant.
+    Source: TFLite reference_ops::DepthwiseConv.
+    """
+    require_dtype(node, "float32")
+    x, w, y = node.input(0), node.input(1), node.outputs[0]
+    require(w.data is not None, "DEPTHWISE_CONV_2D with computed weights has no kernel")
+    rows, columns = axes(x.shape, (w.shape[1], w.shape[2]), dict(node.options))
+    channels = x.shape[3]
+    if w.shape[3] != channels:
+        turned = _outputs_first(node)
+        return conv_launch(turned, profile, Geometry(x.shape[0], channels, w.shape[3], channels,
+                                                     rows, columns))
+    width, run = depthwise_tile(profile, columns, channels)
+    epilogue, operands = compile_steps(steps(node), y)
+    numbers = (rows.extent, columns.extent, channels, rows.out, columns.out, rows.stride,
+               rows.before, columns.before, rows.dilation, columns.left, columns.inner)
+    defines = {"VW": width, "RM": run, "KH": rows.kernel, "KW": columns.kernel,
+               "SW": columns.stride, "DW": columns.dilation, **epilogue}
+    args = (x, Const(w, "flat", np.ravel), bias(node, channels), y, *map(i32, numbers), *operands)
+    flops = 2 * y.size * rows.kernel * columns.kernel
+    return [Launch("depthwise", "depthwise", args,
+                   (-(-channels // width), x.shape[0] * rows.out), (1, 1), defines, flops)]
+
+
+def _outputs_first(node: Node) -> Node:
+    from dataclasses import replace
+
+    w = node.input(1)
+    data = w.data
+    turned = None if data is None else np.ascontiguousarray(data[0].transpose(2, 0, 1))[..., None]
+    other = replace(w, shape=() if turned is None else turned.shape, data=turned)
+    return replace(node, inputs=(node.inputs[0], other, *node.inputs[2:]))
+
+
+@shape("FULLY_CONNECTED")
+def fully_connected_shape(node: Node) -> Sequence[Shape]:
+    """[..., K] * [O, K] -> [M, O], or [..., O] with keep_num_dims."""
+    x, w = node.input(0), node.input(1).shape
+    if node.options.get("keep_num_dims"):
+        return [(*x.shape[:-1], w[0])]
+    return [(x.size // w[1], w[0])]
+
+
+@op("FULLY_CONNECTED")
+def fully_connected(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan a matrix product with constant weights as a 1x1 convolution.
+
+    Shapes: x [..., K], w [O,K], bias [O] -> y [M,O].
+    Raises: UnsupportedOp unless x is float32 and w constant.
+    Source: TFLite reference_ops::FullyConnected.
+    """
+    require_dtype(node, "float32")
+    x, w = node.input(0), node.input(1)
+    require(w.data is not None, "FULLY_CONNECTED with computed weights has no kernel")
+    one = Axis(1, 1, 1, 1, 0, 0, 1)
+    batch = x.size // w.shape[1]
+    return conv_launch(node, profile, Geometry(1, w.shape[1], w.shape[0], 1, one,
+                                               Axis(batch, 1, 1, 1, 0, 0, batch)))
+
+
+__all__ = ["Geometry", "Tile", "lanes"]

@@ -1,0 +1,146 @@
+"""Unary and binary float operations, with full broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.engine.epilogue import (
+    BINARY,
+    ORDERED,
+    STEPS,
+    compile_steps,
+    relation,
+    uses_channel,
+)
+from app.engine.ir import Arg, Const, Fused, Launch, Node, Tensor
+from app.engine.ops.tiles import lanes
+from app.engine.profile import DeviceProfile
+from app.engine.registry import Shape, op, require, require_dtype, shape
+
+i32 = np.int32
+UNARY = sorted(k for k in STEPS if k not in BINARY and not k.endswith(("_SWAPPED", "_TANH"))
+               and k not in {"RELU_N1_TO_1", "RELU_0_TO_1", "SQUARE", "SIGN", "TANH"})
+UNARY += ["RELU_N1_TO_1", "RELU_0_TO_1", "SQUARE", "SIGN", "TANH"]
+MAX_RANK = 5
+
+
+@shape(*UNARY)
+def same_shape(node: Node) -> Sequence[Shape]:
+    """Output as input."""
+    return [node.input(0).shape]
+
+
+@op(*UNARY)
+def unary(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan y = f(x), element by element.
+
+    Raises: UnsupportedOp unless x is float32.
+    """
+    require_dtype(node, "float32")
+    return elementwise_launch(node, node.input(0), (Fused(node.op, options=node.options),), profile)
+
+
+@shape(*sorted(BINARY))
+def broadcast_shape(node: Node) -> Sequence[Shape]:
+    """The shape that both operands stretch to, as numpy's rules have it.
+
+    Raises: ValueError if they do not fit.
+    """
+    return [np.broadcast_shapes(node.input(0).shape, node.input(1).shape)]
+
+
+@op(*sorted(BINARY))
+def binary(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan y = f(a, b) with broadcasting of both sides.
+
+    Raises: UnsupportedOp unless both are float32 and the broadcast has at most 5 dimensions
+            after adjacent ones that behave alike are merged.
+    """
+    require_dtype(node, "float32")
+    a, b, y = node.input(0), node.input(1), node.outputs[0]
+    own = _activation(node)
+    whole = [relation(t, y) == "same" and t.data is None for t in (a, b)]
+    if whole[0] and relation(b, y):
+        return elementwise_launch(node, a, (Fused(node.op, b), *own), profile)
+    if whole[1] and relation(a, y) and node.op != "PRELU":
+        swapped = Fused(node.op, a, swapped=node.op in ORDERED)
+        return elementwise_launch(node, b, (swapped, *own), profile)
+    return [_broadcast(node, a, b, own, profile)]
+
+
+def _activation(node: Node) -> tuple[Fused, ...]:
+    name = str(node.options.get("fused_activation_function", "NONE"))
+    return () if name == "NONE" else (Fused(name),)
+
+
+def elementwise_launch(node: Node, x: Tensor, steps: Sequence[Fused],
+                       profile: DeviceProfile) -> Sequence[Launch]:
+    """One launch that applies steps and the node's epilogue to x."""
+    y = node.outputs[0]
+    chain = (*steps, *node.epilogue)
+    rows, width = (1, y.size)
+    if uses_channel(chain, y):
+        rows, width = y.size // y.shape[-1], y.shape[-1]
+    if not y.size:
+        return []
+    defines, operands = compile_steps(chain, y)
+    vector = lanes(profile, width)
+    vectors = -(-width // vector)
+    per = min(vectors, 256) if profile.is_cpu else 1
+    group = min(profile.group, 64)
+    return [Launch("elementwise", "elementwise", (x, y, i32(rows), i32(width), *operands),
+                   (-(-vectors // per), rows), (group, 1),
+                   {"VW": vector, "PER": per, **defines}, y.size)]
+
+
+def _broadcast(node: Node, a: Tensor, b: Tensor, own: Sequence[Fused],
+               profile: DeviceProfile) -> Launch:
+    y = node.outputs[0]
+    dims, first, second = merge(y.shape, a.shape, b.shape)
+    require(len(dims) <= MAX_RANK, f"{node.op} broadcasts over {len(dims)} dimensions; "
+                                   f"the kernel knows {MAX_RANK}")
+    pad = MAX_RANK - len(dims)
+    numbers = [*([1] * pad + dims), *([0] * pad + first), *([0] * pad + second)]
+    defines, operands = compile_steps((*own, *node.epilogue), y)
+    defines["OP"] = STEPS[node.op].format(o="other")
+    d, c, ab = numbers[3], numbers[2], numbers[0] * numbers[1]
+    args = (_flat(a), _flat(b), y, *map(i32, numbers), *operands)
+    return Launch("broadcast", "broadcast", args, (d, c, ab), (profile.group, 1, 1),
+                  {"VW": 1, **defines}, y.size)
+
+
+def _flat(tensor: Tensor) -> Arg:
+    return tensor if tensor.data is None else Const(tensor, "flat", np.ravel)
+
+
+def strides(shape_: Shape, rank: int) -> list[int]:
+    """Element strides of a dense tensor stretched to rank dimensions; 0 where it repeats."""
+    padded = (1,) * (rank - len(shape_)) + tuple(shape_)
+    result, step = [0] * rank, 1
+    for axis in reversed(range(rank)):
+        result[axis] = 0 if padded[axis] == 1 else step
+        step *= padded[axis]
+    return result
+
+
+def merge(out: Shape, *operands: Shape) -> tuple[list[int], ...]:
+    """Drop dimensions of 1 and merge neighbours that all operands step through evenly."""
+    rank = len(out)
+    steps = [strides(o, rank) for o in operands]
+    dims: list[int] = []
+    kept: list[list[int]] = [[] for _ in operands]
+    for axis in range(rank):
+        if out[axis] == 1:
+            continue
+        here = [s[axis] for s in steps]
+        if dims and all(k[-1] == h * out[axis] for k, h in zip(kept, here, strict=True)):
+            dims[-1] *= out[axis]
+            for k, h in zip(kept, here, strict=True):
+                k[-1] = h
+        else:
+            dims.append(out[axis])
+            for k, h in zip(kept, here, strict=True):
+                k.append(h)
+    return (dims or [1], *[k or [0] for k in kept])

@@ -1,0 +1,73 @@
+"""Strided copies: the launch that concatenation, padding, slicing and transposing share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.engine.ir import Const, Launch, Tensor
+from app.engine.profile import DeviceProfile
+from app.engine.registry import Shape, require
+
+i32 = np.int32
+RANK = 5
+# OpenCL's name of each element type; bool is a byte, float16 moves as bits.
+TYPES = {"float32": "float", "float16": "ushort", "int8": "char", "uint8": "uchar",
+         "int16": "short", "uint16": "ushort", "int32": "int", "uint32": "uint",
+         "int64": "long", "uint64": "ulong", "bool": "uchar", "float64": "ulong"}
+
+
+def dense(shape: Shape) -> list[int]:
+    """Element strides of a row-major tensor."""
+    result, step = [], 1
+    for extent in reversed(shape):
+        result.append(step)
+        step *= extent
+    return result[::-1]
+
+
+def copy_launch(x: Tensor, y: Tensor, extents: Sequence[int], read: Sequence[int],
+                write: Sequence[int], profile: DeviceProfile, start: tuple[int, int] = (0, 0),
+                ) -> Launch:
+    """Copy a box of extents from x to y, each with its own strides and first element.
+
+    Units: strides and start in elements; strides may be zero or negative in x.
+    Raises: UnsupportedOp if more than 5 dimensions remain after merging.
+    """
+    require(x.dtype in TYPES, f"elements of type {x.dtype} have no kernel")
+    dims, reads, writes = _merge(extents, read, write)
+    require(len(dims) <= RANK, f"a strided copy of {len(dims)} dimensions; the kernel knows {RANK}")
+    pad = RANK - len(dims)
+    dims, reads, writes = [1] * pad + dims, [0] * pad + reads, [0] * pad + writes
+    unit = int(reads[-1] == 1 and writes[-1] == 1)
+    source = x if x.data is None else Const(x, "flat", np.ravel)
+    args = (source, y, *map(i32, dims), i32(start[0]), *map(i32, reads), i32(start[1]),
+            *map(i32, writes))
+    return Launch("copy", "copy", args, (dims[3], dims[2], dims[0] * dims[1]),
+                  (profile.group, 1, 1), {"T": TYPES[x.dtype], "UNIT": unit, "VALUE": 0})
+
+
+def fill_launch(y: Tensor, value: str, profile: DeviceProfile) -> Launch:
+    """Set every element of y to an OpenCL expression."""
+    per = max(1, min(y.size, 4096)) if profile.is_cpu else 4
+    return Launch("copy", "fill", (y, i32(y.size), i32(per)), (-(-y.size // per),),
+                  (profile.group,), {"T": TYPES[y.dtype], "UNIT": 1, "VALUE": value})
+
+
+def _merge(extents: Sequence[int], read: Sequence[int],
+           write: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+    dims: list[int] = []
+    reads: list[int] = []
+    writes: list[int] = []
+    for extent, r, w in zip(extents, read, write, strict=True):
+        if extent == 1:
+            continue
+        if dims and reads[-1] == r * extent and writes[-1] == w * extent:
+            dims[-1] *= extent
+            reads[-1], writes[-1] = r, w
+        else:
+            dims.append(extent)
+            reads.append(r)
+            writes.append(w)
+    return (dims or [1]), (reads or [1]), (writes or [1])

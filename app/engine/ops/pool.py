@@ -1,0 +1,54 @@
+"""Pooling over windows, in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.engine.epilogue import compile_steps
+from app.engine.ir import Launch, Node
+from app.engine.ops.conv import steps
+from app.engine.ops.tiles import lanes
+from app.engine.ops.window import axes
+from app.engine.profile import DeviceProfile
+from app.engine.registry import Shape, op, require_dtype, shape
+
+i32 = np.int32
+KINDS = {
+    "MAX_POOL_2D": {"INIT": "-INFINITY", "STEP": "v = v < in ? in : v;", "SCALE": ""},
+    "AVERAGE_POOL_2D": {"INIT": "0.0f", "STEP": "v += in;", "SCALE": "v /= (float)count;"},
+    "L2_POOL_2D": {"INIT": "0.0f", "STEP": "v += in * in;",
+                   "SCALE": "v = sqrt(v / (float)count);"},
+}
+
+
+@shape(*KINDS)
+def pool_shape(node: Node) -> Sequence[Shape]:
+    """[N,H,W,C] -> [N,OH,OW,C]."""
+    x, options = node.input(0).shape, dict(node.options)
+    rows, columns = axes(x, (options["filter_height"], options["filter_width"]), options)
+    return [(x[0], rows.out, columns.out, x[3])]
+
+
+@op(*KINDS)
+def pool_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan the maximum, mean or root mean square of each window, channel by channel.
+
+    Shapes: x [N,H,W,C] -> y [N,OH,OW,C].
+    Raises: UnsupportedOp unless x is float32.
+    Source: TFLite reference_ops::MaxPool, AveragePool, L2Pool.
+    """
+    require_dtype(node, "float32")
+    x, y, options = node.input(0), node.outputs[0], dict(node.options)
+    rows, columns = axes(x.shape, (options["filter_height"], options["filter_width"]), options)
+    channels = x.shape[3]
+    width = lanes(profile, channels)
+    defines, operands = compile_steps(steps(node), y)
+    numbers = (rows.extent, columns.extent, channels, rows.out, columns.out, rows.kernel,
+               columns.kernel, rows.stride, columns.stride, rows.before, columns.before)
+    return [Launch("pool", "pool", (x, y, *map(i32, numbers), *operands),
+                   (-(-channels // width), columns.out, x.shape[0] * rows.out),
+                   (1, 1, 1) if profile.is_cpu else (8, 8, 1),
+                   {"VW": width, **KINDS[node.op], **defines},
+                   y.size * rows.kernel * columns.kernel)]

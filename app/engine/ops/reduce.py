@@ -1,0 +1,87 @@
+"""Reductions over axes, in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.engine.epilogue import compile_steps
+from app.engine.ir import Launch, Node
+from app.engine.ops.tiles import lanes
+from app.engine.profile import DeviceProfile
+from app.engine.registry import Shape, op, require, require_dtype, shape
+
+i32 = np.int32
+KINDS = {
+    "MEAN": {"INIT": "0.0f", "STEP": "v += in;", "DONE": "v /= (float)count;"},
+    "SUM": {"INIT": "0.0f", "STEP": "v += in;", "DONE": ""},
+    "REDUCE_PROD": {"INIT": "1.0f", "STEP": "v *= in;", "DONE": ""},
+    "REDUCE_MAX": {"INIT": "-INFINITY", "STEP": "v = v < in ? in : v;", "DONE": ""},
+    "REDUCE_MIN": {"INIT": "INFINITY", "STEP": "v = v > in ? in : v;", "DONE": ""},
+}
+
+
+def reduced_axes(node: Node) -> tuple[int, ...]:
+    """The axes, counted from the front.
+
+    Raises: UnsupportedOp if they are computed by the model.
+    """
+    axes = node.input(1).data
+    require(axes is not None, f"{node.op} over computed axes has no kernel")
+    assert axes is not None
+    rank = len(node.input(0).shape)
+    return tuple(sorted({int(a) % max(rank, 1) for a in axes.reshape(-1)}))
+
+
+@shape(*KINDS)
+def reduce_shape(node: Node) -> Sequence[Shape]:
+    """Reduced axes vanish, or become 1 with keep_dims."""
+    gone, x = reduced_axes(node), node.input(0).shape
+    if node.options.get("keep_dims"):
+        return [tuple(1 if i in gone else e for i, e in enumerate(x))]
+    return [tuple(e for i, e in enumerate(x) if i not in gone)]
+
+
+@op(*KINDS)
+def reduce(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan a reduction over at most two separate runs of axes.
+
+    Shapes: x of any rank, seen as [A,P,B,Q,C] with P and Q reduced -> y [A,B,C].
+    Raises: UnsupportedOp unless x is float32 and the axes are constant.
+    Source: TFLite reference_ops::Mean, Sum, ReduceMax.
+    """
+    require_dtype(node, "float32")
+    x, y = node.input(0), node.outputs[0]
+    if not y.size:
+        return []
+    a, p, b, q, c = runs(x.shape, reduced_axes(node), node.op)
+    width = lanes(profile, c)
+    defines, operands = compile_steps(node.epilogue, y)
+    return [Launch("reduce", "reduce", (x, y, *map(i32, (a, p, b, q, c)), *operands),
+                   (-(-c // width), b, a), (min(profile.group, 64), 1, 1),
+                   {"VW": width, **KINDS[node.op], **defines}, x.size)]
+
+
+def runs(shape_: Shape, gone: Sequence[int], name: str) -> list[int]:
+    """Merge neighbouring axes that are all kept or all reduced into [A,P,B,Q,C]."""
+    groups: list[list[int]] = []
+    for index, extent in enumerate(shape_):
+        kind = int(index in gone)
+        if extent == 1:
+            continue
+        if groups and groups[-1][0] == kind:
+            groups[-1][1] *= extent
+        else:
+            groups.append([kind, extent])
+    if groups and groups[0][0] == 1:
+        groups.insert(0, [0, 1])
+    if len(groups) % 2 == 0:
+        groups.append([0, 1])
+    sizes = [extent for _, extent in groups]
+    require(len(sizes) <= 5, f"{name} over {len(gone)} separate axes has no kernel")
+    if len(sizes) == 1:
+        return [1, 1, 1, 1, sizes[0]]
+    if len(sizes) == 3:
+        return [sizes[0], 1, 1, sizes[1], sizes[2]]
+    return sizes

@@ -1,0 +1,229 @@
+"""A .tflite file becomes a Model: frozen graphs whose constants are views of the file's bytes."""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Any
+
+import numpy as np
+import tflite
+
+from app.engine.ir import Data, Graph, Model, Node, Signature, Sparsity, Tensor
+from app.errors import InvalidModel
+from app.tensors import Quantization
+
+IDENTIFIER = b"TFL3"
+DTYPES = {
+    tflite.TensorType.FLOAT32: "float32", tflite.TensorType.FLOAT16: "float16",
+    tflite.TensorType.FLOAT64: "float64", tflite.TensorType.INT8: "int8",
+    tflite.TensorType.UINT8: "uint8", tflite.TensorType.INT16: "int16",
+    tflite.TensorType.UINT16: "uint16", tflite.TensorType.INT32: "int32",
+    tflite.TensorType.UINT32: "uint32", tflite.TensorType.INT64: "int64",
+    tflite.TensorType.UINT64: "uint64", tflite.TensorType.BOOL: "bool",
+    tflite.TensorType.COMPLEX64: "complex64", tflite.TensorType.COMPLEX128: "complex128",
+    tflite.TensorType.STRING: "bytes", tflite.TensorType.RESOURCE: "resource",
+    tflite.TensorType.VARIANT: "variant", tflite.TensorType.INT4: "int4",
+}
+OPAQUE = {"bytes", "resource", "variant", "int4"}
+
+
+def _names(enum: type) -> dict[int, str]:
+    return {v: k for k, v in vars(enum).items() if isinstance(v, int)}
+
+
+OPS = _names(tflite.BuiltinOperator)
+OPTION_TYPES = _names(tflite.BuiltinOptions)
+ENUMS = {
+    "fused_activation_function": _names(tflite.ActivationFunctionType),
+    "padding": _names(tflite.Padding),
+    "weights_format": _names(tflite.FullyConnectedOptionsWeightsFormat),
+    "mode": _names(tflite.MirrorPadMode),
+    "kernel_type": _names(tflite.LSTMKernelType),
+    "in_data_type": DTYPES, "out_data_type": DTYPES, "output_type": DTYPES,
+    "out_type": DTYPES, "idx_out_type": DTYPES,
+}
+SKIPPED = {"Init", "GetRootAs"}
+
+
+def read(blob: bytes) -> Model:
+    """Decode a .tflite file.
+
+    Raises: InvalidModel if it is not one, is damaged, or refers to what it does not hold.
+    Source: tensorflow/lite/schema/schema.fbs.
+    """
+    if len(blob) < 16 or blob[4:8] != IDENTIFIER:
+        raise InvalidModel("not a TFLite model: bytes 4 to 8 of the file are not 'TFL3'")
+    try:
+        return _Reader(blob).model()
+    except (struct.error, IndexError, ValueError, TypeError, AttributeError, KeyError,
+            OverflowError, MemoryError, UnicodeDecodeError) as error:
+        raise InvalidModel(f"the TFLite file is damaged: {error}") from error
+
+
+class _Reader:
+    def __init__(self, blob: bytes) -> None:
+        self.blob = blob
+        self.root = tflite.Model.GetRootAs(blob, 0)
+        self.codes = [self._code(i) for i in range(self.root.OperatorCodesLength())]
+
+    def model(self) -> Model:
+        if not self.root.SubgraphsLength():
+            raise ValueError("it has no subgraph")
+        tensors = [self._tensors(self.root.Subgraphs(i))
+                   for i in range(self.root.SubgraphsLength())]
+        graphs = [self._graph(self.root.Subgraphs(i), t) for i, t in enumerate(tensors)]
+        description = (self.root.Description() or b"").decode("utf-8", "replace")
+        return Model(tuple(graphs), self._signatures(tensors), description, self.blob)
+
+    def _code(self, index: int) -> str:
+        code = self.root.OperatorCodes(index)
+        # Files from before 2020 hold the number in the narrow field only.
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        if number == tflite.BuiltinOperator.CUSTOM:
+            return "CUSTOM:" + (code.CustomCode() or b"?").decode("utf-8", "replace")
+        return OPS.get(number, f"BUILTIN:{number}")
+
+    def _buffer(self, index: int) -> Data | None:
+        if index == 0:
+            return None
+        if index >= self.root.BuffersLength():
+            raise ValueError(f"buffer {index} does not exist")
+        buffer = self.root.Buffers(index)
+        if buffer.Offset() > 1:
+            end = buffer.Offset() + buffer.Size()
+            if end > len(self.blob):
+                raise ValueError(f"buffer {index} ends behind the file")
+            return np.frombuffer(self.blob, np.uint8, buffer.Size(), buffer.Offset())
+        if not buffer.DataLength():
+            return None
+        data: Data = buffer.DataAsNumpy()
+        if data.size != buffer.DataLength():
+            raise ValueError(f"buffer {index} ends behind the file")
+        return data
+
+    def _tensors(self, graph: Any) -> list[Tensor]:
+        inputs = set(_ints(graph, "Inputs"))
+        return [self._tensor(graph.Tensors(i), i in inputs) for i in range(graph.TensorsLength())]
+
+    def _tensor(self, raw: Any, is_input: bool) -> Tensor:
+        shape = _ints(raw, "Shape")
+        signature = _ints(raw, "ShapeSignature")
+        if len(signature) == len(shape):
+            shape = tuple(-1 if s < 0 else e for s, e in zip(signature, shape, strict=True))
+        dtype = DTYPES.get(raw.Type(), "variant")
+        sparsity = _sparsity(raw.Sparsity())
+        name = (raw.Name() or b"").decode("utf-8", "replace")
+        variable = bool(raw.IsVariable())
+        data = None if is_input or variable else self._data(raw, shape, dtype, sparsity)
+        return Tensor(name, shape, dtype, data, _quant(raw.Quantization()), variable, sparsity)
+
+    def _data(self, raw: Any, shape: tuple[int, ...], dtype: str,
+              sparsity: Sparsity | None) -> Data | None:
+        data = self._buffer(raw.Buffer())
+        if data is None or dtype in OPAQUE:
+            return data
+        data = data.view(dtype)
+        if sparsity is not None:
+            return data
+        return data.reshape(shape)
+
+    def _graph(self, raw: Any, tensors: list[Tensor]) -> Graph:
+        nodes = [self._node(raw.Operators(i), tensors, i) for i in range(raw.OperatorsLength())]
+        name = (raw.Name() or b"").decode("utf-8", "replace")
+        return Graph(name, tuple(nodes), tuple(_pick(tensors, i) for i in _ints(raw, "Inputs")),
+                     tuple(_pick(tensors, i) for i in _ints(raw, "Outputs")))
+
+    def _node(self, raw: Any, tensors: list[Tensor], index: int) -> Node:
+        inputs = tuple(None if i == -1 else _pick(tensors, i) for i in _ints(raw, "Inputs"))
+        outputs = tuple(_pick(tensors, i) for i in _ints(raw, "Outputs"))
+        options = _options(raw)
+        intermediates = _ints(raw, "Intermediates")
+        if intermediates:
+            options["intermediates"] = tuple(_pick(tensors, i) for i in intermediates)
+        return Node(self.codes[raw.OpcodeIndex()], inputs, outputs, options, index=index)
+
+    def _signatures(self, tensors: list[list[Tensor]]) -> tuple[Signature, ...]:
+        found = []
+        for i in range(self.root.SignatureDefsLength()):
+            raw = self.root.SignatureDefs(i)
+            own = tensors[raw.SubgraphIndex()]
+            ins = (raw.Inputs(j) for j in range(raw.InputsLength()))
+            outs = (raw.Outputs(j) for j in range(raw.OutputsLength()))
+            found.append(Signature((raw.SignatureKey() or b"").decode(), raw.SubgraphIndex(),
+                                   {m.Name().decode(): own[m.TensorIndex()].name for m in ins},
+                                   {m.Name().decode(): own[m.TensorIndex()].name for m in outs}))
+        return tuple(found)
+
+
+def _pick(tensors: list[Tensor], index: int) -> Tensor:
+    if not 0 <= index < len(tensors):
+        raise ValueError(f"tensor {index} does not exist")
+    return tensors[index]
+
+
+def _ints(table: Any, name: str) -> tuple[int, ...]:
+    if getattr(table, name + "IsNone")():
+        return ()
+    return tuple(int(v) for v in getattr(table, name + "AsNumpy")())
+
+
+def _quant(raw: Any) -> Quantization | None:
+    if raw is None or raw.ScaleIsNone():
+        return None
+    scales = tuple(float(s) for s in raw.ScaleAsNumpy())
+    zeros = () if raw.ZeroPointIsNone() else tuple(int(z) for z in raw.ZeroPointAsNumpy())
+    if len(zeros) != len(scales):
+        zeros = (zeros or (0,))[:1] * len(scales)
+    return Quantization(scales, zeros, int(raw.QuantizedDimension()))
+
+
+def _sparsity(raw: Any) -> Sparsity | None:
+    if raw is None:
+        return None
+    dimensions = tuple(_dimension(raw.DimMetadata(i)) for i in range(raw.DimMetadataLength()))
+    return Sparsity(_ints(raw, "TraversalOrder"), _ints(raw, "BlockMap"), dimensions)
+
+
+INDEX_VECTORS = {1: tflite.Int32Vector, 2: tflite.Uint16Vector, 3: tflite.Uint8Vector}
+
+
+def _dimension(raw: Any) -> tuple[Any, ...]:
+    if raw.Format() == tflite.DimensionType.DENSE:
+        return ("dense", int(raw.DenseSize()))
+    vectors = []
+    for kind, table in ((raw.ArraySegmentsType(), raw.ArraySegments()),
+                        (raw.ArrayIndicesType(), raw.ArrayIndices())):
+        vector = INDEX_VECTORS[kind]()
+        vector.Init(table.Bytes, table.Pos)
+        vectors.append(np.asarray(vector.ValuesAsNumpy(), np.int64))
+    return ("csr", *vectors)
+
+
+def _options(raw: Any) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if not raw.CustomOptionsIsNone():
+        options["custom"] = bytes(raw.CustomOptionsAsNumpy())
+    kind, table = OPTION_TYPES.get(raw.BuiltinOptionsType(), "NONE"), raw.BuiltinOptions()
+    if kind == "NONE" or table is None:
+        return options
+    decoded = getattr(tflite, kind)()
+    decoded.Init(table.Bytes, table.Pos)
+    for name in _fields(type(decoded)):
+        value = _field(decoded, name)
+        key = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+        options[key] = ENUMS[key].get(value, value) if key in ENUMS else value
+    return options
+
+
+def _fields(kind: type) -> list[str]:
+    names = [n for n in vars(kind) if n[0].isupper() and not n.startswith("GetRootAs")]
+    return [n for n in names if n not in SKIPPED
+            and not n.endswith(("AsNumpy", "Length", "IsNone", "BufferHasIdentifier"))]
+
+
+def _field(table: Any, name: str) -> Any:
+    if hasattr(table, name + "AsNumpy"):
+        return _ints(table, name)
+    value = getattr(table, name)()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
