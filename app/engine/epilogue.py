@@ -64,8 +64,8 @@ def relation(operand: Tensor, output: Tensor) -> str | None:
     """How an operand lies over an output: "scalar", "same", "channel" or None (another way)."""
     if operand.size == 1:
         return "scalar"
-    if operand.shape == output.shape or operand.size == output.size and _tails_match(
-            operand.shape, output.shape):
+    if operand.shape == output.shape or (operand.size == output.size and _tails_match(
+            operand.shape, output.shape)):
         return "same"
     if output.shape and operand.size == output.shape[-1] == operand.shape[-1]:
         return "channel"
@@ -82,7 +82,9 @@ def compile_steps(steps: Sequence[Fused], output: Tensor) -> tuple[dict[str, str
 
     Raises: KeyError if a step is not in STEPS (the fuse pass lets none through).
     """
-    params, lines, args = [], [], []
+    params: list[str] = []
+    lines: list[str] = []
+    args: list[Arg] = []
     for step in steps:
         value = ""
         if step.operand is not None:

@@ -1,4 +1,4 @@
-"""The engine's vocabulary: frozen tensors, nodes and graphs, and the launches that ops make of them."""
+"""The engine's vocabulary: frozen tensors, nodes and graphs, and the launches ops make of them."""
 
 from __future__ import annotations
 

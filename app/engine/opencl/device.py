@@ -67,7 +67,7 @@ def devices() -> list[Device]:
     except cl.Error:
         # The loader answers "no platform" by an error.
         return []
-    found = []
+    found: list[Device] = []
     for p, platform in enumerate(platforms):
         try:
             handles = platform.get_devices()

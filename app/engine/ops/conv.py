@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Const, Data, Fused, Launch, Node, Tensor
-from app.engine.ops.tiles import Tile, dense_tile, depthwise_tile, lanes
+from app.engine.ops.tiles import dense_tile, depthwise_tile
 from app.engine.ops.window import Axis, axes
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require, require_dtype, shape
@@ -79,7 +79,8 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry) -> Sequence[Lau
     whole = g.columns.dilation == 1 and g.groups == 1
     epilogue, operands = compile_steps(steps(node), y)
     tiles = -(-g.columns.inner // tile.rows) if g.columns.inner else 0
-    sets = -(-(-(-of_group // tile.lanes)) // tile.panels)
+    panels = -(-of_group // tile.lanes)
+    sets = -(-panels // tile.panels)
     border = g.columns.out - g.columns.inner
     numbers = (g.rows.extent, g.columns.extent, g.channels, g.channels // g.groups, g.rows.out,
                g.columns.out, of_group, g.groups, g.rows.kernel, g.columns.kernel, g.rows.stride,
@@ -114,7 +115,8 @@ def packed(w: Tensor, g: Geometry, width: int) -> Const:
     def pack(data: Data) -> Data:
         rows = data.reshape(g.groups, of_group, -1)
         panels = [rows[:, s:s + width].transpose(0, 2, 1) for s in starts]
-        return np.stack(panels, 1).astype(np.float32)
+        stacked: Data = np.stack(panels, 1).astype(np.float32)
+        return stacked
 
     return Const(w, f"panels{width}/{g.groups}", pack)
 
@@ -157,8 +159,6 @@ def depthwise_conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
 
 
 def _outputs_first(node: Node) -> Node:
-    from dataclasses import replace
-
     w = node.input(1)
     data = w.data
     turned = None if data is None else np.ascontiguousarray(data[0].transpose(2, 0, 1))[..., None]
@@ -191,5 +191,3 @@ def fully_connected(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     return conv_launch(node, profile, Geometry(1, w.shape[1], w.shape[0], 1, one,
                                                Axis(batch, 1, 1, 1, 0, 0, batch)))
 
-
-__all__ = ["Geometry", "Tile", "lanes"]

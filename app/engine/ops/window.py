@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from app.errors import InvalidModel
 
@@ -62,8 +64,8 @@ def axis(extent: int, kernel: int, stride: int, dilation: int, padding: str,
     return Axis(extent, kernel, stride, dilation, before, after, max(out, 0))
 
 
-def axes(shape: tuple[int, ...], kernel: tuple[int, int], options: dict[str, int | str],
-         ) -> tuple[Axis, Axis]:
+def axes(shape: tuple[int, ...], kernel: tuple[int, int],
+         options: Mapping[str, Any]) -> tuple[Axis, Axis]:
     """The vertical and the horizontal axis of a window over [N,H,W,C], from decoded options."""
     pads = options.get("pads", ((0, 0), (0, 0)))
     padding = str(options["padding"])

@@ -64,7 +64,7 @@ def _joined(node: Node, nodes: list[Node], producer: dict[Tensor, int],
         x = node.input(side)
         at = producer[x]
         head = nodes[at]
-        if head.op not in HEADS and head.op not in STEPS or readers[x] != 1:
+        if (head.op not in HEADS and head.op not in STEPS) or readers[x] != 1:
             continue
         steps = _steps(node, side, x)
         if steps is None or len(head.epilogue) + len(steps) > MAX_STEPS:
@@ -86,7 +86,7 @@ def _steps(node: Node, side: int, x: Tensor) -> tuple[Fused, ...] | None:
     if node.op not in BINARY:
         return (Fused(node.op, options=node.options), *after)
     operand = node.input(1 - side)
-    if node.op == "PRELU" and side == 1 or operand.dtype != "float32":
+    if (node.op == "PRELU" and side == 1) or operand.dtype != "float32":
         return None
     if relation(operand, y) is None or operand is x:
         return None

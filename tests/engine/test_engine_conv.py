@@ -1,0 +1,132 @@
+"""Float convolutions, pooling and their fusions equal TFLite's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.engine.runtime import Runtime
+from tests.engine import oracle
+from tests.engine.builder import ModelBuilder, Spec, single_op
+from tests.engine.engine_check import assert_op_same
+
+EXAMPLES = settings(max_examples=12, deadline=None, derandomize=True)
+
+
+@st.composite
+def windows(draw: Any) -> dict[str, Any]:
+    """A convolution's numbers, odd ones included."""
+    kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    dilation = draw(st.sampled_from([1, 1, 2]))
+    stride = draw(st.integers(1, 3)) if dilation == 1 else 1
+    low = (max(kernel) - 1) * dilation + 1
+    return {"kernel": kernel, "stride": stride, "dilation": dilation,
+            "size": (draw(st.integers(low, 20)), draw(st.integers(low, 20))),
+            "batch": draw(st.integers(1, 2)), "channels": draw(st.sampled_from([1, 3, 8, 19])),
+            "outputs": draw(st.sampled_from([1, 3, 5, 16, 24, 40])),
+            "padding": draw(st.sampled_from(["SAME", "VALID"])),
+            "activation": draw(st.sampled_from(["NONE", "RELU", "RELU6"]))}
+
+
+def _extent(size: int, kernel: int, case: dict[str, Any]) -> int:
+    if case["padding"] == "SAME":
+        return -(-size // case["stride"])
+    return (size - (kernel - 1) * case["dilation"] - 1) // case["stride"] + 1
+
+
+def _spatial(case: dict[str, Any]) -> tuple[int, int]:
+    return tuple(_extent(s, k, case)  # type: ignore[return-value]
+                 for s, k in zip(case["size"], case["kernel"], strict=True))
+
+
+def _options(case: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"padding": case["padding"], "strideH": case["stride"], "strideW": case["stride"],
+            "fusedActivationFunction": case["activation"], **more}
+
+
+def _dilated(case: dict[str, Any]) -> dict[str, Any]:
+    return _options(case, dilationHFactor=case["dilation"], dilationWFactor=case["dilation"])
+
+
+@EXAMPLES
+@given(case=windows())
+def test_conv_2d(runtime: Runtime, case: dict[str, Any]) -> None:
+    rng = np.random.default_rng(1)
+    weights = rng.uniform(-1, 1, (case["outputs"], *case["kernel"], case["channels"]))
+    bias = rng.uniform(-1, 1, case["outputs"])
+    blob = single_op("CONV_2D", [Spec((case["batch"], *case["size"], case["channels"])),
+                                 weights.astype("f4"), bias.astype("f4")],
+                     [Spec((case["batch"], *_spatial(case), case["outputs"]))], _dilated(case))
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@EXAMPLES
+@given(case=windows(), multiplier=st.sampled_from([1, 1, 2, 3]))
+def test_depthwise_conv_2d(runtime: Runtime, case: dict[str, Any], multiplier: int) -> None:
+    rng = np.random.default_rng(2)
+    outputs = case["channels"] * multiplier
+    weights = rng.uniform(-1, 1, (1, *case["kernel"], outputs)).astype("f4")
+    blob = single_op("DEPTHWISE_CONV_2D",
+                     [Spec((case["batch"], *case["size"], case["channels"])), weights,
+                      rng.uniform(-1, 1, outputs).astype("f4")],
+                     [Spec((case["batch"], *_spatial(case), outputs))],
+                     {**_dilated(case), "depthMultiplier": multiplier})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@EXAMPLES
+@given(case=windows(), kind=st.sampled_from(["MAX_POOL_2D", "AVERAGE_POOL_2D"]))
+def test_pool_2d(runtime: Runtime, case: dict[str, Any], kind: str) -> None:
+    case["dilation"] = 1
+    blob = single_op(kind, [Spec((case["batch"], *case["size"], case["channels"]))],
+                     [Spec((case["batch"], *_spatial(case), case["channels"]))],
+                     _options(case, filterHeight=case["kernel"][0], filterWidth=case["kernel"][1]))
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize("groups", [2, 3])
+def test_grouped_conv_2d(runtime: Runtime, groups: int) -> None:
+    weights = np.random.default_rng(3).uniform(-1, 1, (groups * 9, 3, 3, 4)).astype("f4")
+    blob = single_op("CONV_2D", [Spec((1, 9, 11, groups * 4)), weights,
+                                 np.zeros(groups * 9, "f4")],
+                     [Spec((1, 9, 11, groups * 9))],
+                     {"padding": "SAME", "strideH": 1, "strideW": 1})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+def test_a_padded_residual_block_becomes_three_launches(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    rng = np.random.default_rng(4)
+    x = graph.input((1, 12, 12, 24))
+    (padded,) = graph.op("PAD", [x, graph.const(np.array([[0, 0], [1, 1], [2, 1], [0, 0]], "i4"))],
+                         [Spec((1, 14, 15, 24))])
+    (deep,) = graph.op("DEPTHWISE_CONV_2D",
+                       [padded, graph.const(rng.uniform(-1, 1, (1, 3, 4, 24)).astype("f4")),
+                        graph.const(np.zeros(24, "f4"))], [Spec((1, 12, 12, 24))],
+                       {"padding": "VALID", "strideH": 1, "strideW": 1, "depthMultiplier": 1})
+    (wide,) = graph.op("CONV_2D",
+                       [deep, graph.const(rng.uniform(-1, 1, (24, 1, 1, 24)).astype("f4")),
+                        graph.const(rng.uniform(-1, 1, 24).astype("f4"))],
+                       [Spec((1, 12, 12, 24))], {"padding": "SAME", "strideH": 1, "strideW": 1})
+    (total,) = graph.op("ADD", [wide, x], [Spec((1, 12, 12, 24))])
+    (y,) = graph.op("PRELU", [total, graph.const(rng.uniform(0, 1, (1, 1, 24)).astype("f4"))],
+                    [Spec((1, 12, 12, 24))])
+    graph.outputs(y)
+    blob = model.build()
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_pass_through(runtime: Runtime, bad: float) -> None:
+    weights = np.eye(8, dtype="f4").reshape(8, 1, 1, 8)
+    blob = single_op("CONV_2D", [Spec((1, 4, 4, 8)), weights, np.zeros(8, "f4")],
+                     [Spec((1, 4, 4, 8))], {"padding": "SAME", "strideH": 1, "strideW": 1,
+                                            "fusedActivationFunction": "RELU"})
+    (x,) = oracle.random_inputs(blob)
+    x[0, 1, 1, 3] = bad
+    assert_op_same(runtime, blob, [x])
