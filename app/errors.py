@@ -20,6 +20,7 @@ ServingError
 └── DeviceError              the OpenCL device or its driver
     ├── DeviceNotFound       a strict OPENCL_DEVICE pattern matched nothing
     ├── KernelBuildError     carries the build log, the source name and the defines
+    ├── DeviceHung           it did not answer in time
     └── DeviceMemoryError    says how much is needed and how much there is
 """
 
@@ -153,6 +154,12 @@ class DeviceNotFound(DeviceError):
     """A strict device pattern matched none of the devices that there are."""
 
     code = "device_not_found"
+
+
+class DeviceHung(DeviceError):
+    """The device did not answer within the watchdog's time."""
+
+    code = "device_hung"
 
 
 class KernelBuildError(DeviceError):

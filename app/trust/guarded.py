@@ -1,0 +1,147 @@
+"""A session on a device that may lie, hang or vanish, with the CPU behind it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from app.backends.session import Session
+from app.errors import DeviceError, DeviceHung, DeviceMemoryError
+from app.tensors import Array
+from app.trust.compare import Tolerance, Verdict, compare, same_bits
+from app.trust.device import HUNG, LOST, WRONG, DeviceTrust
+from app.trust.watchdog import Watchdog
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A session that can read its weights back from the device."""
+
+    def fingerprint(self) -> bytes:
+        """Give a digest of the weights as the device holds them now."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAnswer:
+    """An input, and what the CPU backend makes of it."""
+
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+    tolerance: Tolerance = field(default_factory=Tolerance)
+
+
+class GuardedSession:
+    """Answers from the device while it is trusted, and from the CPU from then on.
+
+    The golden check is twofold: against the CPU, within the tolerance; and against the device's
+    own first answer, to the bit, which finds faults in memory that are far too small for any
+    tolerance. Where weights can be read back, they are compared too. A device that does not
+    repeat itself to the bit at the start is held to the tolerance alone.
+    """
+
+    def __init__(
+        self,
+        primary: Session,
+        fallback: Callable[[], Session],
+        answer: KnownAnswer,
+        trust: DeviceTrust,
+        timeout: float,
+        threads: int = 1,
+    ) -> None:
+        self._primary = primary
+        self._make_fallback = fallback
+        self._answer = answer
+        self._trust = trust
+        self._watchdog = Watchdog(timeout, threads)
+        self._lock = threading.Lock()
+        self._fallback: Session | None = None
+        self._first: dict[str, Array] | None = None
+        self._weights: bytes | None = None
+        self._closed = False
+
+    # -- the session protocol --------------------------------------------------------------------
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once, on the CPU if the device fails meanwhile.
+
+        Raises: InvalidInput if an array does not fit.
+        """
+        if self._trust.suspect:
+            return self.cpu().run(inputs)
+        try:
+            return self._on_device(inputs)
+        except DeviceMemoryError:
+            # Too large a request says nothing about the device's health.
+            return self.cpu().run(inputs)
+        except DeviceError as error:
+            self._trust.lose(HUNG if isinstance(error, DeviceHung) else LOST, str(error))
+            return self.cpu().run(inputs)
+
+    def close(self) -> None:
+        """Free both sessions, unless the device's driver holds on to its own."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._watchdog.close()
+        if self._trust.kind != HUNG:
+            self._primary.close()
+        if self._fallback is not None:
+            self._fallback.close()
+
+    def __getattr__(self, name: str) -> Any:
+        """Describe what answers now: backend, device, reason, specs, memory, concurrency."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.cpu() if self._trust.suspect else self._primary, name)
+
+    # -- trust -----------------------------------------------------------------------------------
+
+    def arm(self) -> Verdict:
+        """Check after the load, and remember the device's own answer."""
+        if self._trust.suspect:
+            return Verdict(0.0)
+        verdict = self.check()
+        if verdict.ok and not self._trust.suspect:
+            first = self._on_device(self._answer.inputs)
+            if same_bits(first, self._on_device(self._answer.inputs)):
+                self._first = first
+            self._weights = self._fingerprint()
+        return verdict
+
+    def check(self) -> Verdict:
+        """Run the known input on the device; a wrong answer, or none, ends the trust."""
+        try:
+            found = self._on_device(self._answer.inputs)
+            weights = self._fingerprint() if self._weights else None
+        except DeviceError as error:
+            self._trust.lose(HUNG if isinstance(error, DeviceHung) else LOST, str(error))
+            return Verdict(float("inf"), detail=str(error))
+        verdict = compare(self._answer.outputs, found, self._answer.tolerance)
+        if verdict.ok and self._first is not None and not same_bits(self._first, found):
+            verdict = Verdict(float("inf"), detail="it no longer repeats its own answer to the bit")
+        elif verdict.ok and weights != self._weights:
+            verdict = Verdict(float("inf"), detail="its weights are not what was uploaded")
+        if not verdict.ok:
+            where = f"output {verdict.output!r}: " if verdict.output else ""
+            self._trust.lose(WRONG, f"the golden check failed: {where}{verdict.detail}")
+        return verdict
+
+    def cpu(self) -> Session:
+        """Give the CPU session, made when it is first needed."""
+        with self._lock:
+            if self._fallback is None:
+                self._fallback = self._make_fallback()
+            return self._fallback
+
+    def _on_device(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        outputs: dict[str, Array] = self._watchdog.call(lambda: self._primary.run(inputs))
+        return outputs
+
+    def _fingerprint(self) -> bytes | None:
+        if not isinstance(self._primary, Readable):
+            return None
+        digest: bytes = self._watchdog.call(self._primary.fingerprint)
+        return digest

@@ -1,0 +1,127 @@
+"""Checks beside the traffic: the golden check when idle, and the shadow of live requests."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from app.backends.session import Session
+from app.tensors import Array
+from app.trust.compare import Tolerance, Verdict, compare
+
+# A model that is never idle is checked all the same, after so many periods.
+_PATIENCE = 3
+
+
+class Subject(NamedTuple):
+    """One model to verify: its name, whether it is idle now, and its check."""
+
+    model: str
+    idle: Callable[[], bool]
+    check: Callable[[], Verdict]
+
+
+class Verifier:
+    """Checks every subject once in a period, when it is idle if it ever is.
+
+    Units: period in seconds.
+    """
+
+    def __init__(
+        self,
+        subjects: Callable[[], Iterable[Subject]],
+        period: float,
+        told: Callable[[str, Verdict], None],
+    ) -> None:
+        self._subjects = subjects
+        self._period = period
+        self._told = told
+        self._last: dict[str, float] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="verifier", daemon=True)
+
+    def start(self) -> None:
+        """Begin; the first check comes one period from now, since a load checks too."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the check that is running."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(5)
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(self._period / 10):
+            self.sweep(time.monotonic())
+
+    def sweep(self, now: float) -> None:
+        """Check what is due."""
+        subjects = list(self._subjects())
+        for name in self._last.keys() - {subject.model for subject in subjects}:
+            del self._last[name]
+        for subject in subjects:
+            age = now - self._last.setdefault(subject.model, now)
+            # A tenth is left for the sweep's own step, so that a period is never exceeded.
+            due = age >= self._period * 0.8
+            if due and (subject.idle() or age >= self._period * _PATIENCE):
+                self._last[subject.model] = now
+                self._told(subject.model, subject.check())
+
+
+class Shadow:
+    """Runs a share of live requests on the CPU too, in the background, and compares.
+
+    A request that comes while the last comparison still runs is not shadowed: the shadow may
+    never slow the traffic down.
+
+    Units: share from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        share: float,
+        told: Callable[[str, Verdict], None],
+        tolerance: Tolerance | None = None,
+    ) -> None:
+        self._share = share
+        self._told = told
+        self._tolerance = tolerance or Tolerance()
+        self._work: queue.Queue[tuple[str, Session, Mapping[str, Array], Mapping[str, Array]]]
+        self._work = queue.Queue(maxsize=1)
+        self._random = random.Random()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def offer(
+        self,
+        model: str,
+        cpu: Callable[[], Session],
+        inputs: Mapping[str, Array],
+        outputs: Mapping[str, Array],
+    ) -> bool:
+        """Take a request that was answered, or not; cpu gives the session to compare with."""
+        if not self._share or self._random.random() >= self._share:
+            return False
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
+                self._thread.start()
+        try:
+            self._work.put_nowait((model, cpu(), inputs, outputs))
+        except queue.Full:
+            return False
+        return True
+
+    def _run(self) -> None:
+        while True:
+            model, session, inputs, outputs = self._work.get()
+            try:
+                verdict = compare(session.run(inputs), outputs, self._tolerance)
+            except Exception as error:
+                # The model may have been unloaded meanwhile: a run that fails proves nothing.
+                verdict = Verdict(0.0, detail=str(error))
+            self._told(model, verdict)
