@@ -1,0 +1,329 @@
+"""The desired state and what each worker made of it, in one SQLite file that survives kill -9.
+
+A change of one model gets the next generation number. A worker that has brought itself to a
+generation reports so; the worker that serves the caller waits for the reports of all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.repository.names import Key
+from app.repository.processes import started
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY CHECK (id = 1), generation INTEGER);
+INSERT OR IGNORE INTO counter VALUES (1, 0);
+CREATE TABLE IF NOT EXISTS models (
+    name TEXT, version TEXT, sha256 TEXT, backend TEXT, wanted INTEGER, deleted INTEGER,
+    generation INTEGER, deaths INTEGER DEFAULT 0, PRIMARY KEY (name, version));
+CREATE TABLE IF NOT EXISTS workers (
+    worker TEXT PRIMARY KEY, pid INTEGER, started INTEGER, since REAL, phase TEXT);
+CREATE TABLE IF NOT EXISTS reports (
+    worker TEXT, name TEXT, version TEXT, generation INTEGER, state TEXT, error TEXT, facts TEXT,
+    PRIMARY KEY (worker, name, version));
+CREATE TABLE IF NOT EXISTS verdicts (fingerprint TEXT PRIMARY KEY, verdict TEXT, at REAL);
+CREATE TABLE IF NOT EXISTS actions (
+    id TEXT PRIMARY KEY, kind TEXT, name TEXT, version TEXT, generation INTEGER, at REAL);
+"""
+KEEP_ACTIONS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What should be true of one model version on every worker.
+
+    deaths: workers that died while they loaded it since the wish was last made.
+    """
+
+    key: Key
+    sha256: str
+    backend: str
+    wanted: bool
+    deleted: bool
+    generation: int
+    deaths: int
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One registered worker process; phase is starting, serving or draining."""
+
+    worker: str
+    pid: int
+    since: float
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one worker made of one wish; state is loading, ready, failed or unloaded."""
+
+    worker: str
+    key: Key
+    generation: int
+    state: str
+    error: str | None
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A load, unload, upload or delete that somebody asked for."""
+
+    id: str
+    kind: str
+    key: Key
+    generation: int
+    at: float
+
+
+class State:
+    """The shared store; safe for threads, made anew in each process."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._local = threading.local()
+        with self._write() as db:
+            for statement in SCHEMA.split(";\n"):
+                db.execute(statement)
+
+    def _open(self) -> sqlite3.Connection:
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None or self._local.pid != os.getpid():
+            db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            self._local.db, self._local.pid = db, os.getpid()
+        return db
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is not None:
+            db.close()
+            self._local.db = None
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        db = self._open()
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+    def changed(self) -> int:
+        """Give a number that differs after any other connection has written; cheap."""
+        return int(self._open().execute("PRAGMA data_version").fetchone()[0])
+
+    # --- wishes ---
+
+    def wishes(self) -> list[Wish]:
+        """List what should be true, deleted versions included until every worker has let go."""
+        return [_wish(row) for row in self._open().execute(f"{_WISH} ORDER BY generation")]
+
+    def wish(self, key: Key) -> Wish | None:
+        """Find what should be true of one version."""
+        row = self._open().execute(f"{_WISH} WHERE name=? AND version=?", key).fetchone()
+        return _wish(row) if row else None
+
+    def put(
+        self, key: Key, sha256: str, *, backend: str | None = None, wanted: bool = True
+    ) -> Wish:
+        """Wish for this content; the same content on the same backend is no change."""
+        with self._write() as db:
+            old = self.wish(key)
+            backend = backend or (old.backend if old else "default")
+            new = (sha256, backend, wanted, False)
+            if old and new == (old.sha256, old.backend, old.wanted, old.deleted):
+                return old
+            return self._store(db, key, new)
+
+    def adopt(self, key: Key, sha256: str, wanted: bool) -> None:
+        """Take note of a file that was found on disk, unless it is known already."""
+        with self._write() as db:
+            old = self.wish(key)
+            if old is None or old.deleted:
+                self._store(db, key, (sha256, "default", wanted, False))
+            elif old.sha256 != sha256:
+                self._store(db, key, (sha256, old.backend, old.wanted, False))
+
+    def want(self, key: Key, wanted: bool, again: bool = False) -> Wish | None:
+        """Wish for a known version to be loaded or not; again makes every worker try afresh."""
+        with self._write() as db:
+            old = self.wish(key)
+            if old is None or old.deleted:
+                return None
+            if old.wanted == wanted and not again:
+                return old
+            return self._store(db, key, (old.sha256, old.backend, wanted, False))
+
+    def delete(self, key: Key) -> Wish | None:
+        """Wish for a version to be gone."""
+        with self._write() as db:
+            old = self.wish(key)
+            if old is None or old.deleted:
+                return None
+            return self._store(db, key, (old.sha256, old.backend, False, True))
+
+    def _store(
+        self, db: sqlite3.Connection, key: Key, new: tuple[str, str, bool, bool]
+    ) -> Wish:
+        db.execute("UPDATE counter SET generation = generation + 1")
+        db.execute(
+            "INSERT OR REPLACE INTO models VALUES"
+            " (?, ?, ?, ?, ?, ?, (SELECT generation FROM counter), 0)",
+            (*key, *new),
+        )
+        stored = self.wish(key)
+        assert stored is not None
+        return stored
+
+    # --- workers ---
+
+    def register(self, worker: str) -> None:
+        """Enter this process as a starting worker, and forget those that died."""
+        pid = os.getpid()
+        self.bury()
+        with self._write() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, 'starting')",
+                (worker, pid, started(pid), time.time()),
+            )
+
+    def serve(self, worker: str, generation: int) -> bool:
+        """Enter the phase serving, unless there is a newer generation than the one given."""
+        with self._write() as db:
+            (now,) = db.execute("SELECT generation FROM counter").fetchone()
+            if now > generation:
+                return False
+            db.execute("UPDATE workers SET phase='serving' WHERE worker=?", (worker,))
+            return True
+
+    def drain(self, worker: str) -> None:
+        """Enter the phase draining: nobody waits for this worker any more."""
+        with self._write() as db:
+            db.execute("UPDATE workers SET phase='draining' WHERE worker=?", (worker,))
+
+    def leave(self, worker: str) -> None:
+        """Forget this worker."""
+        with self._write() as db:
+            _forget(db, worker)
+
+    def workers(self) -> list[Worker]:
+        """List the workers whose processes live."""
+        rows = self._open().execute(
+            "SELECT worker, pid, since, phase, started FROM workers ORDER BY since, worker"
+        )
+        return [Worker(*row[:4]) for row in rows.fetchall() if started(row[1]) == row[4]]
+
+    def bury(self) -> int:
+        """Forget workers whose processes are gone and what only they kept; count the dead."""
+        rows = self._open().execute("SELECT worker, pid, started FROM workers").fetchall()
+        dead = [row[0] for row in rows if started(row[1]) != row[2]]
+        if dead:
+            with self._write() as db:
+                for worker in dead:
+                    db.execute(
+                        "UPDATE models SET deaths = deaths + 1 WHERE (name, version, generation)"
+                        " IN (SELECT name, version, generation FROM reports"
+                        " WHERE worker=? AND state='loading')",
+                        (worker,),
+                    )
+                    _forget(db, worker)
+        return len(dead)
+
+    def purge(self) -> None:
+        """Drop deleted versions that every living worker has let go of."""
+        gone = [wish for wish in self.wishes() if wish.deleted]
+        if not gone:
+            return
+        living = {worker.worker for worker in self.workers()}
+        for wish in gone:
+            done = {r.worker for r in self.reports(wish.key) if r.generation >= wish.generation}
+            if living <= done:
+                with self._write() as db:
+                    db.execute(
+                        "DELETE FROM models WHERE name=? AND version=? AND generation=?",
+                        (*wish.key, wish.generation),
+                    )
+
+    # --- reports ---
+
+    def report(self, report: Report) -> None:
+        """Write down what a worker made of a wish."""
+        with self._write() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO reports VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (report.worker, *report.key, report.generation, report.state, report.error,
+                 json.dumps(report.facts)),
+            )  # fmt: skip
+
+    def reports(self, key: Key | None = None) -> list[Report]:
+        """List what the workers reported, of one version or of all."""
+        where, values = ("WHERE name=? AND version=?", tuple(key)) if key else ("", ())
+        rows = self._open().execute(
+            "SELECT worker, name, version, generation, state, error, facts FROM reports"
+            f" {where} ORDER BY worker", values,
+        )  # fmt: skip
+        return [Report(r[0], Key(r[1], r[2]), *r[3:6], json.loads(r[6])) for r in rows]
+
+    # --- verdicts of the sandbox, and actions ---
+
+    def verdict(self, fingerprint: str) -> Any:
+        """Find what the sandbox said about these bytes, or None."""
+        row = self._open().execute(
+            "SELECT verdict FROM verdicts WHERE fingerprint=?", (fingerprint,)
+        ).fetchone()  # fmt: skip
+        return json.loads(row[0]) if row else None
+
+    def remember(self, fingerprint: str, verdict: Any) -> Any:
+        """Keep the sandbox's verdict; the first one stays, so that all workers decide alike."""
+        with self._write() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?)",
+                (fingerprint, json.dumps(verdict), time.time()),
+            )
+        return self.verdict(fingerprint)
+
+    def begin(self, action: Action) -> None:
+        """Keep an action, so that its caller can ask for it later."""
+        with self._write() as db:
+            db.execute(
+                "INSERT INTO actions VALUES (?, ?, ?, ?, ?, ?)",
+                (action.id, action.kind, *action.key, action.generation, action.at),
+            )
+            db.execute(
+                "DELETE FROM actions WHERE rowid <= (SELECT max(rowid) FROM actions) - ?",
+                (KEEP_ACTIONS,),
+            )
+
+    def action(self, action: str) -> Action | None:
+        """Find an action by its id."""
+        row = self._open().execute("SELECT * FROM actions WHERE id=?", (action,)).fetchone()
+        return Action(row[0], row[1], Key(row[2], row[3]), row[4], row[5]) if row else None
+
+
+_WISH = "SELECT name, version, sha256, backend, wanted, deleted, generation, deaths FROM models"
+
+
+def _wish(row: tuple[Any, ...]) -> Wish:
+    return Wish(Key(row[0], row[1]), row[2], row[3], bool(row[4]), bool(row[5]), row[6], row[7])
+
+
+def _forget(db: sqlite3.Connection, worker: str) -> None:
+    db.execute("DELETE FROM workers WHERE worker=?", (worker,))
+    db.execute("DELETE FROM reports WHERE worker=?", (worker,))

@@ -1,0 +1,211 @@
+"""Every setting of the server: one frozen object, read from the environment once.
+
+The table in the README is printed by `python -m app.settings` and compared by a test.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a value is read, and the words for what is allowed.
+
+    read raises ValueError for what is not.
+    """
+
+    read: Callable[[str], Any]
+    allowed: str
+
+
+def integer(low: int, high: int) -> Kind:
+    """Allow whole numbers from low to high."""
+
+    def read(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError
+        return value
+
+    return Kind(read, f"a whole number from {low} to {high}")
+
+
+def number(low: float, high: float) -> Kind:
+    """Allow decimal numbers from low to high."""
+
+    def read(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise ValueError
+        return value
+
+    return Kind(read, f"a number from {low:g} to {high:g}")
+
+
+def choice(*values: str) -> Kind:
+    """Allow one of these words, in any case."""
+
+    def read(text: str) -> str:
+        if text.lower() not in values:
+            raise ValueError
+        return text.lower()
+
+    return Kind(read, " or ".join(values))
+
+
+def _text(value: str) -> str:
+    if not value.strip() or "\0" in value:
+        raise ValueError
+    return value.strip()
+
+
+def _host(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.:_-]{1,253}|\[[0-9a-fA-F:.]+\]", value):
+        raise ValueError
+    return value
+
+
+FOLDER = Kind(lambda value: Path(_text(value)).expanduser().absolute(), "a path")
+TEXT = Kind(_text, "a text that is not empty")
+HOST = Kind(_host, "a host name or an IP address")
+
+
+def _default_cache() -> Path:
+    return Path(os.path.expanduser("~/.cache"), "rx580-inference")
+
+
+def setting(default: Any, kind: Kind, about: str, shown: str | None = None) -> Any:
+    """Declare one setting: default, what is allowed, and one line for the README."""
+    metadata = {"kind": kind, "about": about, "shown": shown}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the server is told from outside; the environment variable is the name in capitals."""
+
+    host: str = setting("127.0.0.1", HOST, "Address to listen on; 0.0.0.0 for every interface.")
+    port: int = setting(8000, integer(0, 65535), "Port to listen on; 0 takes a free one.")
+    workers: int = setting(3, integer(1, 256), "Worker processes.")
+    threads: int = setting(4, integer(1, 256), "Request threads of each worker.")
+    models_dir: Path = setting(Path("models").absolute, FOLDER, "The model repository.", "models")
+    state_dir: Path = setting(
+        Path("var/state").absolute, FOLDER,
+        "Where the desired state is kept (SQLite); must be on a local disk.", "var/state",
+    )  # fmt: skip
+    cache_dir: Path = setting(
+        _default_cache, FOLDER, "Downloads and compiled kernels.", "~/.cache/rx580-inference"
+    )
+    backend: str = setting(
+        "auto", choice("auto", "tflite", "opencl"),
+        "Backend of models that do not choose one; auto takes OpenCL if its device is there.",
+    )  # fmt: skip
+    opencl_device: str = setting(
+        "auto", TEXT, "Pattern over the device's name, board, vendor and driver, or a PCI bus id."
+    )
+    tflite_runtime: str = setting(
+        "auto", choice("auto", "tflite-runtime", "ai-edge-litert"),
+        "CPU runtime; auto takes the one that runs the model and is faster.",
+    )  # fmt: skip
+    interpreter_threads: int = setting(1, integer(1, 64), "Threads inside one CPU interpreter.")
+    interpreters: int = setting(
+        2, integer(1, 64), "CPU interpreters of one model in one worker, so many run at once."
+    )
+    load_on_start: str = setting(
+        "all", choice("all", "none"), "Whether a model found on disk for the first time is loaded."
+    )
+    max_body_mb: float = setting(64.0, number(0.001, 65536), "Largest request body, in MB.")
+    max_model_mb: float = setting(512.0, number(0.001, 65536), "Largest .tflite taken, in MB.")
+    max_image_megapixels: float = setting(
+        64.0, number(0.001, 1000), "Largest image decoded, in millions of pixels."
+    )
+    request_timeout_s: float = setting(
+        30.0, number(0.001, 3600),
+        "Time a request has when it does not say less in X-Request-Timeout.",
+    )  # fmt: skip
+    queue_per_model: int = setting(
+        64, integer(0, 100000), "Requests of one worker that may wait for one model; then 503."
+    )
+    action_timeout_s: float = setting(
+        30.0, number(0.001, 3600),
+        "How long load, unload, upload and delete wait for every worker before they answer 202.",
+    )  # fmt: skip
+    start_timeout_s: float = setting(
+        120.0, number(0, 3600), "How long a new worker loads models before it takes traffic anyway."
+    )
+    sandbox_timeout_s: float = setting(
+        20.0, number(0.1, 3600), "Time that the check of one model may take."
+    )
+    sandbox_memory_mb: int = setting(
+        4096, integer(256, 1048576), "Address space that the check of one model may take, in MB."
+    )
+    graceful_timeout_s: int = setting(
+        30, integer(1, 3600), "Time that running requests have when a worker stops."
+    )
+    max_requests: int = setting(
+        0, integer(0, 10**9), "Requests after which a worker is replaced; 0 for never."
+    )
+    keepalive_s: int = setting(15, integer(0, 3600), "Seconds an idle connection stays open.")
+    heartbeat_s: float = setting(
+        0.05, number(0.005, 60), "How often a worker looks for changes of the desired state."
+    )
+    log_level: str = setting(
+        "info", choice("debug", "info", "warning", "error"), "Least severe line that is logged."
+    )
+    log_format: str = setting(
+        "auto", choice("auto", "json", "pretty"), "auto is pretty on a terminal, else JSON."
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read the environment.
+
+        Raises: SettingsError that names the first bad variable, its value and what is allowed.
+        """
+        values: dict[str, Any] = {}
+        for item in dataclasses.fields(cls):
+            text = environ.get(item.name.upper())
+            if text is None or text == "":
+                continue
+            kind: Kind = item.metadata["kind"]
+            try:
+                values[item.name] = kind.read(text)
+            except (ValueError, KeyError, RuntimeError, OverflowError):
+                raise SettingsError(
+                    f"{item.name.upper()}={text!r} is not allowed: it must be {kind.allowed}"
+                ) from None
+        return cls(**values)
+
+    @property
+    def max_body_bytes(self) -> int:
+        return int(self.max_body_mb * 1e6)
+
+    @property
+    def max_model_bytes(self) -> int:
+        return int(self.max_model_mb * 1e6)
+
+
+def table() -> str:
+    """Write the README's table of settings."""
+    rows = ["| Variable | Default | Allowed | Meaning |", "|---|---|---|---|"]
+    for item in dataclasses.fields(Settings):
+        kind: Kind = item.metadata["kind"]
+        default = item.metadata["shown"] or str(item.default)
+        about = item.metadata["about"]
+        rows.append(f"| `{item.name.upper()}` | `{default}` | {kind.allowed} | {about} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(table())
