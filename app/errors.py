@@ -14,6 +14,7 @@ ServingError
 │   ├── ModelConflict        the request contradicts the model's state
 │   ├── ModelLoadFailed      a sound model that could not be loaded
 │   └── ModelSourceError     a model's file can't be had from where its manifest says
+├── StorageFailed            the model repository cannot be written
 ├── Overloaded               a queue is full
 ├── QuotaExceeded            one caller has as much running as it may have
 ├── DeadlineExceeded         the answer came, or would come, too late
@@ -109,6 +110,12 @@ class ModelSourceError(ModelError):
     """A model's file can't be brought from its source, or is not what it should be."""
 
     code = "model_source_unavailable"
+
+
+class StorageFailed(ServingError):
+    """The disk of the model repository is full, read-only or failing."""
+
+    code = "storage_failed"
 
 
 class Overloaded(ServingError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,3 +36,18 @@ class TensorSpec:
     shape: tuple[int, ...]
     dtype: str
     quantization: Quantization | None = field(default=None)
+
+    def describe(self) -> dict[str, Any]:
+        """Give what JSON can carry."""
+        quantization = self.quantization
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "quantization": quantization
+            and {
+                "scales": list(quantization.scales),
+                "zero_points": list(quantization.zero_points),
+                "axis": quantization.axis,
+            },
+        }

@@ -14,27 +14,23 @@ class Session(Protocol):
     Thread-safe: run may be called by several threads at once.
     """
 
-    @property
-    def backend(self) -> str:
-        """"tflite" or "opencl"."""
+    backend: str
+    """Either tflite or opencl."""
 
-    @property
-    def device(self) -> str:
-        """What runs it, for people: "CPU (ai-edge-litert 2.3.0)", "AMD Radeon RX 580 ..."."""
+    device: str
+    """What runs it, for people: CPU (ai-edge-litert 2.3.0), AMD Radeon RX 580 ..."""
 
-    @property
-    def reason(self) -> str:
-        """Why this backend and runtime were taken, in one sentence."""
+    reason: str
+    """Why this backend and runtime were taken, in one sentence."""
 
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]: ...
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
 
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]: ...
+    memory_bytes: int
+    """What the loaded model holds: weights, arenas and staging, in bytes."""
 
-    @property
-    def memory_bytes(self) -> int:
-        """What the loaded model holds: weights, arenas and staging, in bytes."""
+    concurrency: int
+    """How many calls of run are worth making at once; more only wait inside."""
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run once.

@@ -6,6 +6,7 @@ generation reports so; the worker that serves the caller waits for the reports o
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
@@ -13,12 +14,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.repository.names import Key
 from app.repository.processes import started
+from app.repository.records import Action, Report, Wish, Worker
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY CHECK (id = 1), generation INTEGER);
@@ -38,55 +39,6 @@ CREATE TABLE IF NOT EXISTS actions (
 KEEP_ACTIONS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What should be true of one model version on every worker.
-
-    deaths: workers that died while they loaded it since the wish was last made.
-    """
-
-    key: Key
-    sha256: str
-    backend: str
-    wanted: bool
-    deleted: bool
-    generation: int
-    deaths: int
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """One registered worker process; phase is starting, serving or draining."""
-
-    worker: str
-    pid: int
-    since: float
-    phase: str
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What one worker made of one wish; state is loading, ready, failed or unloaded."""
-
-    worker: str
-    key: Key
-    generation: int
-    state: str
-    error: str | None
-    facts: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """A load, unload, upload or delete that somebody asked for."""
-
-    id: str
-    kind: str
-    key: Key
-    generation: int
-    at: float
-
-
 class State:
     """The shared store; safe for threads, made anew in each process."""
 
@@ -94,16 +46,18 @@ class State:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._local = threading.local()
-        with self._write() as db:
-            for statement in SCHEMA.split(";\n"):
-                db.execute(statement)
+        # Two connections that make a new file WAL at once lock each other out.
+        with path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with self._write(durable=True) as db:
+                for statement in SCHEMA.split(";\n"):
+                    db.execute(statement)
 
     def _open(self) -> sqlite3.Connection:
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
         if db is None or self._local.pid != os.getpid():
             db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
             db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
             self._local.db, self._local.pid = db, os.getpid()
         return db
 
@@ -115,8 +69,10 @@ class State:
             self._local.db = None
 
     @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
+    def _write(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """Make one transaction; a durable one survives a power cut too."""
         db = self._open()
+        db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         db.execute("BEGIN IMMEDIATE")
         try:
             yield db
@@ -144,7 +100,7 @@ class State:
         self, key: Key, sha256: str, *, backend: str | None = None, wanted: bool = True
     ) -> Wish:
         """Wish for this content; the same content on the same backend is no change."""
-        with self._write() as db:
+        with self._write(durable=True) as db:
             old = self.wish(key)
             backend = backend or (old.backend if old else "default")
             new = (sha256, backend, wanted, False)
@@ -154,7 +110,7 @@ class State:
 
     def adopt(self, key: Key, sha256: str, wanted: bool) -> None:
         """Take note of a file that was found on disk, unless it is known already."""
-        with self._write() as db:
+        with self._write(durable=True) as db:
             old = self.wish(key)
             if old is None or old.deleted:
                 self._store(db, key, (sha256, "default", wanted, False))
@@ -163,7 +119,7 @@ class State:
 
     def want(self, key: Key, wanted: bool, again: bool = False) -> Wish | None:
         """Wish for a known version to be loaded or not; again makes every worker try afresh."""
-        with self._write() as db:
+        with self._write(durable=True) as db:
             old = self.wish(key)
             if old is None or old.deleted:
                 return None
@@ -173,7 +129,7 @@ class State:
 
     def delete(self, key: Key) -> Wish | None:
         """Wish for a version to be gone."""
-        with self._write() as db:
+        with self._write(durable=True) as db:
             old = self.wish(key)
             if old is None or old.deleted:
                 return None
@@ -192,6 +148,11 @@ class State:
         assert stored is not None
         return stored
 
+    def generation(self) -> int:
+        """Give the newest generation of all wishes."""
+        row = self._open().execute("SELECT coalesce(max(generation), 0) FROM models").fetchone()
+        return int(row[0])
+
     # --- workers ---
 
     def register(self, worker: str) -> None:
@@ -207,8 +168,7 @@ class State:
     def serve(self, worker: str, generation: int) -> bool:
         """Enter the phase serving, unless there is a newer generation than the one given."""
         with self._write() as db:
-            (now,) = db.execute("SELECT generation FROM counter").fetchone()
-            if now > generation:
+            if self.generation() > generation:
                 return False
             db.execute("UPDATE workers SET phase='serving' WHERE worker=?", (worker,))
             return True
@@ -235,14 +195,16 @@ class State:
         rows = self._open().execute("SELECT worker, pid, started FROM workers").fetchall()
         dead = [row[0] for row in rows if started(row[1]) != row[2]]
         if dead:
+            marks = ",".join("?" * len(dead))
             with self._write() as db:
+                # One for all that died together: a server killed as a whole is no model's fault.
+                db.execute(
+                    "UPDATE models SET deaths = deaths + 1 WHERE (name, version, generation) IN"
+                    " (SELECT name, version, generation FROM reports"
+                    f" WHERE state='loading' AND worker IN ({marks}))",
+                    dead,
+                )
                 for worker in dead:
-                    db.execute(
-                        "UPDATE models SET deaths = deaths + 1 WHERE (name, version, generation)"
-                        " IN (SELECT name, version, generation FROM reports"
-                        " WHERE worker=? AND state='loading')",
-                        (worker,),
-                    )
                     _forget(db, worker)
         return len(dead)
 
@@ -267,10 +229,18 @@ class State:
         """Write down what a worker made of a wish."""
         with self._write() as db:
             db.execute(
-                "INSERT OR REPLACE INTO reports VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET generation=excluded.generation,"
+                " state=excluded.state, error=excluded.error, facts=excluded.facts"
+                " WHERE excluded.generation >= reports.generation",
                 (report.worker, *report.key, report.generation, report.state, report.error,
                  json.dumps(report.facts)),
             )  # fmt: skip
+            if report.state == "ready":
+                db.execute(
+                    "UPDATE models SET deaths = 0 WHERE deaths > 0 AND name=? AND version=?",
+                    report.key,
+                )
 
     def reports(self, key: Key | None = None) -> list[Report]:
         """List what the workers reported, of one version or of all."""
@@ -279,7 +249,7 @@ class State:
             "SELECT worker, name, version, generation, state, error, facts FROM reports"
             f" {where} ORDER BY worker", values,
         )  # fmt: skip
-        return [Report(r[0], Key(r[1], r[2]), *r[3:6], json.loads(r[6])) for r in rows]
+        return [Report(r[0], Key(r[1], r[2]), r[3], r[4], r[5], json.loads(r[6])) for r in rows]
 
     # --- verdicts of the sandbox, and actions ---
 
@@ -299,9 +269,14 @@ class State:
             )
         return self.verdict(fingerprint)
 
+    def forget(self, fingerprint: str) -> None:
+        """Let the sandbox look at these bytes again."""
+        with self._write() as db:
+            db.execute("DELETE FROM verdicts WHERE fingerprint=?", (fingerprint,))
+
     def begin(self, action: Action) -> None:
         """Keep an action, so that its caller can ask for it later."""
-        with self._write() as db:
+        with self._write(durable=True) as db:
             db.execute(
                 "INSERT INTO actions VALUES (?, ?, ?, ?, ?, ?)",
                 (action.id, action.kind, *action.key, action.generation, action.at),

@@ -1,0 +1,62 @@
+"""Which backend runs a model: a table of them, and the fall back from the card to the CPU."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from app.backends.session import Session
+from app.backends.tflite import TfliteOptions, TfliteSession
+from app.errors import DeviceError, InvalidModel, ModelLoadFailed, ServingError
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One model file as the backends need it.
+
+    cpu: how the CPU runs it, or the error that says why it does not.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    data: bytes
+    cpu: TfliteOptions | ServingError
+
+
+Opener = Callable[[Source, str], Session]
+
+
+def _open_tflite(source: Source, device: str) -> Session:
+    if isinstance(source.cpu, ServingError):
+        raise source.cpu
+    return TfliteSession(source.data, source.cpu)
+
+
+def _open_opencl(source: Source, device: str) -> Session:
+    """Load app.backends.opencl, which has open_session(source, device), when it is there."""
+    name = "app.backends.opencl"
+    if importlib.util.find_spec(name) is None:
+        raise DeviceError("this installation has no OpenCL backend")
+    opener: Opener = importlib.import_module(name).open_session
+    return opener(source, device)
+
+
+BACKENDS: Mapping[str, Opener] = {"opencl": _open_opencl, "tflite": _open_tflite}
+
+
+def open_session(source: Source, backend: str, device: str) -> Session:
+    """Load a model on the backend asked for; auto tries the card first, then the CPU.
+
+    Raises: InvalidModel, ModelLoadFailed or DeviceError of the backend that was asked for.
+    """
+    if backend != "auto":
+        return BACKENDS[backend](source, device)
+    try:
+        return BACKENDS["opencl"](source, device)
+    except (DeviceError, InvalidModel, ModelLoadFailed) as error:
+        session = BACKENDS["tflite"](source, device)
+        session.reason = f"CPU, because {error}; {session.reason}"
+        return session

@@ -1,0 +1,44 @@
+"""Turns an interpreter's tensor details into specs with names that are unique."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from app.tensors import Quantization, TensorSpec
+
+
+def specs(details: list[dict[str, Any]], prefix: str) -> tuple[TensorSpec, ...]:
+    """Describe inputs or outputs; a name that is empty or taken gets its position."""
+    found: list[TensorSpec] = []
+    for position, detail in enumerate(details):
+        name = detail["name"] or f"{prefix}_{position}"
+        if any(spec.name == name for spec in found):
+            name = f"{name}#{position}"
+        found.append(TensorSpec(name, _shape(detail), dtype(detail), _quantization(detail)))
+    return tuple(found)
+
+
+def dtype(detail: dict[str, Any]) -> str:
+    """Name a tensor's type as numpy does; TFLite's strings are bytes."""
+    kind = np.dtype(detail["dtype"])
+    return "bytes" if kind.kind in "SUO" else kind.name
+
+
+def _shape(detail: dict[str, Any]) -> tuple[int, ...]:
+    signature = detail.get("shape_signature")
+    shape = detail["shape"] if signature is None or len(signature) == 0 else signature
+    return tuple(int(size) for size in shape)
+
+
+def _quantization(detail: dict[str, Any]) -> Quantization | None:
+    parameters = detail["quantization_parameters"]
+    scales = parameters["scales"]
+    if len(scales) == 0:
+        return None
+    return Quantization(
+        tuple(float(scale) for scale in scales),
+        tuple(int(zero) for zero in parameters["zero_points"]),
+        int(parameters["quantized_dimension"]),
+    )

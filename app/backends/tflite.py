@@ -1,0 +1,152 @@
+"""The CPU backend: a bounded pool of interpreters of one model, one thread each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from app.backends.details import specs
+from app.backends.fit import fit, splittable
+from app.backends.runtimes import installed, interpreter
+from app.errors import InvalidInput, ModelLoadFailed
+from app.tensors import Array, TensorSpec
+
+
+@dataclass(frozen=True, slots=True)
+class TfliteOptions:
+    """What the CPU backend is told.
+
+    stateful: variables must not outlive a request, so each one gets a new interpreter.
+    Units: memory_bytes of one interpreter, as measured when the model was checked.
+    """
+
+    runtime: str
+    reason: str
+    threads: int = 1
+    pool: int = 2
+    stateful: bool = False
+    memory_bytes: int = 0
+
+
+class TfliteSession:
+    """One model on the CPU; as many runs at once as the pool has interpreters."""
+
+    backend = "tflite"
+
+    def __init__(self, data: bytes, options: TfliteOptions) -> None:
+        self._data = data
+        self._options = options
+        self._idle: list[_Runner] = []
+        self._free = threading.BoundedSemaphore(options.pool)
+        self._closed = False
+        self.device = f"CPU ({options.runtime} {installed().get(options.runtime, '?')})"
+        self.reason = options.reason
+        self.concurrency = options.pool
+        first = self._make()
+        self.inputs, self.outputs = first.inputs, first.outputs
+        self.memory_bytes = len(data) + options.pool * options.memory_bytes
+        self._idle.append(first)
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once; several of the model's own batches run one after the other.
+
+        Shapes: outputs whose dimension 0 is the batch are joined on it, others are stacked.
+        Raises: InvalidInput.
+        """
+        arrays, runs = fit(self.inputs, inputs)
+        with self._free:
+            runner = self._take()
+            # A runner that raised is dropped: what it holds is not known any more.
+            results = [runner.run(_part(arrays, index, runs)) for index in range(runs)]
+            if not (self._options.stateful or self._closed):
+                self._idle.append(runner)
+        return _joined(results, self.inputs)
+
+    def close(self) -> None:
+        """Free the interpreters."""
+        self._closed = True
+        self._idle.clear()
+
+    def _take(self) -> _Runner:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._make()
+
+    def _make(self) -> _Runner:
+        try:
+            return _Runner(interpreter(self._options.runtime, self._data, self._options.threads))
+        except (ValueError, RuntimeError) as error:
+            raise ModelLoadFailed(f"{self._options.runtime} refuses the model: {error}") from error
+
+
+class _Runner:
+    """One interpreter, used by one thread at a time."""
+
+    def __init__(self, native: Any) -> None:
+        self._native = native
+        self._inputs = native.get_input_details()
+        self._outputs = native.get_output_details()
+        self.inputs: tuple[TensorSpec, ...] = specs(self._inputs, "input")
+        self.outputs: tuple[TensorSpec, ...] = specs(self._outputs, "output")
+        self._shapes: dict[int, tuple[int, ...]] = {
+            detail["index"]: tuple(int(n) for n in detail["shape"]) for detail in self._inputs
+        }
+        if all(size > 0 for spec in self.inputs for size in spec.shape):
+            native.allocate_tensors()
+            self._allocated = True
+        else:
+            # The placeholder of a free dimension may be impossible; the first request decides.
+            self._allocated = False
+
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        try:
+            return self._run(arrays)
+        except (ValueError, RuntimeError) as error:
+            raise InvalidInput(f"the model cannot compute this input: {error}") from error
+
+    def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        native = self._native
+        for spec, detail in zip(self.inputs, self._inputs, strict=True):
+            shape = arrays[spec.name].shape
+            if self._shapes[detail["index"]] != shape:
+                native.resize_tensor_input(detail["index"], shape, strict=True)
+                self._shapes[detail["index"]] = shape
+                self._allocated = False
+        if not self._allocated:
+            native.allocate_tensors()
+            self._allocated = True
+        native.reset_all_variables()
+        for spec, detail in zip(self.inputs, self._inputs, strict=True):
+            native.set_tensor(detail["index"], arrays[spec.name])
+        native.invoke()
+        return {
+            spec.name: native.get_tensor(detail["index"])
+            for spec, detail in zip(self.outputs, self._outputs, strict=True)
+        }
+
+
+def _part(arrays: Mapping[str, Array], index: int, runs: int) -> Mapping[str, Array]:
+    if runs == 1:
+        return arrays
+    parts = {}
+    for name, array in arrays.items():
+        rows = array.shape[0] // runs
+        parts[name] = np.ascontiguousarray(array[index * rows : (index + 1) * rows])
+    return parts
+
+
+def _joined(results: list[dict[str, Array]], inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
+    if len(results) == 1:
+        return results[0]
+    batches = {spec.shape[0] for spec in inputs if splittable(spec)}
+    joined: dict[str, Array] = {}
+    for name, first in results[0].items():
+        parts = [result[name] for result in results]
+        by_row = first.ndim >= 1 and first.shape[0] in batches
+        joined[name] = np.concatenate(parts) if by_row else np.stack(parts)
+    return joined

@@ -1,0 +1,161 @@
+"""The model files on disk: models/<name>/<version>/model.tflite, never half written."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from app.errors import InvalidRequest, ModelNotFound, RequestTooLarge, StorageFailed
+from app.repository.names import Key, is_name
+
+FILE = "model.tflite"
+BLOCK = 1 << 20
+
+
+class Folder:
+    """The repository's folder. Several processes may use it at once."""
+
+    def __init__(self, root: Path, locks: Path) -> None:
+        self._root = root
+        self._locks = locks
+        self._digests: dict[tuple[int, int, int], str] = {}
+
+    def path(self, key: Key) -> Path:
+        """Say where a version's file is."""
+        return self._root / key.name / key.version / FILE
+
+    def manifest(self, name: str) -> Path:
+        """Say where a model's description is."""
+        return self._root / name / "model.yaml"
+
+    def keys(self) -> list[Key]:
+        """List what is on disk; names that cannot be served, and links out of here, are not."""
+        found = []
+        for path in sorted(self._root.glob(f"*/*/{FILE}")):
+            name, version = path.parts[-3:-1]
+            inside = path.resolve().is_relative_to(self._root.resolve())
+            if is_name(name) and is_name(version) and path.is_file() and inside:
+                found.append(Key(name, version))
+        return found
+
+    def digest(self, key: Key) -> str:
+        """Compute a file's sha256; unchanged files are read once.
+
+        Raises: ModelNotFound.
+        """
+        try:
+            facts = self.path(key).stat()
+            mark = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+            if mark not in self._digests:
+                with self.path(key).open("rb") as file:
+                    self._digests[mark] = hashlib.file_digest(file, "sha256").hexdigest()
+            return self._digests[mark]
+        except FileNotFoundError as error:
+            raise ModelNotFound(f"there is no file for {key}") from error
+
+    def read(self, key: Key) -> bytes:
+        """Read a version's file.
+
+        Raises: ModelNotFound.
+        """
+        try:
+            return self.path(key).read_bytes()
+        except FileNotFoundError as error:
+            raise ModelNotFound(f"there is no file for {key}") from error
+
+    @contextmanager
+    def locked(self, key: Key) -> Iterator[None]:
+        """Keep other workers from changing this version's file meanwhile."""
+        self._locks.mkdir(parents=True, exist_ok=True)
+        number = int(hashlib.sha256(str(key).encode()).hexdigest()[:4], 16) % 64
+        with (self._locks / f"file-{number}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def incoming(self, stream: IO[bytes], limit: int) -> Iterator[tuple[Path, str]]:
+        """Receive an upload into a temporary file; give its path and sha256.
+
+        Raises: RequestTooLarge beyond limit bytes; InvalidRequest if empty; StorageFailed.
+        """
+        path = None
+        try:
+            with _storage():
+                self._root.mkdir(parents=True, exist_ok=True)
+                handle, name = tempfile.mkstemp(prefix=".incoming-", dir=self._root)
+            path = Path(name)
+            with os.fdopen(handle, "wb") as sink:
+                digest = _copy(stream, sink, limit)
+            yield path, digest
+        finally:
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+    def publish(self, incoming: Path, key: Key) -> None:
+        """Put a received file in its place, in one step.
+
+        Raises: StorageFailed.
+        """
+        place = self.path(key)
+        with _storage():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            incoming.chmod(0o644)
+            os.replace(incoming, place)
+            _sync(place.parent)
+
+    def remove(self, key: Key) -> None:
+        """Take a version's folder away, in one step; the model's description stays.
+
+        Raises: StorageFailed.
+        """
+        with _storage():
+            trash = Path(tempfile.mkdtemp(prefix=".trash-", dir=self._root))
+            try:
+                os.replace(self.path(key).parent, trash / "version")
+            except FileNotFoundError:
+                pass
+            finally:
+                shutil.rmtree(trash, ignore_errors=True)
+            parent = self._root / key.name
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _copy(stream: IO[bytes], sink: IO[bytes], limit: int) -> str:
+    digest, size = hashlib.sha256(), 0
+    while block := stream.read(BLOCK):
+        size += len(block)
+        if size > limit:
+            raise RequestTooLarge(f"a model may have {limit} bytes at most (MAX_MODEL_MB)")
+        digest.update(block)
+        with _storage():
+            sink.write(block)
+    if size == 0:
+        raise InvalidRequest("the body is empty; send the bytes of a .tflite file")
+    with _storage():
+        sink.flush()
+        os.fsync(sink.fileno())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _storage() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageFailed(f"the model repository cannot be written: {error}") from error
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

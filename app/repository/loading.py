@@ -1,0 +1,96 @@
+"""Carries out one wish: check the file, choose the backend, load, warm up, compare."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from app.backends.choice import Source, open_session
+from app.backends.session import Session
+from app.backends.tflite import TfliteOptions
+from app.errors import InvalidInput, InvalidModel, ModelLoadFailed, ServingError
+from app.repository import golden, manifest
+from app.repository.folder import Folder
+from app.repository.records import Wish
+from app.repository.sandbox import Sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How models are loaded when neither the caller nor model.yaml says otherwise."""
+
+    backend: str = "auto"
+    device: str = "auto"
+    interpreters: int = 2
+    interpreter_threads: int = 1
+
+
+class Loader:
+    """Makes a ready session from a wish."""
+
+    def __init__(self, folder: Folder, sandbox: Sandbox, options: LoadOptions) -> None:
+        self._folder = folder
+        self._sandbox = sandbox
+        self._options = options
+
+    def __call__(self, wish: Wish) -> Session:
+        """Load, run once and compare with the golden answer.
+
+        Raises: ServingError with the reason.
+        """
+        described = manifest.read(self._folder.manifest(wish.key.name))
+        data = self._folder.read(wish.key)
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != wish.sha256:
+            raise ModelLoadFailed(
+                f"the file has sha256 {digest} but {wish.sha256} is wanted; "
+                f"POST /models/{wish.key.name}/load takes it as it is now"
+            )
+        listed = described.versions.get(wish.key.version)
+        if listed and listed.sha256 and listed.sha256 != digest:
+            raise ModelLoadFailed(
+                f"the file has sha256 {digest}, but model.yaml says {listed.sha256}"
+            )
+        session = open_session(
+            Source(*wish.key, digest, data, self._cpu(wish)),
+            self.backend(wish, described),
+            self._options.device,
+        )
+        try:
+            self._warm_up(session, described.golden.get(wish.key.version))
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+    def backend(self, wish: Wish, described: manifest.Manifest) -> str:
+        """Say which backend is meant: the caller's, else model.yaml's, else the server's."""
+        for choice in (wish.backend, described.backend):
+            if choice != "default":
+                return choice
+        return self._options.backend
+
+    def _cpu(self, wish: Wish) -> TfliteOptions | ServingError:
+        try:
+            verdict = self._sandbox.check(self._folder.path(wish.key), wish.sha256)
+        except InvalidModel as error:
+            return error
+        return TfliteOptions(
+            verdict.runtime,
+            verdict.reason,
+            threads=self._options.interpreter_threads,
+            pool=self._options.interpreters,
+            stateful=verdict.stateful,
+            memory_bytes=verdict.memory_bytes,
+        )
+
+    def _warm_up(self, session: Session, known: manifest.Golden | None) -> None:
+        free = any(size < 0 for spec in session.inputs for size in spec.shape)
+        try:
+            outputs = session.run(golden.inputs(session, known))
+        except InvalidInput as error:
+            if free and known is None:
+                return  # the size that this model takes is known to its users only
+            raise ModelLoadFailed(f"the warm-up run failed: {error}") from error
+        if known is not None:
+            golden.check(outputs, known)

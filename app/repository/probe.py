@@ -1,0 +1,149 @@
+"""Tries one model file in a process that may die of it: parse, allocate, run, time.
+
+Runs only in children of the checker (checker.py); what it finds goes back as JSON.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tflite
+
+from app.backends.tflite import TfliteOptions, TfliteSession
+from app.errors import InvalidInput, InvalidModel, ServingError
+from app.tensors import Array, TensorSpec
+
+TIMING_SECONDS = 0.15
+TIMING_RUNS = 20
+FREE_SIZES = (1, 16, 256, 4096, 16000)
+STATEFUL = {tflite.BuiltinOperator.VAR_HANDLE, tflite.BuiltinOperator.CALL_ONCE}
+
+
+def limit(seconds: float, memory_mb: int) -> None:
+    """Bound this process for good: address space, CPU time, no core file, no written file."""
+    bounds = {
+        resource.RLIMIT_AS: memory_mb << 20,
+        resource.RLIMIT_CPU: int(seconds) + 1,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: 0,
+    }
+    for what, value in bounds.items():
+        resource.setrlimit(what, (value, value))
+
+
+def structure(data: bytes) -> dict[str, Any]:
+    """Read what the file says about itself, without any native code.
+
+    Raises: InvalidModel.
+    """
+    if len(data) < 16 or data[4:8] != b"TFL3":
+        raise InvalidModel("it is not a TFLite model: bytes 4 to 8 are not 'TFL3'")
+    try:
+        return _structure(tflite.Model.GetRootAsModel(data, 0))
+    except InvalidModel:
+        raise
+    except Exception as error:  # the generated reader raises whatever the bytes lead it to
+        raise InvalidModel(f"its structure is damaged ({type(error).__name__}: {error})") from error
+
+
+def _structure(model: Any) -> dict[str, Any]:
+    if model.Version() != 3 or model.SubgraphsLength() < 1:
+        raise InvalidModel("it has no graph, or not version 3 of the TFLite schema")
+    codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
+    builtin = [max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) for code in codes]
+    buffers, variables = model.BuffersLength(), False
+    for number in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(number)
+        tensors = graph.TensorsLength()
+        for index in range(tensors):
+            tensor = graph.Tensors(index)
+            variables |= bool(tensor.IsVariable())
+            _within(tensor.Buffer(), buffers, "a buffer")
+        for index in range(graph.OperatorsLength()):
+            node = graph.Operators(index)
+            _within(node.OpcodeIndex(), len(codes), "an operator code")
+            for end in (node.InputsAsNumpy(), node.OutputsAsNumpy()):
+                for tensor_index in np.atleast_1d(end):
+                    _within(int(tensor_index), tensors, "a tensor", low=-1)
+        for end in (graph.InputsAsNumpy(), graph.OutputsAsNumpy()):
+            for tensor_index in np.atleast_1d(end):
+                _within(int(tensor_index), tensors, "a tensor")
+    return {"stateful": bool(STATEFUL & set(builtin)), "variables": variables}
+
+
+def _within(index: int, count: int, what: str, low: int = 0) -> None:
+    if not low <= index < count:
+        raise InvalidModel(f"its structure is damaged (it names {what} {index} of {count})")
+
+
+def probe(path: Path, runtime: str, threads: int) -> dict[str, Any]:
+    """Load the model in one runtime, run it on zeros and time it.
+
+    Units: seconds is the quickest of several runs; memory_bytes what the process grew by.
+    Raises: ServingError with the reason if the model cannot be used.
+    """
+    data = path.read_bytes()
+    facts = structure(data)
+    before = _resident()
+    options = TfliteOptions(runtime, "", threads=threads, pool=1, stateful=facts["stateful"])
+    try:
+        session = TfliteSession(data, options)
+        size, seconds = _time(session)
+    except ServingError:
+        raise
+    except (MemoryError, ValueError, TypeError, OverflowError, RuntimeError) as error:
+        raise InvalidModel(f"{runtime} refuses it: {error or type(error).__name__}") from error
+    grown = max(_resident() - before, len(data))
+    return {**facts, "size": size, "seconds": seconds, "memory_bytes": grown}
+
+
+def _time(session: TfliteSession) -> tuple[int, float]:
+    """Find the smallest size of the free dimensions that runs, and the time it takes.
+
+    A model that parses and allocates but runs at none of the sizes gets size 0.
+    """
+    free = any(size < 0 for spec in session.inputs for size in spec.shape)
+    for size in FREE_SIZES if free else (1,):
+        inputs = {spec.name: zeros(spec, size) for spec in session.inputs}
+        try:
+            session.run(inputs)
+            return size, _fastest(session, inputs)
+        except InvalidInput as error:
+            if not free:
+                raise InvalidModel(str(error)) from error
+    return 0, 0.0
+
+
+def _fastest(session: TfliteSession, inputs: Mapping[str, Array]) -> float:
+    best, end = float("inf"), time.perf_counter() + TIMING_SECONDS
+    for _ in range(TIMING_RUNS):
+        start = time.perf_counter()
+        session.run(inputs)
+        now = time.perf_counter()
+        best = min(best, now - start)
+        if now > end:
+            break
+    return best
+
+
+def zeros(spec: TensorSpec, free: int = 1) -> Array:
+    """Make an input of zeros, or of empty strings.
+
+    Shapes: a free dimension 0 is taken for the batch and gets 1, the others the size given.
+    """
+    sizes = [free if size < 0 else size for size in spec.shape]
+    shape = [1, *sizes[1:]] if len(sizes) > 1 and spec.shape[0] < 0 else sizes
+    if spec.dtype == "bytes":
+        return np.full(shape, b"", dtype=object)
+    return np.zeros(shape, spec.dtype)
+
+
+def _resident() -> int:
+    fields = Path("/proc/self/statm").read_text().split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,57 @@
+"""The rows of the state store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.repository.names import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What should be true of one model version on every worker.
+
+    deaths: workers that died while they loaded it since the wish was last made.
+    """
+
+    key: Key
+    sha256: str
+    backend: str
+    wanted: bool
+    deleted: bool
+    generation: int
+    deaths: int
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One registered worker process; phase is starting, serving or draining."""
+
+    worker: str
+    pid: int
+    since: float
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one worker made of one wish; state is loading, ready, failed or unloaded."""
+
+    worker: str
+    key: Key
+    generation: int
+    state: str
+    error: str | None
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A load, unload, upload or delete that somebody asked for."""
+
+    id: str
+    kind: str
+    key: Key
+    generation: int
+    at: float

@@ -1,0 +1,279 @@
+"""One worker's loaded models: keeps them equal to the desired state, and lends them out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.backends.session import Session
+from app.errors import ModelNotFound, ModelNotReady, ServingError
+from app.repository.names import Key, order
+from app.repository.records import Report, Wish
+from app.repository.state import State
+
+log = logging.getLogger("app.store")
+
+DEATHS_ALLOWED = 3
+HOUSEKEEPING_SECONDS = 1.0
+
+
+@dataclass(slots=True)
+class Loaded:
+    """One version that this worker serves; users counts the requests that hold it now."""
+
+    key: Key
+    sha256: str
+    backend: str
+    session: Session
+    load_seconds: float
+    users: int = 0
+    retired: bool = field(default=False)
+
+
+class Store:
+    """The models of this worker, after the wishes in the state store.
+
+    Two threads: one watches the wishes and unloads, so that is never late; one loads.
+    """
+
+    def __init__(self, state: State, load: Callable[[Wish], Session], heartbeat: float) -> None:
+        self.worker = f"{os.getpid()}-{time.time_ns():x}"
+        self._state = state
+        self._load = load
+        self._heartbeat = heartbeat
+        self._lock = threading.Lock()
+        self._loaded: dict[Key, Loaded] = {}
+        self._wishes: dict[Key, Wish] = {}
+        self._applied: dict[Key, int] = {}
+        self._loading: queue.SimpleQueue[Key | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._serving = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._alive: Callable[[], bool] = lambda: True
+
+    def start(self, alive: Callable[[], bool] = lambda: True) -> None:
+        """Register this worker and begin to follow the wishes; alive turns false when it drains."""
+        self._alive = alive
+        self._state.register(self.worker)
+        for run, name in ((self._watch, "watcher"), (self._work, "loader")):
+            thread = threading.Thread(target=run, name=f"store-{name}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def wait_until_serving(self, timeout: float) -> bool:
+        """Wait until every wish was carried out once, or failed."""
+        return self._serving.wait(timeout)
+
+    def serve_now(self) -> None:
+        """Take traffic though models are still loading."""
+        while not self._state.serve(self.worker, self._state.generation()):
+            continue
+        self._serving.set()
+
+    def stop(self) -> None:
+        """Let go of everything and leave the state store."""
+        self._stopping.set()
+        self._loading.put(None)
+        for thread in self._threads:
+            thread.join(timeout=5)
+        with self._lock:
+            for key in list(self._loaded):
+                self._retire(key)
+        self._state.leave(self.worker)
+
+    # --- for requests ---
+
+    @contextmanager
+    def lease(self, name: str, version: str | None = None) -> Iterator[Loaded]:
+        """Borrow a ready model; the newest version if none is named.
+
+        Raises: ModelNotFound, ModelNotReady.
+        """
+        with self._lock:
+            loaded = self._find(name, version)
+            loaded.users += 1
+        try:
+            yield loaded
+        finally:
+            with self._lock:
+                loaded.users -= 1
+                idle = loaded.retired and loaded.users == 0
+            if idle:
+                loaded.session.close()
+
+    def ready(self) -> list[Key]:
+        """List what this worker serves."""
+        with self._lock:
+            return sorted(self._loaded)
+
+    def _find(self, name: str, version: str | None) -> Loaded:
+        if version is None:
+            versions = [key.version for key in self._loaded if key.name == name]
+            version = max(versions, key=order, default=None)
+        loaded = self._loaded.get(Key(name, version)) if version is not None else None
+        if loaded is None:
+            raise self._absent(name, version)
+        return loaded
+
+    def _absent(self, name: str, version: str | None) -> ServingError:
+        known = {key: wish for key, wish in self._wishes.items() if not wish.deleted}
+        names = sorted({key.name for key in known})
+        versions = sorted((key.version for key in known if key.name == name), key=order)
+        if not versions:
+            return ModelNotFound(
+                f"there is no model {name[:80]!r}; the models are: {', '.join(names) or 'none yet'}"
+            )
+        if version is not None and version not in versions:
+            return ModelNotFound(
+                f"model {name!r} has no version {version[:80]!r}; it has {', '.join(versions)}"
+            )
+        which = f"version {version} of model {name!r}" if version else f"model {name!r}"
+        wanted = any(
+            wish.wanted for key, wish in known.items()
+            if key.name == name and version in (None, key.version)
+        )  # fmt: skip
+        if wanted:
+            return ModelNotReady(f"{which} is not ready; GET /models/{name} says why")
+        return ModelNotReady(f"{which} is not loaded; POST /models/{name}/load loads it")
+
+    # --- following the wishes ---
+
+    def _watch(self) -> None:
+        seen, swept = -1, 0.0
+        while not self._stopping.is_set():
+            try:
+                now = self._state.changed()
+                if now != seen:
+                    seen = now
+                    self._follow()
+                if not self._serving.is_set():
+                    self._try_to_serve()
+                if not self._alive():
+                    self._state.drain(self.worker)
+                    self._alive = lambda: True
+                if time.monotonic() - swept > HOUSEKEEPING_SECONDS:
+                    swept = time.monotonic()
+                    self._state.bury()
+                    self._state.purge()
+            except Exception:
+                # A worker that stops following would disagree with the others for ever.
+                log.exception("the state store could not be followed; trying again")
+                seen = -1
+                self._stopping.wait(1.0)
+            self._stopping.wait(self._heartbeat)
+
+    def _follow(self) -> None:
+        wishes = {wish.key: wish for wish in self._state.wishes()}
+        with self._lock:
+            self._wishes = wishes
+            gone = [key for key in self._loaded if key not in wishes]
+            for key in gone:
+                self._retire(key)
+        for key in gone:
+            self._applied.pop(key, None)
+        for wish in wishes.values():
+            if self._applied.get(wish.key) == wish.generation:
+                continue
+            self._applied[wish.key] = wish.generation
+            if wish.wanted:
+                self._loading.put(wish.key)
+            else:
+                with self._lock:
+                    self._retire(wish.key)
+                self._say(wish, "unloaded")
+
+    def _try_to_serve(self) -> None:
+        """Begin to serve once all wishes are carried out, if there are no newer ones by then."""
+        mine = {r.key: r for r in self._state.reports() if r.worker == self.worker}
+        for key, wish in self._wishes.items():
+            report = mine.get(key)
+            if report is None or report.generation < wish.generation or report.state == "loading":
+                return
+        last = max((wish.generation for wish in self._wishes.values()), default=0)
+        if self._state.serve(self.worker, last):
+            self._serving.set()
+
+    def _work(self) -> None:
+        while (key := self._loading.get()) is not None:
+            wish = self._wishes.get(key)
+            if wish is None or not wish.wanted:
+                continue
+            try:
+                self._carry_out(wish)
+            except Exception:
+                log.exception("%s could not be loaded or reported", key)
+
+    def _carry_out(self, wish: Wish) -> None:
+        present = self._loaded.get(wish.key)
+        if present and (present.sha256, present.backend) == (wish.sha256, wish.backend):
+            self._say(wish, "ready", facts=_facts(present))
+            return
+        self._say(wish, "loading")
+        start = time.perf_counter()
+        try:
+            if wish.deaths >= DEATHS_ALLOWED:
+                raise ModelNotReady(
+                    f"{wish.deaths} workers died while they loaded it; "
+                    f"POST /models/{wish.key.name}/load tries again"
+                )
+            session = self._load(wish)
+        except Exception as error:
+            if not isinstance(error, ServingError):
+                log.exception("loading %s failed unexpectedly", wish.key)
+            with self._lock:
+                self._retire(wish.key)
+            self._say(wish, "failed", error=str(error) or type(error).__name__)
+            return
+        seconds = time.perf_counter() - start
+        loaded = Loaded(wish.key, wish.sha256, wish.backend, session, seconds)
+        with self._lock:
+            now = self._wishes.get(wish.key)
+            current = now is not None and now.wanted
+            if current:
+                self._retire(wish.key)
+                self._loaded[wish.key] = loaded
+        if not current:
+            session.close()
+            return
+        self._say(wish, "ready", facts=_facts(loaded))
+
+    def _retire(self, key: Key) -> None:
+        """Stop lending a model; it is closed when the last request gives it back."""
+        loaded = self._loaded.pop(key, None)
+        if loaded is None:
+            return
+        loaded.retired = True
+        if loaded.users == 0:
+            loaded.session.close()
+
+    def _say(
+        self, wish: Wish, state: str, error: str | None = None, facts: dict[str, Any] | None = None
+    ) -> None:
+        level = logging.WARNING if state == "failed" else logging.INFO
+        log.log(
+            level, "model %s", state,
+            extra={"model": wish.key.name, "version": wish.key.version, "error": error},
+        )  # fmt: skip
+        self._state.report(
+            Report(self.worker, wish.key, wish.generation, state, error, facts or {})
+        )
+
+
+def _facts(loaded: Loaded) -> dict[str, Any]:
+    session = loaded.session
+    return {
+        "backend": session.backend,
+        "device": session.device,
+        "reason": session.reason,
+        "memory_bytes": session.memory_bytes,
+        "load_seconds": round(loaded.load_seconds, 6),
+        "inputs": [spec.describe() for spec in session.inputs],
+        "outputs": [spec.describe() for spec in session.outputs],
+    }
