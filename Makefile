@@ -32,10 +32,10 @@ models: $(VENV)/.installed  ## bring the demo models
 tools: $(VENV)/.installed-test  ## install by apt what the tests need (root or passwordless sudo)
 	@deploy/apt-install.sh $$($(PY) -m tests.tools)
 
-
+test: tools  ## all tests
 	@$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
 
-test-full: $(VENV)/.installed-test tools  ## all tests and the long sweeps
+test-full: tools  ## all tests and the long sweeps
 	@deploy/apt-install.sh $$($(PY) -m tests.tools --all)
 	@$(PY) -m pytest $(PYTEST_ARGS)
 

@@ -160,6 +160,10 @@ class Settings:
     heartbeat_s: float = setting(
         0.05, number(0.005, 60), "How often a worker looks for changes of the desired state."
     )
+    metrics_host: str = setting("127.0.0.1", HOST, "Address of the metrics exporter.")
+    metrics_port: int = setting(
+        9101, integer(0, 65535), "Port of the metrics exporter; 0 for none."
+    )
     log_level: str = setting(
         "info", choice("debug", "info", "warning", "error"), "Least severe line that is logged."
     )

@@ -35,7 +35,7 @@ class Folder:
         """Say where a model's description is."""
         return self._root / name / "model.yaml"
 
-    def keys(self) -> list[Key]:
+    def listed(self) -> list[Key]:
         """List what is on disk; names that cannot be served, and links out of here, are not."""
         found = []
         for path in sorted(self._root.glob(f"*/*/{FILE}")):

@@ -24,12 +24,12 @@ def ramp(spec: TensorSpec) -> Array:
     kind = np.dtype(spec.dtype)
     steps = (np.arange(int(np.prod(shape)), dtype=np.int64) * 40503 % 65536).reshape(shape)
     if kind.kind == "b":
-        return steps % 2 == 1
+        return np.asarray(steps % 2 == 1)
     if kind.kind in "iu":
         low = max(np.iinfo(kind).min, -128)
         high = min(np.iinfo(kind).max, 255)
-        return (low + steps * (high - low) // 65535).astype(kind)
-    return (steps / 65535).astype(kind)
+        return np.asarray(low + steps * (high - low) // 65535, kind)
+    return np.asarray(steps / 65535, kind)
 
 
 def inputs(session: Session, golden: Golden | None) -> dict[str, Array]:
@@ -56,5 +56,6 @@ def check(outputs: Mapping[str, Array], golden: Golden) -> None:
         wrong = float(np.max(np.abs(found - np.array(golden.values[name]))))
         if not wrong <= golden.tolerance:
             raise ModelLoadFailed(
-                f"output {name!r} is {wrong:g} off its golden answer; {golden.tolerance:g} is allowed"
+                f"output {name!r} is {wrong:g} off its golden answer; "
+                f"{golden.tolerance:g} is allowed"
             )

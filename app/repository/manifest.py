@@ -23,7 +23,7 @@ class Preprocessing:
     """
 
     mean: tuple[float, ...] = (0.0,)
-    scale: tuple[float, ...] = (1.0,)
+    scale: tuple[float, ...] = (1.0 / 255.0,)
     colour: str = "rgb"
     fit: str = "stretch"
     input: str | None = None

@@ -53,5 +53,6 @@ class Action:
     id: str
     kind: str
     key: Key
+    sha256: str
     generation: int
     at: float

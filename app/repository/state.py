@@ -34,7 +34,8 @@ CREATE TABLE IF NOT EXISTS reports (
     PRIMARY KEY (worker, name, version));
 CREATE TABLE IF NOT EXISTS verdicts (fingerprint TEXT PRIMARY KEY, verdict TEXT, at REAL);
 CREATE TABLE IF NOT EXISTS actions (
-    id TEXT PRIMARY KEY, kind TEXT, name TEXT, version TEXT, generation INTEGER, at REAL);
+    id TEXT PRIMARY KEY, kind TEXT, name TEXT, version TEXT, sha256 TEXT, generation INTEGER,
+    at REAL);
 """
 KEEP_ACTIONS = 1000
 
@@ -278,8 +279,8 @@ class State:
         """Keep an action, so that its caller can ask for it later."""
         with self._write(durable=True) as db:
             db.execute(
-                "INSERT INTO actions VALUES (?, ?, ?, ?, ?, ?)",
-                (action.id, action.kind, *action.key, action.generation, action.at),
+                "INSERT INTO actions VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (action.id, action.kind, *action.key, action.sha256, action.generation, action.at),
             )
             db.execute(
                 "DELETE FROM actions WHERE rowid <= (SELECT max(rowid) FROM actions) - ?",
@@ -289,7 +290,7 @@ class State:
     def action(self, action: str) -> Action | None:
         """Find an action by its id."""
         row = self._open().execute("SELECT * FROM actions WHERE id=?", (action,)).fetchone()
-        return Action(row[0], row[1], Key(row[2], row[3]), row[4], row[5]) if row else None
+        return Action(row[0], row[1], Key(row[2], row[3]), *row[4:]) if row else None
 
 
 _WISH = "SELECT name, version, sha256, backend, wanted, deleted, generation, deaths FROM models"

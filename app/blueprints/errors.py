@@ -1,0 +1,123 @@
+"""Every failure as application/problem+json; the one place where exceptions become statuses."""
+
+from __future__ import annotations
+
+import logging
+import math
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from app import errors
+from app.errors import ServingError
+
+log = logging.getLogger("app.errors")
+
+STATUS: dict[type[ServingError], int] = {
+    errors.ServingError: 500,
+    errors.SettingsError: 500,
+    errors.InvalidRequest: 400,
+    errors.InvalidInput: 422,
+    errors.UnsupportedMedia: 415,
+    errors.RequestTooLarge: 413,
+    errors.ModelError: 500,
+    errors.ModelNotFound: 404,
+    errors.ModelNotReady: 503,
+    errors.InvalidModel: 422,
+    errors.UnsupportedOp: 422,
+    errors.ModelConflict: 409,
+    errors.ModelLoadFailed: 503,
+    errors.ModelSourceError: 503,
+    errors.StorageFailed: 507,
+    errors.Overloaded: 503,
+    errors.DeadlineExceeded: 504,
+    errors.DeviceError: 503,
+    errors.DeviceNotFound: 503,
+    errors.KernelBuildError: 503,
+    errors.DeviceMemoryError: 507,
+}
+RETRY_SECONDS = 1.0
+PREFIX = "urn:rx580-inference:problem:"
+
+
+def problem(
+    status: int, code: str, detail: str, request_id: str, more: dict[str, Any] | None = None
+) -> bytes:
+    """Write the one body that serves every client."""
+    title = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Error"
+    return orjson.dumps(
+        {
+            "type": PREFIX + code,
+            "title": title,
+            "status": status,
+            "detail": detail,
+            "error": detail,
+            "request_id": request_id,
+            **(more or {}),
+        }
+    )
+
+
+def init_app(app: Flask) -> None:
+    """Answer every exception with a problem."""
+    app.register_error_handler(ServingError, _serving_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def answer(
+    status: int, code: str, detail: str, more: dict[str, Any] | None = None
+) -> Response:
+    """Make the response of a problem."""
+    body = problem(status, code, detail, g.get("request_id", ""), more)
+    g.problem = code
+    return Response(body, status, content_type="application/problem+json")
+
+
+def _serving_error(error: ServingError) -> Response:
+    status = STATUS[type(error)]
+    if status >= 500:
+        log.warning("%s", error, extra={"code": error.code, "request_id": g.get("request_id")})
+    response = answer(status, error.code, str(error))
+    if status == 503:
+        wait = getattr(error, "retry_after", RETRY_SECONDS)
+        response.headers["Retry-After"] = str(max(1, math.ceil(wait)))
+    return response
+
+
+def _http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    known = _HTTP_DETAILS.get(status)
+    detail = known(error) if known else (error.description or "")
+    response = answer(status, f"http_{status}", detail)
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            response.headers[name] = value
+    return response
+
+
+def _unexpected(error: Exception) -> Response:
+    log.exception("unexpected error", extra={"request_id": g.get("request_id")})
+    return answer(
+        500, "internal_error",
+        "the server failed unexpectedly; the log has the reason under this request_id",
+    )  # fmt: skip
+
+
+def _not_found(error: HTTPException) -> str:
+    return f"there is nothing at {request.path[:200]}; GET /models lists the models"
+
+
+def _not_allowed(error: HTTPException) -> str:
+    allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+    return f"{request.method[:20]} is not allowed at {request.path[:200]}; allowed: {allowed}"
+
+
+def _too_large(error: HTTPException) -> str:
+    return f"the body is larger than {request.max_content_length} bytes, the most that is taken"
+
+
+_HTTP_DETAILS = {404: _not_found, 405: _not_allowed, 413: _too_large}

@@ -1,0 +1,78 @@
+"""GET /health, /health/live and /health/ready."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from flask import Blueprint, Response
+
+from app import schemas
+from app.blueprints.errors import answer
+from app.blueprints.serving import json_answer, serving
+from app.repository.models import Version
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/health")
+def health() -> Response:
+    """Say in one JSON how the server as a whole is."""
+    here = serving()
+    versions = here.models.versions()
+    workers = here.models.workers()
+    count = Counter(state(version) for version in versions if version.wish.wanted)
+    devices = {str(device) for v in versions if (device := v.facts().get("device"))}
+    reasons = here.models.not_ready(here.settings.workers)
+    words = {True: "ok" if not count["failed"] else "degraded", False: "starting"}
+    return json_answer(
+        schemas.Health(),
+        {
+            "status": words[not reasons],
+            "version": here.version,
+            "uptime_seconds": time.time() - min((w.since for w in workers), default=here.started),
+            "device": ", ".join(sorted(devices)) or "none in use",
+            "workers": {
+                "alive": len(workers),
+                "serving": sum(worker.phase == "serving" for worker in workers),
+                "expected": here.settings.workers,
+            },
+            "models": {word: count[word] for word in ("ready", "loading", "failed")},
+        },
+    )
+
+
+@blueprint.get("/health/live")
+def live() -> Response:
+    """Say that this worker answers."""
+    return json_answer(schemas.Readiness(), {"status": "live"})
+
+
+@blueprint.get("/health/ready")
+def ready() -> Response:
+    """Say whether every worker has carried out what it should; 503 with the reasons if not."""
+    here = serving()
+    reasons = here.models.not_ready(here.settings.workers)
+    if not reasons:
+        return json_answer(schemas.Readiness(), {"status": "ready", "reasons": []})
+    response = answer(503, "not_ready", "; ".join(reasons), {"reasons": reasons})
+    response.headers["Retry-After"] = "1"
+    return response
+
+
+def state(version: Version) -> str:
+    """Sum up what the serving workers say of one version."""
+    if not version.wish.wanted:
+        return "unloaded"
+    states = set()
+    for worker, report in version.reports:
+        if worker.phase != "serving":
+            continue
+        late = report is None or report.generation < version.wish.generation
+        states.add("loading" if report is None or late else report.state)
+    for word in ("failed", "loading"):
+        if word in states:
+            return word
+    return "ready" if states == {"ready"} else "loading"
+
+

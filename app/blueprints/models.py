@@ -1,0 +1,188 @@
+"""The model registry: list, load, unload, upload and delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Blueprint, Response, request, url_for
+
+from app import schemas
+from app.blueprints.errors import answer
+from app.blueprints.health import state
+from app.blueprints.serving import json_answer, serving
+from app.errors import InvalidModel, InvalidRequest
+from app.repository.models import Outcome, Version
+from app.repository.names import Key, checked
+from app.repository.records import Action
+from app.wire.lists import Document
+
+blueprint = Blueprint("models", __name__)
+
+# The status of the whole: the first of these that any of its actions has.
+_STATUS = {"failed": 503, "superseded": 409, "pending": 202, "done": 200}
+
+
+@blueprint.get("/models")
+def models() -> Response:
+    """List every model and version."""
+    grouped: dict[str, list[Version]] = {}
+    for version in serving().models.versions():
+        grouped.setdefault(version.wish.key.name, []).append(version)
+    listed = [_model(name, versions) for name, versions in grouped.items()]
+    return json_answer(schemas.ModelList(), {"models": listed})
+
+
+@blueprint.get("/models/<name>")
+def model(name: str) -> Response:
+    """Describe one model."""
+    return json_answer(schemas.Model(), _model(name, serving().models.versions(name)))
+
+
+@blueprint.get("/models/<name>/versions/<version>")
+def model_version(name: str, version: str) -> Response:
+    """Describe one version."""
+    found = serving().models.version(Key(name, version))
+    return json_answer(schemas.ModelVersion(), _version(found))
+
+
+@blueprint.put("/models/<name>/versions/<version>")
+def put(name: str, version: str) -> Response:
+    """Take a .tflite; answer when every worker serves it."""
+    here = serving()
+    given = schemas.checked(schemas.UploadOptions(), request.args)
+    header = request.headers.get("X-Content-Sha256")
+    if header is not None:
+        given |= schemas.checked(schemas.UploadOptions(only=["sha256"]), {"sha256": header})
+    key = Key(checked(name, "model"), checked(version, "version"))
+    request.max_content_length = here.settings.max_model_bytes
+    action = here.models.put(
+        key, request.stream, here.settings.max_model_bytes, given["sha256"], given["backend"]
+    )
+    return _settled([action])
+
+
+@blueprint.delete("/models/<name>/versions/<version>")
+def delete(name: str, version: str) -> Response:
+    """Take a version away; answer when no worker serves it."""
+    return _settled([serving().models.delete(Key(name, version))])
+
+
+@blueprint.post("/models/<name>/load")
+def load(name: str) -> Response:
+    """Load a version, the newest if none is named; answer when every worker serves it."""
+    return _settled(serving().models.load(name, _chosen()))
+
+
+@blueprint.post("/models/<name>/unload")
+def unload(name: str) -> Response:
+    """Unload a version, or all of them; answer when no worker serves them."""
+    return _settled(serving().models.unload(name, _chosen()))
+
+
+@blueprint.get("/actions/<action>")
+def action(action: str) -> Response:
+    """Say how far an earlier action has come."""
+    outcome = serving().models.outcome(action)
+    return json_answer(schemas.ActionAnswer(), _action(outcome))
+
+
+def _chosen() -> str | None:
+    """Read the version that a load or unload means, from the query or the JSON body."""
+    given: dict[str, Any] = dict(request.args)
+    body = request.get_data()
+    if body.strip():
+        root = Document(body).root
+        if not hasattr(root, "as_dict"):
+            raise InvalidRequest('the body must be empty or JSON like {"version": "1"}')
+        given |= root.as_dict()
+    version: str | None = schemas.checked(schemas.VersionChoice(), given)["version"]
+    return version
+
+
+def _settled(actions: Sequence[Action]) -> Response:
+    here = serving()
+    outcomes = [here.models.wait(item, here.settings.action_timeout_s) for item in actions]
+    word = next(word for word in _STATUS if any(item.state == word for item in outcomes))
+    shown = [_action(outcome) for outcome in outcomes]
+    if word in ("failed", "superseded"):
+        return _unsettled(word, outcomes, shown)
+    url = shown[0]["status_url"] if word == "pending" else None
+    values = {"state": word, "actions": shown, "status_url": url}
+    response = json_answer(schemas.ActionAnswers(), values, _STATUS[word])
+    if url:
+        response.headers["Location"] = url
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def _unsettled(word: str, outcomes: Sequence[Outcome], shown: list[dict[str, Any]]) -> Response:
+    bad = next(item for item in outcomes if item.state == word)
+    if word == "superseded":
+        detail = f"another request has changed {bad.action.key} before every worker had followed"
+        return answer(409, "model_conflict", detail, {"actions": shown})
+    failed = [item for item in bad.workers if item.state == "failed"]
+    errors = "; ".join(f"worker {item.pid}: {item.error}" for item in failed)
+    detail = f"{bad.action.key} failed on {len(failed)} of {len(bad.workers)} workers: {errors}"
+    response = answer(503, "model_load_failed", detail, {"actions": shown})
+    response.headers["Retry-After"] = "5"
+    return response
+
+
+def _action(outcome: Outcome) -> dict[str, Any]:
+    item = outcome.action
+    return {
+        "id": item.id,
+        "action": item.kind,
+        "model_name": item.key.name,
+        "version": item.key.version,
+        "sha256": item.sha256,
+        "state": outcome.state,
+        "workers": [
+            {"worker": w.worker, "pid": w.pid, "state": w.state, "error": w.error}
+            for w in outcome.workers
+        ],
+        "status_url": url_for("models.action", action=item.id),
+    }
+
+
+def _model(name: str, versions: list[Version]) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": name, "error": None}
+    try:
+        manifest = serving().models.manifest(name)
+        for part in ("title", "description", "licence", "homepage", "labels"):
+            described[part] = getattr(manifest, part)
+    except InvalidModel as error:
+        described["error"] = str(error)
+    loaded = [v.wish.key.version for v in versions if state(v) == "ready"]
+    described["default_version"] = loaded[-1] if loaded else None
+    described["versions"] = [_version(version) for version in versions]
+    return described
+
+
+def _version(version: Version) -> dict[str, Any]:
+    wish = version.wish
+    errors = [r.error for _, r in version.reports if r and r.generation == wish.generation]
+    workers = [
+        {
+            "worker": worker.worker,
+            "pid": worker.pid,
+            "state": report.state if report else "pending",
+            "error": report.error if report else None,
+        }
+        for worker, report in version.reports
+    ]
+    unknown = dict.fromkeys(
+        ("backend", "device", "reason", "memory_bytes", "load_seconds", "inputs", "outputs")
+    )
+    return {
+        **unknown,
+        **version.facts(),
+        "version": wish.key.version,
+        "state": state(version),
+        "wanted": wish.wanted,
+        "sha256": wish.sha256,
+        "backend_wanted": wish.backend,
+        "error": next((error for error in errors if error), None),
+        "workers": workers,
+    }

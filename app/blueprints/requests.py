@@ -1,0 +1,70 @@
+"""What every request gets: an id, a deadline, a log line."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from flask import Flask, Response, g, request
+
+from app.errors import DeadlineExceeded, InvalidRequest
+
+log = logging.getLogger("app.request")
+
+REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+QUIET = frozenset({"health.live", "health.ready", "health.health", "prometheus_metrics"})
+
+
+def init_app(app: Flask) -> None:
+    """Note the start and the id of each request, and log its end."""
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def deadline(default: float) -> float:
+    """Say until when this request may be worked on.
+
+    Units:  default in seconds; the answer in time.monotonic() seconds.
+    Raises: InvalidRequest if X-Request-Timeout is no positive number; DeadlineExceeded.
+    """
+    text = request.headers.get("X-Request-Timeout")
+    seconds = default
+    if text is not None:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+            raise InvalidRequest(
+                f"X-Request-Timeout is {text[:40]!r}; it must be a number of seconds like 2.5"
+            )
+        seconds = min(default, float(text))
+    until = float(g.started) + seconds
+    if time.monotonic() >= until:
+        raise DeadlineExceeded("the request's time was up before it was read")
+    return until
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    g.started = time.monotonic()
+
+
+def _end(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.get("request_id", "")
+    level = logging.DEBUG if request.endpoint in QUIET else logging.INFO
+    if log.isEnabledFor(level):
+        seconds = time.monotonic() - g.get("started", time.monotonic())
+        log.log(
+            level,
+            "%s %s %d",
+            request.method[:20], request.path[:200], response.status_code,
+            extra={
+                "request_id": g.get("request_id"),
+                "status": response.status_code,
+                "ms": round(seconds * 1e3, 3),
+                "bytes_in": request.content_length,
+                "problem": g.get("problem"),
+                **g.get("facts", {}),
+            },
+        )  # fmt: skip
+    return response

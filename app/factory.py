@@ -1,0 +1,112 @@
+"""The only wiring: settings → state → store → predictor → blueprints."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+
+from flask import Flask
+
+from app import logs
+from app.blueprints import errors, health, inference, models, requests
+from app.blueprints.serving import Serving
+from app.blueprints.serving import init_app as keep
+from app.predictor.predictor import Predictor
+from app.repository.folder import Folder
+from app.repository.loading import Loader, LoadOptions
+from app.repository.models import Models
+from app.repository.sandbox import Sandbox, SandboxOptions
+from app.repository.state import State
+from app.repository.store import Store
+from app.settings import Settings
+from monitoring import http
+
+log = logging.getLogger("app")
+
+VERSION = metadata.version("rx580-inference")
+BLUEPRINTS = (health.blueprint, models.blueprint, inference.blueprint)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What has to be started and stopped around the Flask app, in each worker."""
+
+    settings: Settings
+    store: Store
+    models: Models
+    sandbox: Sandbox
+
+    def start(
+        self, alive: Callable[[], bool] = lambda: True, notify: Callable[[], None] = lambda: None
+    ) -> None:
+        """Bring this worker to the desired state before it takes traffic.
+
+        alive turns false when the worker drains; notify is called at least every second.
+        """
+        self.models.discover(self.settings.load_on_start == "all")
+        self.store.start(alive)
+        end = time.monotonic() + self.settings.start_timeout_s
+        while not self.store.wait_until_serving(min(1.0, self.settings.start_timeout_s)):
+            notify()
+            if time.monotonic() >= end:
+                log.warning("models are still loading; this worker takes requests meanwhile")
+                self.store.serve_now()
+
+    def stop(self) -> None:
+        """Let go of everything that this worker holds."""
+        self.store.stop()
+        self.sandbox.close()
+
+
+def create_app(settings: Settings) -> Flask:
+    """Make the Flask app of one worker; its models come with app.extensions["runtime"].start()."""
+    logging.config.dictConfig(logs.config(settings.log_level, settings.log_format))
+    app = Flask("app", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    runtime = build(settings)
+    app.extensions["runtime"] = runtime
+    keep(
+        app,
+        Serving(
+            settings,
+            runtime.models,
+            Predictor(runtime.store, settings.queue_per_model),
+            VERSION,
+            time.time(),
+        ),
+    )
+    requests.init_app(app)
+    errors.init_app(app)
+    for blueprint in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    http.init_app(app, version=VERSION)
+    return app
+
+
+def build(settings: Settings) -> Runtime:
+    """Put the parts together; nothing runs yet."""
+    folder = settings.state_dir
+    state = State(folder / "state.sqlite3")
+    models = Folder(settings.models_dir, folder / "locks")
+    sandbox = Sandbox(
+        state,
+        folder / "locks",
+        SandboxOptions(
+            settings.sandbox_timeout_s,
+            settings.sandbox_memory_mb,
+            settings.tflite_runtime,
+            settings.interpreter_threads,
+        ),
+    )
+    options = LoadOptions(
+        settings.backend,
+        settings.opencl_device,
+        settings.interpreters,
+        settings.interpreter_threads,
+    )
+    store = Store(state, Loader(models, sandbox, options), settings.heartbeat_s)
+    return Runtime(settings, store, Models(state, models, sandbox), sandbox)

@@ -1,0 +1,112 @@
+"""Photographs to tensors: decode, turn upright, resize, normalise."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from app.errors import InvalidInput, InvalidRequest, RequestTooLarge
+from app.repository.manifest import Preprocessing
+from app.tensors import Array, TensorSpec
+
+FORMATS = ("JPEG", "PNG")
+MODES = {("rgb", 3): "RGB", ("bgr", 3): "RGB", ("rgb", 1): "L", ("grey", 1): "L", ("bgr", 1): "L"}
+
+
+def tensor(files: Sequence[bytes], spec: TensorSpec, how: Preprocessing, limit: float) -> Array:
+    """Make one batch of the images.
+
+    Shapes: [images, H, W, C] or [images, C, H, W], as the spec has it.
+    Units:  limit in millions of pixels; pixels are 0 to 255 before mean and scale.
+    Raises: InvalidInput if the model takes no image; InvalidRequest, RequestTooLarge.
+    """
+    height, width, channels, first = _layout(spec)
+    mode = MODES.get((how.colour, channels))
+    if mode is None:
+        raise InvalidInput(
+            f"input {spec.name!r} has {channels} channels, and model.yaml says {how.colour}; "
+            "send its numbers as JSON instead"
+        )
+    pixels = np.stack([_pixels(file, mode, (width, height), how.fit, limit) for file in files])
+    if how.colour == "bgr" and channels == 3:
+        pixels = pixels[..., ::-1]
+    values = _values(pixels, spec, how)
+    return np.ascontiguousarray(np.moveaxis(values, -1, 1) if first else values)
+
+
+def image_input(specs: Sequence[TensorSpec], how: Preprocessing) -> TensorSpec:
+    """Find the input that takes the image.
+
+    Raises: InvalidInput if that is not plain.
+    """
+    if how.input is not None:
+        found = [spec for spec in specs if spec.name == how.input]
+    else:
+        found = [spec for spec in specs if len(spec.shape) == 4]
+    if len(found) != 1 or len(specs) != 1:
+        names = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in specs)
+        raise InvalidInput(f"this model takes no single image; its inputs are {names}")
+    return found[0]
+
+
+def _layout(spec: TensorSpec) -> tuple[int, int, int, bool]:
+    if len(spec.shape) == 4:
+        _, a, b, c = spec.shape
+        if c in (1, 3) and min(a, b) > 0:
+            return a, b, c, False
+        if a in (1, 3) and min(b, c) > 0:
+            return b, c, a, True
+    raise InvalidInput(
+        f"input {spec.name!r} of shape {list(spec.shape)} takes no image; send its numbers as JSON"
+    )
+
+
+def _pixels(
+    file: bytes, mode: str, size: tuple[int, int], fit: str, limit: float
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image: Image.Image = Image.open(io.BytesIO(file), formats=FORMATS)
+        if image.width * image.height > limit * 1e6:
+            raise RequestTooLarge(
+                f"the image has {image.width} x {image.height} pixels; "
+                f"{limit:g} million are allowed (MAX_IMAGE_MEGAPIXELS)"
+            )
+        upright = ImageOps.exif_transpose(image).convert(mode)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise RequestTooLarge(str(error)) from error
+    except UnidentifiedImageError as error:
+        raise InvalidRequest("the image is neither a JPEG nor a PNG") from error
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError) as error:
+        raise InvalidRequest(f"the image is damaged: {error}") from error
+    sized = {
+        "stretch": lambda: upright.resize(size, Image.Resampling.BILINEAR),
+        "pad": lambda: ImageOps.pad(upright, size, Image.Resampling.BILINEAR),
+        "crop": lambda: ImageOps.fit(upright, size, Image.Resampling.BILINEAR),
+    }[fit]()
+    array = np.asarray(sized, dtype=np.uint8)
+    return array[..., np.newaxis] if array.ndim == 2 else array
+
+
+def _values(pixels: Array, spec: TensorSpec, how: Preprocessing) -> Array:
+    mean = np.array(how.mean, np.float32)
+    scale = np.array(how.scale, np.float32)
+    kind = np.dtype(spec.dtype)
+    if kind.kind not in "iuf":
+        raise InvalidInput(f"input {spec.name!r} is {spec.dtype}, which no image can be")
+    if kind.kind == "f":
+        floats: Array = ((pixels.astype(np.float32) - mean) * scale).astype(kind)
+        return floats
+    plain = how == Preprocessing(colour=how.colour, fit=how.fit, input=how.input)
+    if plain or spec.quantization is None:
+        offset = 128 if kind == np.int8 else 0
+        return (pixels.astype(np.int32) - offset).astype(kind)
+    real = (pixels.astype(np.float32) - mean) * scale
+    quantised = np.rint(real / spec.quantization.scales[0]) + spec.quantization.zero_points[0]
+    limits = np.iinfo(kind)
+    return np.clip(quantised, limits.min, limits.max).astype(kind)

@@ -1,0 +1,1 @@
+"""Model name and arrays in, arrays out: queueing, deadlines, and the one place that counts them."""

@@ -1,0 +1,50 @@
+"""How gunicorn runs the server. Reads the environment and changes nothing; safe to import."""
+
+import os
+import sys
+
+from app import logs, worker
+from app.errors import SettingsError
+from app.settings import Settings
+from monitoring.hooks import MetricsConfig, MetricsHooks
+
+try:
+    settings = Settings.from_env(os.environ)
+except SettingsError as error:
+    sys.exit(str(error))
+
+wsgi_app = "wsgi:app"
+bind = f"{settings.host}:{settings.port}"
+workers = settings.workers
+threads = settings.threads
+worker_class = "app.worker.Worker"
+# Nothing native may exist before the fork, and metrics belong to one worker each.
+preload_app = False
+keepalive = settings.keepalive_s
+max_requests = settings.max_requests
+max_requests_jitter = settings.max_requests // 10
+graceful_timeout = settings.graceful_timeout_s
+# The main loop of a threaded worker beats on its own, so only a hung process is late.
+timeout = 60
+# A heartbeat file on a disk would make a busy disk look like a hung worker.
+worker_tmp_dir = next((path for path in ("/dev/shm",) if os.access(path, os.W_OK)), None)  # noqa: S108
+control_socket_disable = True
+accesslog = None
+errorlog = "-"
+logger_class = worker.logger_class(logs.config(settings.log_level, settings.log_format))
+proc_name = "rx580-inference"
+
+metrics = MetricsHooks(
+    MetricsConfig(
+        directory=settings.state_dir / "metrics",
+        host=settings.metrics_host,
+        port=settings.metrics_port,
+    )
+)
+on_starting = metrics.on_starting
+on_reload = metrics.on_reload
+pre_fork = metrics.pre_fork
+post_fork = metrics.post_fork
+worker_exit = metrics.worker_exit
+child_exit = metrics.child_exit
+on_exit = metrics.on_exit
