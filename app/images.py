@@ -109,4 +109,5 @@ def _values(pixels: Array, spec: TensorSpec, how: Preprocessing) -> Array:
     real = (pixels.astype(np.float32) - mean) * scale
     quantised = np.rint(real / spec.quantization.scales[0]) + spec.quantization.zero_points[0]
     limits = np.iinfo(kind)
-    return np.clip(quantised, limits.min, limits.max).astype(kind)
+    clipped: Array = np.clip(quantised, limits.min, limits.max).astype(kind)
+    return clipped
