@@ -1,7 +1,8 @@
 """Makes the small nets in this folder: five architectures, each in four precisions.
 
 Run it in an environment of its own (TensorFlow is no dependency of the project):
-    python3.11 -m venv /tmp/nets && /tmp/nets/bin/pip install tensorflow-cpu==2.16.2 tf-keras==2.16.0
+    python3.11 -m venv /tmp/nets
+    /tmp/nets/bin/pip install tensorflow-cpu==2.16.2 tf-keras==2.16.0
     /tmp/nets/bin/python tests/engine/nets/make_nets.py
 """
 
