@@ -24,7 +24,7 @@ $(VENV)/.installed-test: setup.cfg pyproject.toml deploy/venv.sh
 
 serve: $(VENV)/.installed  ## set up everything and run the server on $(HOST):$(PORT)
 	@$(PY) -m app.repository.pull || true
-	@exec $(PY) -m gunicorn --config deploy/gunicorn.conf.py wsgi:app
+	@exec $(VENV)/bin/gunicorn --config deploy/gunicorn.conf.py wsgi:app
 
 models: $(VENV)/.installed  ## bring the demo models
 	@$(PY) -m app.repository.pull
