@@ -1,6 +1,7 @@
 // conv: y[n,i,j,g*GN+o] = epilogue(bias + sum over h,w,k of x[n, i*SH-PT+h*DH, j*SW-PL+w*DW, g*KC+k]
 //                                               * w[panel][h][w][k][o])
-// x [N,H,W,C], y [N,OH,OW,G*GN]; float32, row-major. w is packed in panels of VW outputs; the last
+// x [N,H,W,C]; float32, row-major. Output (n,i,j) is pixel Y0 + n*YN + i*YI + j*YJ of y, whose
+// pixels are LDY floats apart: a plain image, a phase of a larger one or a slice of channels. w is packed in panels of VW outputs; the last
 // panel of a group starts at GN-VW, so panels may overlap and no tail exists.
 // Work-item (t, q, n*OH+i), CPU-shaped: t runs over TILES runs of RM pixels of row i whose window
 // lies inside the row (the first at column LEFT, INNER of them, the last run moved back to fit),
@@ -23,10 +24,11 @@
     UNROLL for (int r = 0; r < R; r++)                               \
         UNROLL for (int p = 0; p < NP; p++) {                        \
             const int c = group * GN + min((first + p) * VW, GN - VW); \
-            const int idx = (row * OW + (COLUMN) + r) * ldy + c;     \
+            const int pixel = Y0 + n * YN + i * YI + ((COLUMN) + r) * YJ; \
+            const int idx = pixel * GROUPS * GN + c;                 \
             VT v = acc[r][p];                                        \
             EPILOGUE                                                 \
-            VSTORE(v, y + idx);                                      \
+            VSTORE(v, y + pixel * LDY + c);                          \
         }
 
 #define START(R)                                                     \
@@ -39,7 +41,8 @@ void conv(__global const float* restrict x, __global const float* restrict w,
           __global const float* restrict bias, __global float* restrict y,
           int H, int W, int C, int KC, int OH, int OW, int GN, int GROUPS,
           int KH, int KW, int SH, int SW, int PT, int PL, int DH, int DW,
-          int LEFT, int INNER, int TILES, int SETS EPI_PARAMS)
+          int LEFT, int INNER, int TILES, int SETS,
+          int Y0, int YN, int YI, int YJ, int LDY EPI_PARAMS)
 {
     const int t = get_global_id(0);
     const int group = get_global_id(1) / SETS;
@@ -47,7 +50,6 @@ void conv(__global const float* restrict x, __global const float* restrict w,
     const int first = min((int)(get_global_id(1) % SETS) * NP, panels - NP);
     const int row = get_global_id(2);
     const int n = row / OH, i = row % OH;
-    const int ldy = GROUPS * GN;
     const int segment = SEGS == 1 ? KW * KC : KC;
     const int panel = KH * KW * KC * VW;
     __global const float* weights = w + (group * panels + first) * panel;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,25 @@ class Executor:
     def warm_up(self, context: registry.RunContext) -> None:
         """Run once on zeros, so that drivers finish what they do lazily."""
         self.run([np.zeros(t.shape, t.dtype) for t in self.plan.graph.inputs], context)
+
+    def measure(self, rounds: int = 5) -> list[tuple[Launch, float]]:
+        """Time every launch alone, the best of some rounds.
+
+        Units: seconds.
+        """
+        timed = []
+        for step, call in zip(self.plan.steps, self._steps, strict=True):
+            if isinstance(step, HostCall):
+                continue
+            best = float("inf")
+            for _ in range(rounds):
+                self._queue.finish()
+                start = perf_counter()
+                cl.enqueue_nd_range_kernel(self._queue, *call)
+                self._queue.finish()
+                best = min(best, perf_counter() - start)
+            timed.append((step, best))
+        return timed
 
     def _allocate(self, nbytes: int) -> Any:
         device = self._context.devices[0]

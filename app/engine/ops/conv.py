@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,11 @@ from app.engine.registry import Shape, op, require, require_dtype, shape
 i32 = np.int32
 
 
+# A name and the function that takes what a kernel wants from the model's weights.
+Selection = tuple[str, Callable[[Data], Data]]
+ALL: Selection = ("all", np.asarray)
+
+
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """A convolution as the kernel sees it: an image, two window axes, groups."""
@@ -27,6 +32,12 @@ class Geometry:
     groups: int
     rows: Axis
     columns: Axis
+    pixels: tuple[int, int, int, int] | None = None
+
+    @property
+    def steps(self) -> tuple[int, int, int, int]:
+        """First output pixel, and the pixels between images, rows and columns."""
+        return self.pixels or (0, self.rows.out * self.columns.out, self.columns.out, 1)
 
     @property
     def flops(self) -> int:
@@ -71,8 +82,12 @@ def flatten(g: Geometry) -> Geometry:
     return Geometry(1, g.channels, g.outputs, g.groups, one, Axis(pixels, 1, 1, 1, 0, 0, pixels))
 
 
-def conv_launch(node: Node, profile: DeviceProfile, g: Geometry) -> Sequence[Launch]:
-    """The launch of one convolution whose weights are [O, KH, KW, C/groups] in any reshaping."""
+def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
+                select: Selection = ALL) -> Sequence[Launch]:
+    """The launch of one convolution of inputs x, weights, bias.
+
+    Shapes: select turns the weights into [O, KH, KW, C/groups], or any reshaping of that.
+    """
     x, w, y = node.input(0), node.input(1), node.outputs[0]
     of_group = g.outputs // g.groups
     tile = dense_tile(profile, g.columns.inner, of_group)
@@ -85,10 +100,12 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry) -> Sequence[Lau
     numbers = (g.rows.extent, g.columns.extent, g.channels, g.channels // g.groups, g.rows.out,
                g.columns.out, of_group, g.groups, g.rows.kernel, g.columns.kernel, g.rows.stride,
                g.columns.stride, g.rows.before, g.columns.before, g.rows.dilation,
-               g.columns.dilation, g.columns.left, g.columns.inner, tiles, sets)
+               g.columns.dilation, g.columns.left, g.columns.inner, tiles, sets, *g.steps,
+               g.outputs)
     defines = {"VW": tile.lanes, "RM": tile.rows, "NP": tile.panels,
                "SEGS": 1 if whole else "KW", **epilogue}
-    args = (x, packed(w, g, tile.lanes), bias(node, g.outputs), y, *map(i32, numbers), *operands)
+    args = (x, packed(w, g, tile.lanes, select), bias(node, g.outputs), y,
+            *map(i32, numbers), *operands)
     return [Launch("conv", "conv", args, (tiles + border, sets * g.groups, g.batch * g.rows.out),
                    (1, 1, 1), defines, g.flops)]
 
@@ -107,18 +124,18 @@ def bias(node: Node, outputs: int) -> Tensor | Const:
     return Const(node.input(1), f"zeros{outputs}", lambda _: np.zeros(outputs, np.float32))
 
 
-def packed(w: Tensor, g: Geometry, width: int) -> Const:
+def packed(w: Tensor, g: Geometry, width: int, select: Selection = ALL) -> Const:
     """Weights in panels of width outputs: [group][panel][KH][KW][C/groups][width]."""
     of_group = g.outputs // g.groups
     starts = [min(p * width, of_group - width) for p in range(-(-of_group // width))]
 
     def pack(data: Data) -> Data:
-        rows = data.reshape(g.groups, of_group, -1)
+        rows = select[1](data).reshape(g.groups, of_group, -1)
         panels = [rows[:, s:s + width].transpose(0, 2, 1) for s in starts]
         stacked: Data = np.stack(panels, 1).astype(np.float32)
         return stacked
 
-    return Const(w, f"panels{width}/{g.groups}", pack)
+    return Const(w, f"panels{width}/{g.groups} {select[0]}", pack)
 
 
 @shape("DEPTHWISE_CONV_2D")
@@ -143,9 +160,8 @@ def depthwise_conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     rows, columns = axes(x.shape, (w.shape[1], w.shape[2]), dict(node.options))
     channels = x.shape[3]
     if w.shape[3] != channels:
-        turned = _outputs_first(node)
-        return conv_launch(turned, profile, Geometry(x.shape[0], channels, w.shape[3], channels,
-                                                     rows, columns))
+        geometry = Geometry(x.shape[0], channels, w.shape[3], channels, rows, columns)
+        return conv_launch(node, profile, geometry, OUTPUTS_FIRST)
     width, run = depthwise_tile(profile, columns, channels)
     epilogue, operands = compile_steps(steps(node), y)
     numbers = (rows.extent, columns.extent, channels, rows.out, columns.out, rows.stride,
@@ -158,12 +174,69 @@ def depthwise_conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
                    (-(-channels // width), x.shape[0] * rows.out), (1, 1), defines, flops)]
 
 
-def _outputs_first(node: Node) -> Node:
-    w = node.input(1)
-    data = w.data
-    turned = None if data is None else np.ascontiguousarray(data[0].transpose(2, 0, 1))[..., None]
-    other = replace(w, shape=() if turned is None else turned.shape, data=turned)
-    return replace(node, inputs=(node.inputs[0], other, *node.inputs[2:]))
+OUTPUTS_FIRST: Selection = ("outputs first", lambda w: w[0].transpose(2, 0, 1))
+
+
+@shape("TRANSPOSE_CONV")
+def transpose_conv_shape(node: Node) -> Sequence[Shape]:
+    """The constant output shape, with the batch of x."""
+    wanted = node.input(0).data
+    require(wanted is not None, "TRANSPOSE_CONV with a computed output shape has no kernel")
+    assert wanted is not None
+    return [(node.input(2).shape[0], *(int(e) for e in wanted.reshape(-1)[1:]))]
+
+
+@op("TRANSPOSE_CONV")
+def transpose_conv(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan a transposed convolution as one plain convolution per phase of the stride.
+
+    Shapes: output shape [4], w [O,KH,KW,C], x [N,H,W,C], bias [O] -> y [N,OH,OW,O].
+    Raises: UnsupportedOp unless x is float32 and w constant.
+    Source: TFLite reference_ops::TransposeConv.
+    """
+    x, w, y = node.input(2), node.input(1), node.outputs[0]
+    turned = replace(node, inputs=(x, w, node.optional(3)))
+    require_dtype(turned, "float32")
+    require(w.data is not None, "TRANSPOSE_CONV with computed weights has no kernel")
+    forward = axes(y.shape, (w.shape[1], w.shape[2]), node.options)
+    return transposed_launches(turned, profile, forward)
+
+
+def transposed_launches(node: Node, profile: DeviceProfile,
+                        forward: tuple[Axis, Axis]) -> list[Launch]:
+    """One launch per phase; node has inputs x, w [O,KH,KW,C], bias; forward is the window that
+    the convolution from y to x would have."""
+    x, y = node.input(0), node.outputs[0]
+    launches: list[Launch] = []
+    for r, rows in enumerate(phases(forward[0], x.shape[1])):
+        for c, columns in enumerate(phases(forward[1], x.shape[2])):
+            (first, tap), (left, side) = rows[1:], columns[1:]
+            if not rows[0].out or not columns[0].out:
+                continue
+            sh, sw = forward[0].stride, forward[1].stride
+            width = y.shape[2]
+            pixels = (first * width + left, y.shape[1] * width, sh * width, sw)
+            g = Geometry(x.shape[0], x.shape[3], y.shape[3], 1, rows[0], columns[0], pixels)
+            select = (f"phase {r},{c}", _taps(tap, sh, side, sw))
+            launches.extend(conv_launch(node, profile, g, select))
+    return launches
+
+
+def _taps(tap: int, sh: int, side: int, sw: int) -> Callable[[Data], Data]:
+    return lambda w: w[:, tap::sh, side::sw][:, ::-1, ::-1]
+
+
+def phases(forward: Axis, extent: int) -> list[tuple[Axis, int, int]]:
+    """For each remainder of the stride: the window over x, its first output, its first tap."""
+    found = []
+    for tap in range(forward.stride):
+        count = len(range(tap, forward.kernel, forward.stride))
+        first = (tap - forward.before) % forward.stride
+        begin = (first + forward.before - tap) // forward.stride
+        out = len(range(first, forward.extent, forward.stride))
+        before = count - 1 - begin
+        found.append((Axis(extent, count, 1, 1, before, 0, out), first, tap))
+    return found
 
 
 @shape("FULLY_CONNECTED")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.engine.ir import Const, Launch, Tensor
+from app.engine.ir import Arg, Const, Launch, Tensor
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, require
 
@@ -35,17 +35,24 @@ def copy_launch(x: Tensor, y: Tensor, extents: Sequence[int], read: Sequence[int
     Units: strides and start in elements; strides may be zero or negative in x.
     Raises: UnsupportedOp if more than 5 dimensions remain after merging.
     """
-    require(x.dtype in TYPES, f"elements of type {x.dtype} have no kernel")
+    source = x if x.data is None else Const(x, "flat", np.ravel)
+    return strided_copy(source, y, x.dtype, extents, read, write, profile, start)
+
+
+def strided_copy(source: Arg, y: Arg, dtype: str, extents: Sequence[int], read: Sequence[int],
+                 write: Sequence[int], profile: DeviceProfile, start: tuple[int, int] = (0, 0),
+                 ) -> Launch:
+    """copy_launch between any two pieces of device memory, scratch included."""
+    require(dtype in TYPES, f"elements of type {dtype} have no kernel")
     dims, reads, writes = _merge(extents, read, write)
     require(len(dims) <= RANK, f"a strided copy of {len(dims)} dimensions; the kernel knows {RANK}")
     pad = RANK - len(dims)
     dims, reads, writes = [1] * pad + dims, [0] * pad + reads, [0] * pad + writes
     unit = int(reads[-1] == 1 and writes[-1] == 1)
-    source = x if x.data is None else Const(x, "flat", np.ravel)
     args = (source, y, *map(i32, dims), i32(start[0]), *map(i32, reads), i32(start[1]),
             *map(i32, writes))
     return Launch("copy", "copy", args, (dims[3], dims[2], dims[0] * dims[1]),
-                  (profile.group, 1, 1), {"T": TYPES[x.dtype], "UNIT": unit, "VALUE": 0})
+                  (profile.group, 1, 1), {"T": TYPES[dtype], "UNIT": unit, "VALUE": 0})
 
 
 def fill_launch(y: Tensor, value: str, profile: DeviceProfile) -> Launch:

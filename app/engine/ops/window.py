@@ -33,7 +33,7 @@ class Axis:
     @property
     def left(self) -> int:
         """Outputs whose window begins in the padding."""
-        return min(self.out, -(-self.before // self.stride))
+        return max(0, min(self.out, -(-self.before // self.stride)))
 
     @property
     def inner(self) -> int:

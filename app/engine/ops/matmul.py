@@ -1,0 +1,104 @@
+"""Matrix products of two computed tensors, in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.engine.epilogue import compile_steps
+from app.engine.ir import Arg, Const, Launch, Node, Scratch, Tensor
+from app.engine.ops.elementwise import strides
+from app.engine.ops.movement import dense, strided_copy
+from app.engine.ops.tiles import dense_tile
+from app.engine.profile import DeviceProfile
+from app.engine.registry import Shape, op, require, require_dtype, shape
+
+i32 = np.int32
+
+
+@shape("BATCH_MATMUL")
+def matmul_shape(node: Node) -> Sequence[Shape]:
+    """[..,M,K] * [..,K,N] -> [..,M,N], batches broadcast.
+
+    Raises: ValueError if K differs or the batches do not fit.
+    """
+    x, w = node.input(0).shape, node.input(1).shape
+    m, k = (x[-1], x[-2]) if node.options.get("adj_x") else (x[-2], x[-1])
+    k2, n = (w[-1], w[-2]) if node.options.get("adj_y") else (w[-2], w[-1])
+    if k != k2:
+        raise ValueError(f"{x} and {w} have no product: {k} is not {k2}")
+    return [(*np.broadcast_shapes(x[:-2], w[:-2]), m, n)]
+
+
+@op("BATCH_MATMUL")
+def batch_matmul(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan a batch of matrix products; a transposed side is copied first.
+
+    Shapes: x [..,M,K], w [..,K,N] -> y [..,M,N].
+    Raises: UnsupportedOp unless all are float32 and the batch has at most two runs of dimensions
+            that broadcast differently.
+    Source: TFLite reference_ops::BatchMatMul.
+    """
+    require_dtype(node, "float32")
+    x, w, y = node.input(0), node.input(1), node.outputs[0]
+    require(w.dtype == "float32", "BATCH_MATMUL by quantised weights has no kernel")
+    before, left = _straight(x, bool(node.options.get("adj_x")), profile)
+    more, right = _straight(w, bool(node.options.get("adj_y")), profile)
+    return [*before, *more, matmul_launch(node, profile, left, right, x.shape[:-2], w.shape[:-2],
+                                          (y.shape[-2], _inner(node), y.shape[-1]))]
+
+
+def _inner(node: Node) -> int:
+    return node.input(0).shape[-2 if node.options.get("adj_x") else -1]
+
+
+def _straight(tensor: Tensor, turned: bool,
+              profile: DeviceProfile) -> tuple[list[Launch], Arg]:
+    if tensor.data is not None:
+        return [], Const(tensor, f"matrix {turned}", lambda d: d.swapaxes(-1, -2) if turned else d)
+    if not turned:
+        return [], tensor
+    scratch = Scratch(tensor.nbytes)
+    steps = dense(tensor.shape)
+    out = (*tensor.shape[:-2], tensor.shape[-1], tensor.shape[-2])
+    read = [*steps[:-2], steps[-1], steps[-2]]
+    return [strided_copy(tensor, scratch, tensor.dtype, out, read, dense(out), profile)], scratch
+
+
+def matmul_launch(node: Node, profile: DeviceProfile, left: Arg, right: Arg, xbatch: Shape,
+                  wbatch: Shape, extents: tuple[int, int, int]) -> Launch:
+    """The launch of y [..,M,N] = left [..,M,K] * right [..,K,N]."""
+    m, k, n = extents
+    y = node.outputs[0]
+    batch = y.shape[:-2]
+    b1, b2, jumps = _batches(batch, (xbatch, m * k), (wbatch, k * n), node.op)
+    tile = dense_tile(profile, m, n)
+    tiles, panels = -(-m // tile.rows), -(-n // tile.lanes)
+    sets = -(-panels // tile.panels)
+    defines, operands = compile_steps(node.epilogue, y)
+    args = (left, right, y, *map(i32, (m, k, n, b2, *jumps, tiles, sets)), *operands)
+    local = (1, 1, 1) if profile.is_cpu else (16, 16, 1)
+    return Launch("matmul", "matmul", args, (tiles, sets, b1 * b2), local,
+                  {"VW": tile.lanes, "RM": tile.rows, "NP": tile.panels, **defines},
+                  2 * b1 * b2 * m * k * n)
+
+
+def _batches(batch: Shape, x: tuple[Shape, int], w: tuple[Shape, int],
+             name: str) -> tuple[int, int, list[int]]:
+    # Batch dimensions merge into at most two along which each side either moves or stays.
+    rank = len(batch)
+    sides = [strides(s, rank) for s, _ in (x, w)]
+    dims: list[list[int]] = []
+    for axis, extent in enumerate(batch):
+        if extent == 1:
+            continue
+        step = [sides[0][axis] * x[1], sides[1][axis] * w[1]]
+        if dims and all(p == s * extent for p, s in zip(dims[-1][1:], step, strict=True)):
+            dims[-1] = [dims[-1][0] * extent, *step]
+        else:
+            dims.append([extent, *step])
+    require(len(dims) <= 2, f"{name} with {len(dims)} kinds of batch dimensions has no kernel")
+    dims = [[1, 0, 0]] * (2 - len(dims)) + dims
+    (b1, x1, w1), (b2, x2, w2) = dims
+    return b1, b2, [x1, x2, w1, w2]

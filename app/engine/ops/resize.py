@@ -1,0 +1,73 @@
+"""Resizing of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.engine.epilogue import compile_steps
+from app.engine.ir import Arg, Launch, Node
+from app.engine.ops.movement import TYPES
+from app.engine.ops.tiles import lanes
+from app.engine.profile import DeviceProfile
+from app.engine.registry import Shape, op, require, require_dtype, shape
+
+i32, f32 = np.int32, np.float32
+
+
+@shape("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
+def resize_shape(node: Node) -> Sequence[Shape]:
+    """[N,H,W,C] and a constant size -> [N,OH,OW,C]."""
+    size = node.input(1).data
+    require(size is not None, f"{node.op} to a computed size has no kernel")
+    assert size is not None
+    x = node.input(0).shape
+    return [(x[0], int(size.reshape(-1)[0]), int(size.reshape(-1)[1]), x[3])]
+
+
+def scale(node: Node, extent: int, out: int) -> np.float32:
+    """Input pixels per output pixel. Source: TFLite reference_ops::ResizeBilinear."""
+    if node.options.get("align_corners") and out > 1:
+        return f32(extent - 1) / f32(out - 1)
+    return f32(extent) / f32(out)
+
+
+@op("RESIZE_BILINEAR")
+def resize_bilinear(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan a bilinear resize.
+
+    Shapes: x [N,H,W,C] -> y [N,OH,OW,C].
+    Raises: UnsupportedOp unless x is float32 and the size constant.
+    """
+    require_dtype(node, "float32")
+    x, y = node.input(0), node.outputs[0]
+    _, h, w, c = x.shape
+    n, oh, ow, _ = y.shape
+    width = lanes(profile, c)
+    run = ow if profile.is_cpu else 1
+    defines, operands = compile_steps(node.epilogue, y)
+    shift = f32(0.5 if node.options.get("half_pixel_centers") else 0.0)
+    args = (x, y, *map(i32, (h, w, c, oh, ow)), scale(node, h, oh), scale(node, w, ow), shift,
+            *operands)
+    return [Launch("resize", "resize_bilinear", args, (-(-c // width), -(-ow // run), n * oh),
+                   (1, 1, 1) if profile.is_cpu else (8, 8, 1),
+                   {"VW": width, "RUN": run, **defines}, 8 * y.size)]
+
+
+@op("RESIZE_NEAREST_NEIGHBOR")
+def resize_nearest(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan a resize that repeats or leaves out pixels, for any element type.
+
+    Shapes: x [N,H,W,C] -> y [N,OH,OW,C].
+    """
+    x, y = node.input(0), node.outputs[0]
+    require(x.dtype in TYPES, f"{node.op} on {x.dtype} has no kernel")
+    _, h, w, c = x.shape
+    n, oh, ow, _ = y.shape
+    defines: dict[str, str | int] = {
+        "T": TYPES[x.dtype], "ALIGN": int(bool(node.options.get("align_corners"))),
+        "SHIFT": "0.5f" if node.options.get("half_pixel_centers") else "0.0f"}
+    args: tuple[Arg, ...] = (x, y, *map(i32, (h, w, c, oh, ow)), scale(node, h, oh),
+                             scale(node, w, ow))
+    return [Launch("nearest", "nearest", args, (ow, oh, n), (profile.group, 1, 1), defines)]
