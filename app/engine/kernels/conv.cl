@@ -3,7 +3,7 @@
 // x [N,H,W,C]; float32, row-major. Output (n,i,j) is pixel Y0 + n*YN + i*YI + j*YJ of y, whose
 // pixels are LDY floats apart: a plain image, a phase of a larger one or a slice of channels. w is packed in panels of VW outputs; the last
 // panel of a group starts at GN-VW, so panels may overlap and no tail exists.
-// Work-item (t, q, n*OH+i), CPU-shaped: t runs over TILES runs of RM pixels of row i whose window
+// Work-item (t, q, n*OH+i), CPU-shaped: CHUNK tiles from t*CHUNK on. Tiles are TILES runs of RM pixels of row i whose window
 // lies inside the row (the first at column LEFT, INNER of them, the last run moved back to fit),
 // then over the border pixels, one each; q is a set of NP panels.
 // Defines: VW RM NP | SEGS segments of a window row that lie together in memory: 1 (whole row,
@@ -41,10 +41,11 @@ void conv(__global const float* restrict x, __global const float* restrict w,
           __global const float* restrict bias, __global float* restrict y,
           int H, int W, int C, int KC, int OH, int OW, int GN, int GROUPS,
           int KH, int KW, int SH, int SW, int PT, int PL, int DH, int DW,
-          int LEFT, int INNER, int TILES, int SETS,
+          int LEFT, int INNER, int TILES, int CHUNK, int SETS,
           int Y0, int YN, int YI, int YJ, int LDY EPI_PARAMS)
 {
-    const int t = get_global_id(0);
+    const int begin = get_global_id(0) * CHUNK;
+    const int end = min(begin + CHUNK, TILES + OW - INNER);
     const int group = get_global_id(1) / SETS;
     const int panels = (GN + VW - 1) / VW;
     const int first = min((int)(get_global_id(1) % SETS) * NP, panels - NP);
@@ -55,6 +56,7 @@ void conv(__global const float* restrict x, __global const float* restrict w,
     __global const float* weights = w + (group * panels + first) * panel;
     const int top = i * SH - PT;
 
+    for (int t = begin; t < end; t++)
     if (t < TILES) {
         const int j = LEFT + min(t * RM, INNER - RM);
         VT acc[RM][NP];

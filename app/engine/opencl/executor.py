@@ -90,23 +90,21 @@ class Executor:
         self.run([np.zeros(t.shape, t.dtype) for t in self.plan.graph.inputs], context)
 
     def measure(self, rounds: int = 5) -> list[tuple[Launch, float]]:
-        """Time every launch alone, the best of some rounds.
+        """Time every launch in its place in the sequence, the median of some rounds.
 
         Units: seconds.
         """
-        timed = []
-        for step, call in zip(self.plan.steps, self._steps, strict=True):
-            if isinstance(step, HostCall):
-                continue
-            best = float("inf")
-            for _ in range(rounds):
-                self._queue.finish()
+        calls = [(s, c) for s, c in zip(self.plan.steps, self._steps, strict=True)
+                 if isinstance(s, Launch) and not isinstance(c, HostCall)]
+        times: list[list[float]] = [[] for _ in calls]
+        for _ in range(rounds):
+            for own, (_, call) in zip(times, calls, strict=True):
                 start = perf_counter()
                 cl.enqueue_nd_range_kernel(self._queue, *call)
                 self._queue.finish()
-                best = min(best, perf_counter() - start)
-            timed.append((step, best))
-        return timed
+                own.append(perf_counter() - start)
+        return [(launch, sorted(own)[rounds // 2])
+                for own, (launch, _) in zip(times, calls, strict=True)]
 
     def _allocate(self, nbytes: int) -> Any:
         device = self._context.devices[0]

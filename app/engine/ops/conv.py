@@ -97,16 +97,19 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
     panels = -(-of_group // tile.lanes)
     sets = -(-panels // tile.panels)
     border = g.columns.out - g.columns.inner
+    work = 2 * tile.rows * tile.panels * tile.lanes * g.rows.kernel * g.columns.kernel * (
+        g.channels // g.groups)
+    chunk = max(1, min(tiles + border, CHUNK_FLOPS // max(work, 1)))
     numbers = (g.rows.extent, g.columns.extent, g.channels, g.channels // g.groups, g.rows.out,
                g.columns.out, of_group, g.groups, g.rows.kernel, g.columns.kernel, g.rows.stride,
                g.columns.stride, g.rows.before, g.columns.before, g.rows.dilation,
-               g.columns.dilation, g.columns.left, g.columns.inner, tiles, sets, *g.steps,
+               g.columns.dilation, g.columns.left, g.columns.inner, tiles, chunk, sets, *g.steps,
                g.outputs)
     defines = {"VW": tile.lanes, "RM": tile.rows, "NP": tile.panels,
                "SEGS": 1 if whole else "KW", **epilogue}
     args = (x, packed(w, g, tile.lanes, select), bias(node, g.outputs), y,
             *map(i32, numbers), *operands)
-    return [Launch("conv", "conv", args, (tiles + border, sets * g.groups, g.batch * g.rows.out),
+    return [Launch("conv", "conv", args, (-(-(tiles + border) // chunk), sets * g.groups, g.batch * g.rows.out),
                    (1, 1, 1), defines, g.flops)]
 
 
@@ -174,6 +177,8 @@ def depthwise_conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
                    (-(-channels // width), x.shape[0] * rows.out), (1, 1), defines, flops)]
 
 
+# What one work-item shall do at least, so that starting it costs nothing (0.1 us on PoCL).
+CHUNK_FLOPS = 200_000
 OUTPUTS_FIRST: Selection = ("outputs first", lambda w: w[0].transpose(2, 0, 1))
 
 

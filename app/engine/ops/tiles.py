@@ -22,42 +22,49 @@ def lanes(profile: DeviceProfile, extent: int) -> int:
 
     Prefers 8 to 16 where 16 would compute the tail twice.
     """
-    width = min(profile.vector, 16)
-    while width > extent:
-        width //= 2
+    width = _widest(profile, extent)
     if width == 16 and 0 < extent % 16 <= 8 and extent < 64:
         width = 8
-    return max(width, 1)
+    return width
 
 
-# Rows by panels, measured on PoCL: 14 to 16 vectors of accumulators hide the latency of v_fma.
-CPU_TILES = {1: (14, 12, 8, 7, 6, 4, 3, 2, 1), 2: (8, 7, 6, 5, 4, 3, 2, 1), 4: (3, 2, 1)}
+def _widest(profile: DeviceProfile, extent: int) -> int:
+    width = min(profile.vector, 16)
+    while width > max(extent, 1):
+        width //= 2
+    return width
+
+
+# Panels -> rows to try on CPUs, per lanes: 12 to 16 vectors of 16 fill the 32 registers.
+CPU_TILES = {
+    16: {1: (14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1), 2: (8, 7, 6, 5, 4, 3, 2, 1), 4: (3, 2, 1)},
+    8: {1: (14, 8, 4, 1), 2: (12, 8, 7, 6, 4, 2, 1), 3: (8, 7, 6, 4, 2, 1), 4: (4, 2, 1)},
+}
+NARROW = {1: (14, 8, 4, 2, 1), 2: (8, 4, 2, 1), 3: (4, 2, 1)}
 
 
 def dense_tile(profile: DeviceProfile, pixels: int, outputs: int) -> Tile:
     """The tile of a GEMM-like kernel with pixels in a row and outputs columns."""
-    width = lanes(profile, outputs)
-    panels = -(-outputs // width)
-    best = Tile(1, 1, width)
-    score = float("inf")
-    for count, choices in CPU_TILES.items():
-        if count > panels:
-            continue
-        for rows in choices:
-            if rows > max(pixels, 1):
-                continue
-            cost = _cost(max(pixels, 1), panels, rows, count)
-            if cost < score:
-                best, score = Tile(rows, count, width), cost
-    return best
+    widest = _widest(profile, outputs)
+    pixels = max(pixels, 1)
+    tiles = [Tile(rows, count, width)
+             for width in ({16, 8} if widest == 16 else {widest})
+             for count, choices in CPU_TILES.get(width, NARROW).items()
+             for rows in choices
+             if rows <= pixels and count <= -(-outputs // width)]
+    return min(tiles, key=lambda t: _cost(t, pixels, outputs))
 
 
-def _cost(pixels: int, panels: int, rows: int, count: int) -> float:
-    tiles = -(-pixels // rows) * -(-panels // count)
-    products = rows * count
-    # A step costs its products, or its loads where there are too few products to hide them,
-    # or the latency of the accumulators.
-    return tiles * (max(products, 8.0) + 0.35 * (rows + 2 * count))
+def _cost(tile: Tile, pixels: int, outputs: int) -> float:
+    """Cycles per step of the inner loop on a core with two 256-bit multiply-adds and two loads a
+    cycle, over all tiles."""
+    panels = -(-outputs // tile.lanes)
+    count = -(-pixels // tile.rows) * -(-panels // tile.panels)
+    halves = max(tile.lanes / 8, 1.0)
+    products = tile.rows * tile.panels * halves / 2
+    loads = (tile.rows + tile.panels * halves) / 2
+    # Four cycles of latency before an accumulator can be used again.
+    return count * (max(products, loads, 4.0) + 0.1 * loads + 0.5)
 
 
 def depthwise_tile(profile: DeviceProfile, columns: Axis, channels: int) -> tuple[int, int]:
