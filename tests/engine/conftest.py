@@ -8,7 +8,6 @@ import pytest
 
 from app.engine.opencl.device import choose
 from app.engine.runtime import Runtime
-from tests.engine.corpus import cache_folder
 from tests.tools import require_tool
 
 
@@ -20,4 +19,5 @@ def runtime() -> Runtime:
         require_tool("pocl")
     device = choose(pattern)
     assert device is not None
-    return Runtime(device, cache_folder() / "kernels")
+    # No program cache of ours: PoCL keeps its own, and its binaries cost a second compilation.
+    return Runtime(device)

@@ -109,8 +109,8 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
                "SEGS": 1 if whole else "KW", **epilogue}
     args = (x, packed(w, g, tile.lanes, select), bias(node, g.outputs), y,
             *map(i32, numbers), *operands)
-    return [Launch("conv", "conv", args, (-(-(tiles + border) // chunk), sets * g.groups, g.batch * g.rows.out),
-                   (1, 1, 1), defines, g.flops)]
+    size = (-(-(tiles + border) // chunk), sets * g.groups, g.batch * g.rows.out)
+    return [Launch("conv", "conv", args, size, (1, 1, 1), defines, g.flops)]
 
 
 def steps(node: Node) -> tuple[Fused, ...]:

@@ -1,0 +1,147 @@
+"""Float ops other than convolutions equal TFLite's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.engine.epilogue import BINARY
+from app.engine.ops.elementwise import UNARY
+from app.engine.runtime import Runtime
+from tests.engine import oracle
+from tests.engine.builder import Spec, single_op
+from tests.engine.engine_check import assert_op_same
+
+EXAMPLES = settings(max_examples=8, deadline=None, derandomize=True)
+POSITIVE = {"LOG", "SQRT", "RSQRT", "POW"}
+NOT_IN_TFLITE = {"SQUARE", "SIGN", "GELU_TANH"}
+
+
+@pytest.mark.parametrize("kind", sorted(set(UNARY) - NOT_IN_TFLITE))
+def test_unary(runtime: Runtime, kind: str) -> None:
+    options = {"LEAKY_RELU": {"alpha": 0.3}, "GELU": {"approximate": False}}.get(kind)
+    blob = single_op(kind, [Spec((2, 5, 7))], [Spec((2, 5, 7))], options)
+    low = 0.1 if kind in POSITIVE else -8.0
+    assert_op_same(runtime, blob, oracle.random_inputs(blob, low=low, high=8.0))
+
+
+def test_gelu_by_tanh(runtime: Runtime) -> None:
+    blob = single_op("GELU", [Spec((3, 40))], [Spec((3, 40))], {"approximate": True})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob, low=-4.0, high=4.0))
+
+
+SHAPES = [((2, 3, 4, 5), (2, 3, 4, 5)), ((1, 4, 6, 20), (20,)), ((1, 4, 6, 20), ()),
+          ((3, 1, 5), (3, 4, 5)), ((4, 1), (1, 6)), ((2, 1, 3, 1, 5), (1, 4, 1, 2, 5)),
+          ((7,), (7,))]
+
+
+@pytest.mark.parametrize("shapes", SHAPES, ids=str)
+@pytest.mark.parametrize("kind", ["ADD", "SUB", "DIV"])
+def test_binary_broadcasts(runtime: Runtime, kind: str, shapes: tuple[Any, Any]) -> None:
+    out = np.broadcast_shapes(*shapes)
+    for a, b in (shapes, shapes[::-1]):
+        blob = single_op(kind, [Spec(a), Spec(b)], [Spec(out)],
+                         {"fusedActivationFunction": "RELU"})
+        assert_op_same(runtime, blob, oracle.random_inputs(blob, low=0.5, high=2.0))
+
+
+@pytest.mark.parametrize("kind", sorted(BINARY - {"PRELU"}))
+def test_binary_kinds(runtime: Runtime, kind: str) -> None:
+    blob = single_op(kind, [Spec((2, 3, 18)), Spec((18,))], [Spec((2, 3, 18))])
+    assert_op_same(runtime, blob, oracle.random_inputs(blob, low=0.5, high=3.0))
+
+
+@pytest.mark.parametrize("axes", [(0,), (1, 2), (-1,), (0, 2), (0, 1, 2, 3), (1, 3)], ids=str)
+@pytest.mark.parametrize("kind", ["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"])
+def test_reduce(runtime: Runtime, kind: str, axes: tuple[int, ...]) -> None:
+    shape = (2, 3, 5, 18)
+    keep = kind == "MEAN"
+    out = np.empty(shape).mean(axis=tuple(axes), keepdims=keep).shape
+    blob = single_op(kind, [Spec(shape), np.array(axes, "i4")], [Spec(out)], {"keepDims": keep})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob, low=0.8, high=1.2))
+
+
+@pytest.mark.parametrize("kind", ["SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION"])
+@pytest.mark.parametrize("shape", [(3, 10), (1, 1001), (2, 3, 4, 21), (4, 1)], ids=str)
+def test_rows(runtime: Runtime, kind: str, shape: tuple[int, ...]) -> None:
+    options = {"beta": 0.7} if kind == "SOFTMAX" else None
+    blob = single_op(kind, [Spec(shape)], [Spec(shape)], options)
+    assert_op_same(runtime, blob, oracle.random_inputs(blob, low=-5.0, high=5.0))
+
+
+@EXAMPLES
+@given(size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+       out=st.tuples(st.integers(1, 20), st.integers(1, 20)), channels=st.sampled_from([1, 5, 21]),
+       mode=st.sampled_from([(False, False), (True, False), (False, True)]),
+       kind=st.sampled_from(["RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"]))
+def test_resize(runtime: Runtime, size: Any, out: Any, channels: int, mode: Any,
+                kind: str) -> None:
+    blob = single_op(kind, [Spec((2, *size, channels)), np.array(out, "i4")],
+                     [Spec((2, *out, channels))],
+                     {"alignCorners": mode[0], "halfPixelCenters": mode[1]})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob), plain=True)
+
+
+@EXAMPLES
+@given(kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)), stride=st.integers(1, 3),
+       size=st.tuples(st.integers(1, 6), st.integers(1, 6)), channels=st.sampled_from([1, 5, 16]),
+       outputs=st.sampled_from([1, 7, 16]), padding=st.sampled_from(["SAME", "VALID"]))
+def test_transpose_conv(runtime: Runtime, kernel: Any, stride: int, size: Any, channels: int,
+                        outputs: int, padding: str) -> None:
+    out = [s * stride if padding == "SAME" else (s - 1) * stride + k
+           for s, k in zip(size, kernel, strict=True)]
+    weights = np.random.default_rng(5).uniform(-1, 1, (outputs, *kernel, channels)).astype("f4")
+    blob = single_op("TRANSPOSE_CONV",
+                     [np.array([2, *out, outputs], "i4"), weights, Spec((2, *size, channels)),
+                      np.linspace(-1, 1, outputs, dtype="f4")], [Spec((2, *out, outputs))],
+                     {"padding": padding, "strideH": stride, "strideW": stride})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize(("rows", "inner", "outputs"), [(1, 672, 63), (5, 17, 1), (33, 20, 40)])
+@pytest.mark.parametrize("keep", [False, True])
+def test_fully_connected(runtime: Runtime, rows: int, inner: int, outputs: int,
+                         keep: bool) -> None:
+    weights = np.random.default_rng(6).uniform(-1, 1, (outputs, inner)).astype("f4")
+    out = (1, rows, outputs) if keep else (rows, outputs)
+    blob = single_op("FULLY_CONNECTED", [Spec((1, rows, inner)), weights, None], [Spec(out)],
+                     {"keepNumDims": keep, "fusedActivationFunction": "RELU"})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+BATCHES = [((), ()), ((3,), (3,)), ((2, 3), (1, 3)), ((1,), (4,)), ((2, 1), (1, 3))]
+
+
+@pytest.mark.parametrize("batches", BATCHES, ids=str)
+@pytest.mark.parametrize("turned", [(False, False), (True, False), (False, True)], ids=str)
+def test_batch_matmul(runtime: Runtime, batches: Any, turned: tuple[bool, bool]) -> None:
+    m, k, n = 7, 11, 19
+    x = (*batches[0], k, m) if turned[0] else (*batches[0], m, k)
+    w = (*batches[1], n, k) if turned[1] else (*batches[1], k, n)
+    out = (*np.broadcast_shapes(*batches), m, n)
+    blob = single_op("BATCH_MATMUL", [Spec(x), Spec(w)], [Spec(out)],
+                     {"adjX": turned[0], "adjY": turned[1]})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_concatenation(runtime: Runtime, axis: int, dtype: str) -> None:
+    shapes = [[2, 3, 5] for _ in range(3)]
+    for extent, shape in zip((1, 4, 2), shapes, strict=True):
+        shape[axis] = extent
+    out = list(shapes[0])
+    out[axis] = 7
+    blob = single_op("CONCATENATION", [Spec(tuple(s), dtype) for s in shapes],
+                     [Spec(tuple(out), dtype)], {"axis": axis})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+def test_pad_with_a_value(runtime: Runtime) -> None:
+    blob = single_op("PADV2", [Spec((2, 3, 4)), np.array([[0, 1], [2, 0], [1, 3]], "i4"),
+                               np.array([1.5], "f4")], [Spec((3, 5, 8))])
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
