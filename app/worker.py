@@ -12,6 +12,8 @@ from typing import Any
 from gunicorn import glogging, util
 from gunicorn.workers.gthread import ThreadWorker
 
+from app.draining import accept_waiting
+
 
 def write_problem(client: socket.socket, status: int, reason: str, detail: str) -> None:
     """Answer a request that never became one: a bad request line, headers too large."""
@@ -55,6 +57,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes no types
         super().load_wsgi()
         self.runtime: Any = self.wsgi.extensions["runtime"]
         self.runtime.start(alive=lambda: self.alive, notify=self.notify)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """When stopping, take first what the kernel has accepted for us."""
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                accept_waiting(listener, self.accept)
+                listener.close()
 
     def run(self) -> None:
         """Serve until told to stop, then let go."""

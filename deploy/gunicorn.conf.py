@@ -3,7 +3,7 @@
 import os
 import sys
 
-from app import logs, worker
+from app import draining, logs, worker
 from app.errors import SettingsError
 from app.settings import Settings
 from monitoring.hooks import MetricsConfig, MetricsHooks
@@ -42,6 +42,7 @@ metrics = MetricsHooks(
     )
 )
 on_starting = metrics.on_starting
+when_ready = draining.before_stop
 on_reload = metrics.on_reload
 pre_fork = metrics.pre_fork
 post_fork = metrics.post_fork

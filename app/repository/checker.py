@@ -57,7 +57,9 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
     if answer is None:
         os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
-    return dict(json.loads(answer)) if answer else {"error": _why(status, request, answer)}
+    if answer:
+        return dict(json.loads(answer))
+    return {"error": _why(status, request, answer), "late": answer is None}
 
 
 def _why(status: int, request: dict[str, Any], answer: bytes | None) -> str:

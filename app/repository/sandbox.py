@@ -92,7 +92,11 @@ class Sandbox:
     def _examine(self, path: Path) -> dict[str, Any]:
         runtimes = [self._options.runtime] if self._options.runtime != "auto" else [*installed()]
         with self._busy:
-            answers = {runtime: self._ask(path, runtime) for runtime in runtimes}
+            answers = {}
+            for runtime in runtimes:
+                answers[runtime] = self._ask(path, runtime)
+                if answers[runtime].get("late"):
+                    break  # what hangs in one runtime would hang in the other, for as long again
         good = {name: answer for name, answer in answers.items() if "error" not in answer}
         if not good:
             return _refusal(answers)

@@ -1,0 +1,68 @@
+"""Stops taking connections without dropping one that the kernel has already taken."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import select
+import socket
+import struct
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+log = logging.getLogger("app.draining")
+
+SO_ATTACH_FILTER = 26
+# Classic BPF over a TCP segment: drop it if byte 13 has SYN set, else pass it whole.
+_FILTER = (
+    (0x30, 0, 0, 13),  # ldb [13]
+    (0x45, 0, 1, 0x02),  # jset #SYN
+    (0x06, 0, 0, 0),  # ret #0
+    (0x06, 0, 0, 0xFFFFFFFF),  # ret #-1
+)
+# A handshake that was under way arrives within this time; then the queue stays empty.
+QUIET_SECONDS = 0.1
+LONGEST_SECONDS = 2.0
+
+
+def refuse_connections(listeners: Sequence[socket.socket]) -> None:
+    """Make the kernel ignore new connections to a socket that other processes hold too.
+
+    Closing a listener resets what waits in its queue; after this the queue only shrinks, and
+    clients that come later try again until the listener is closed, and are then refused.
+    Source: socket(7), SO_ATTACH_FILTER.
+    """
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *op) for op in _FILTER))
+    option = struct.pack("HL", len(_FILTER), ctypes.addressof(program))
+    for listener in listeners:
+        if listener.family not in (socket.AF_INET, socket.AF_INET6):
+            continue
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
+        except OSError as error:
+            log.warning("a connection may be reset while stopping: %s", error)
+
+
+def before_stop(server: Any) -> None:
+    """Teach gunicorn's master to refuse connections before it stops its workers for good.
+
+    Not while another master has the same sockets, as in an upgrade by USR2.
+    """
+    stop: Callable[..., None] = server.stop
+
+    def gently(graceful: bool = True) -> None:
+        if graceful and server.reexec_pid == server.master_pid == 0:
+            refuse_connections([listener.sock for listener in server.LISTENERS])
+        stop(graceful)
+
+    server.stop = gently
+
+
+def accept_waiting(listener: Any, accept: Callable[[Any], None]) -> None:
+    """Accept until nothing has come for a moment."""
+    end = time.monotonic() + LONGEST_SECONDS
+    poll = select.poll()
+    poll.register(listener.fileno(), select.POLLIN)
+    while time.monotonic() < end and poll.poll(QUIET_SECONDS * 1e3):
+        accept(listener)

@@ -1,0 +1,74 @@
+"""Models small enough to be made by the test that uses them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests.engine.builder import ModelBuilder, Spec
+
+
+def add(constant: float, shape: tuple[int, ...] = (1, 4), dtype: str = "float32") -> bytes:
+    """y = x + constant."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input(shape, dtype)
+    c = graph.const(np.array([constant], dtype))
+    graph.outputs(*graph.op("ADD", [x, c], [Spec(shape, dtype)], {}))
+    return model.build()
+
+
+def heavy(megabytes: int = 32) -> bytes:
+    """y = W x with enough weights that loading takes a while."""
+    rows = megabytes << 8
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((1, 1024))
+    weights = graph.const(np.ones((rows, 1024), np.float32))
+    bias = graph.const(np.zeros(rows, np.float32))
+    graph.outputs(*graph.op("FULLY_CONNECTED", [x, weights, bias], [Spec((1, rows))], {}))
+    return model.build()
+
+
+def pair(shape: tuple[int, ...] = (1, 3)) -> bytes:
+    """sum = a + b and product = a * b."""
+    model = ModelBuilder()
+    graph = model.graph()
+    a, b = graph.input(shape), graph.input(shape)
+    graph.outputs(
+        *graph.op("ADD", [a, b], [Spec(shape)], {}), *graph.op("MUL", [a, b], [Spec(shape)], {})
+    )
+    return model.build()
+
+
+def cast(source: str, target: str, shape: tuple[int, ...] = (1, 4)) -> bytes:
+    """y = x in another type."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input(shape, source)
+    graph.outputs(*graph.op("CAST", [x], [Spec(shape, target)], {}))
+    return model.build()
+
+
+def endless() -> bytes:
+    """A loop that never ends."""
+    model = ModelBuilder()
+    main, condition, body = (model.graph(name) for name in ("main", "condition", "body"))
+    x = main.input((1,))
+    main.outputs(
+        *main.op("WHILE", [x], [Spec((1,))], {"condSubgraphIndex": 1, "bodySubgraphIndex": 2})
+    )
+    y = condition.input((1,))
+    condition.outputs(*condition.op("EQUAL", [y, y], [Spec((1,), "bool")], {}))
+    z = body.input((1,))
+    body.outputs(*body.op("ABS", [z], [Spec((1,))], {}))
+    return model.build()
+
+
+def huge() -> bytes:
+    """A tensor that no machine has room for."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((1, 1))
+    times = graph.const(np.array([1 << 17, 1 << 17], np.int32))
+    graph.outputs(*graph.op("TILE", [x, times], [Spec((1 << 17, 1 << 17))], {}))
+    return model.build()
