@@ -12,6 +12,7 @@ from importlib import metadata
 from flask import Flask
 
 from app import logs
+from app.backends.choice import OpenclOptions
 from app.blueprints import errors, health, inference, models, requests
 from app.blueprints.serving import Serving
 from app.blueprints.serving import init_app as keep
@@ -104,7 +105,7 @@ def build(settings: Settings) -> Runtime:
     )
     options = LoadOptions(
         settings.backend,
-        settings.opencl_device,
+        OpenclOptions(settings.opencl_device, settings.cache_dir / "kernels"),
         settings.interpreters,
         settings.interpreter_threads,
     )

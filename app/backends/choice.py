@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from app.backends.session import Session
 from app.backends.tflite import TfliteOptions, TfliteSession
@@ -26,16 +27,31 @@ class Source:
     cpu: TfliteOptions | ServingError
 
 
-Opener = Callable[[Source, str], Session]
+@dataclass(frozen=True, slots=True)
+class OpenclOptions:
+    """What the OpenCL backend is told.
+
+    pattern: see OPENCL_DEVICE; kernels: the folder of compiled programs, None keeps none.
+    """
+
+    pattern: str = "auto"
+    kernels: Path | None = None
+
+    def slot(self, pid: int) -> int:
+        """Spread the workers over equal devices: children of one master have pids in a row."""
+        return pid
 
 
-def _open_tflite(source: Source, device: str) -> Session:
+Opener = Callable[[Source, OpenclOptions], Session]
+
+
+def _open_tflite(source: Source, device: OpenclOptions) -> Session:
     if isinstance(source.cpu, ServingError):
         raise source.cpu
     return TfliteSession(source.data, source.cpu)
 
 
-def _open_opencl(source: Source, device: str) -> Session:
+def _open_opencl(source: Source, device: OpenclOptions) -> Session:
     """Load app.backends.opencl, which has open_session(source, device), when it is there."""
     name = "app.backends.opencl"
     if importlib.util.find_spec(name) is None:
@@ -47,7 +63,7 @@ def _open_opencl(source: Source, device: str) -> Session:
 BACKENDS: Mapping[str, Opener] = {"opencl": _open_opencl, "tflite": _open_tflite}
 
 
-def open_session(source: Source, backend: str, device: str) -> Session:
+def open_session(source: Source, backend: str, device: OpenclOptions) -> Session:
     """Load a model on the backend asked for; auto tries the card first, then the CPU.
 
     Raises: InvalidModel, ModelLoadFailed or DeviceError of the backend that was asked for.

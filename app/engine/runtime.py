@@ -9,6 +9,7 @@ from pathlib import Path
 import pyopencl as cl
 
 import app.engine.ops  # noqa: F401  (fills the tables)
+from app.engine.batches import Batcher
 from app.engine.ir import Data, Graph, Model, Tensor
 from app.engine.opencl.device import Device
 from app.engine.opencl.executor import Executor, Weights
@@ -55,6 +56,7 @@ class LoadedModel:
         self.runtime, self.model = runtime, model
         self._graphs = [fold(g) for g in model.graphs]
         self._weights = Weights(runtime.context, runtime.queue)
+        self._batcher = Batcher(self.run)
         self._plans: dict[tuple[int, tuple[Shape, ...]], Executor] = {}
 
     @property
@@ -90,6 +92,10 @@ class LoadedModel:
         """
         with self.runtime.lock:
             return _Run(self).call_graph(0, inputs)
+
+    def run_batches(self, inputs: Sequence[Data], runs: int) -> list[Data]:
+        """Run several of the model's own batches, joined on dimension 0: see batches.Batcher."""
+        return self._batcher.run(inputs, runs)
 
     def _executor(self, index: int, shapes: tuple[Shape, ...]) -> Executor:
         key = (index, shapes)

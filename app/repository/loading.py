@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from app.backends.choice import Source, open_session
+from app.backends.choice import OpenclOptions, Source, open_session
 from app.backends.session import Session
 from app.backends.tflite import TfliteOptions
 from app.errors import InvalidInput, InvalidModel, ModelLoadFailed, ServingError
@@ -20,7 +20,7 @@ class LoadOptions:
     """How models are loaded when neither the caller nor model.yaml says otherwise."""
 
     backend: str = "auto"
-    device: str = "auto"
+    device: OpenclOptions = field(default_factory=OpenclOptions)
     interpreters: int = 2
     interpreter_threads: int = 1
 

@@ -1,0 +1,93 @@
+"""The OpenCL backend: the engine's loaded model behind the Session protocol."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+import numpy as np
+
+from app.backends.choice import OpenclOptions, Source
+from app.backends.fit import fit
+from app.engine.ir import Tensor
+from app.engine.opencl.device import AUTO, choose, probe
+from app.engine.reader import read
+from app.engine.runtime import LoadedModel, Runtime
+from app.errors import DeviceNotFound, UnsupportedOp
+from app.tensors import Array, TensorSpec
+
+
+def open_session(source: Source, options: OpenclOptions) -> OpenclSession:
+    """Load a model on the device of this worker; makes the OpenCL context at the first call.
+
+    Raises: DeviceNotFound, DeviceError, KernelBuildError, DeviceMemoryError, InvalidModel,
+            UnsupportedOp.
+    """
+    # The reader first: a damaged file must not cost a context.
+    model = read(source.data)
+    return OpenclSession(LoadedModel(runtime_of(options, os.getpid()), model))
+
+
+@cache
+def runtime_of(options: OpenclOptions, pid: int) -> Runtime:
+    """The one context of this process for a device pattern; workers take equal devices in turn.
+
+    Raises: DeviceNotFound if there is none; DeviceError if the device fails its probe.
+    """
+    device = choose(options.pattern, options.slot(pid))
+    if device is None:
+        raise DeviceNotFound("there is no OpenCL GPU; name a CPU device in OPENCL_DEVICE to "
+                             f"use one all the same ({options.pattern or AUTO} never does)")
+    probe(device)
+    return Runtime(device, options.kernels)
+
+
+class OpenclSession:
+    """One model on one OpenCL device; calls run one after the other on its queue."""
+
+    backend = "opencl"
+    concurrency = 1
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+        refused = [t.name for t in (*model.inputs, *model.outputs) if t.dtype == "bytes"]
+        if refused:
+            raise UnsupportedOp(f"strings do not run on the card: {', '.join(refused)}")
+        self.inputs = describe(model.inputs, "input")
+        self.outputs = describe(model.outputs, "output")
+        plan = model.prepare().plan
+        self.device = model.runtime.device.label
+        hosts = sum(p.where == "host" for p in plan.places)
+        self.reason = (f"{self.device} runs {len(plan.steps) - hosts} kernels"
+                       + (f", the CPU {hosts} operations between them" if hosts else ""))
+
+    @property
+    def memory_bytes(self) -> int:
+        """Weights and arenas on the device, in bytes."""
+        return self._model.nbytes
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once; several of the model's own batches run as larger plans where that is exact.
+
+        Raises: InvalidInput; DeviceError.
+        """
+        arrays, runs = fit(self.inputs, inputs)
+        ordered = [arrays[spec.name] for spec in self.inputs]
+        results = self._model.run_batches(ordered, runs)
+        return {spec.name: r for spec, r in zip(self.outputs, results, strict=True)}
+
+    def close(self) -> None:
+        """Free the model's device memory; the context stays for the worker's other models."""
+        self._model.close()
+
+
+def describe(tensors: Sequence[Tensor], prefix: str) -> tuple[TensorSpec, ...]:
+    """Specs with the names that the CPU backend gives: unique, never empty."""
+    found: list[TensorSpec] = []
+    for position, tensor in enumerate(tensors):
+        name = tensor.name or f"{prefix}_{position}"
+        if any(spec.name == name for spec in found):
+            name = f"{name}#{position}"
+        found.append(TensorSpec(name, tensor.shape, np.dtype(tensor.dtype).name, tensor.quant))
+    return tuple(found)

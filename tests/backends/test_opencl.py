@@ -1,0 +1,90 @@
+"""The OpenCL session gives the CPU session's answers under the same protocol."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.backends.choice import OpenclOptions, Source, open_session
+from app.backends.tflite import TfliteOptions
+from app.errors import DeviceNotFound, InvalidInput
+from tests.engine.builder import ModelBuilder, Spec
+from tests.tools import require_tool
+
+POCL = OpenclOptions("Portable Computing Language")
+
+
+def _net(mixes_rows: bool = False) -> bytes:
+    model = ModelBuilder()
+    graph = model.graph()
+    rng = np.random.default_rng(0)
+    x = graph.input((1, 6, 6, 3))
+    (y,) = graph.op("CONV_2D", [x, graph.const(rng.uniform(-1, 1, (8, 3, 3, 3)).astype("f4")),
+                                graph.const(np.ones(8, "f4"))], [Spec((1, 6, 6, 8))],
+                    {"padding": "SAME", "strideH": 1, "strideW": 1})
+    if mixes_rows:
+        (y,) = graph.op("MEAN", [y, graph.const(np.array([0, 1], "i4"))], [Spec((6, 8))])
+    graph.outputs(y)
+    return model.build()
+
+
+def _source(blob: bytes) -> Source:
+    return Source("net", "1", "", blob, TfliteOptions("ai-edge-litert", "for the test"))
+
+
+@pytest.mark.parametrize("mixes_rows", [False, True])
+def test_batches_and_threads_give_the_cpus_answers(mixes_rows: bool) -> None:
+    require_tool("pocl")
+    source = _source(_net(mixes_rows))
+    card, cpu = open_session(source, "opencl", POCL), open_session(source, "tflite", POCL)
+    assert (card.inputs, card.outputs) == (cpu.inputs, cpu.outputs)
+    rng = np.random.default_rng(1)
+    name, answer = card.inputs[0].name, card.outputs[0].name
+    batches = [rng.uniform(-1, 1, (n, 6, 6, 3)).astype("f4") for n in (1, 5, 2, 1, 7)]
+    with ThreadPoolExecutor(4) as pool:
+        ours = list(pool.map(lambda b: card.run({name: b})[answer], batches))
+    for batch, actual in zip(batches, ours, strict=True):
+        np.testing.assert_allclose(actual, cpu.run({name: batch})[answer], atol=1e-5)
+    assert card.memory_bytes > 0
+    card.close()
+    card.close()
+
+
+def test_an_array_that_does_not_fit_is_refused() -> None:
+    require_tool("pocl")
+    card = open_session(_source(_net()), "opencl", POCL)
+    with pytest.raises(InvalidInput, match="must be float32 of shape"):
+        card.run({card.inputs[0].name: np.zeros((1, 6, 5, 3), "f4")})
+
+
+def test_auto_leaves_cpu_devices_alone() -> None:
+    require_tool("pocl")
+    session = open_session(_source(_net()), "auto", OpenclOptions("auto"))
+    assert session.backend == "tflite"
+    assert "there is no OpenCL GPU" in session.reason
+
+
+def test_a_strict_pattern_without_a_match_lists_the_devices() -> None:
+    require_tool("pocl")
+    with pytest.raises(DeviceNotFound, match="Portable Computing Language"):
+        open_session(_source(_net()), "opencl", OpenclOptions("RX 9999"))
+
+
+def test_compiled_kernels_survive_and_damage_is_repaired(tmp_path: Path) -> None:
+    require_tool("pocl")
+    source = _source(_net())
+    first = open_session(source, "opencl", OpenclOptions(POCL.pattern, tmp_path))
+    x = {first.inputs[0].name: np.ones((1, 6, 6, 3), "f4")}
+    expected = first.run(x)[first.outputs[0].name]
+    files = sorted(tmp_path.iterdir())
+    assert files
+    for number, damage in enumerate((b"", b"RX5KERN1" + b"\0" * 100)):
+        for file in files:
+            file.write_bytes(damage)
+        pattern = f"Portable Computing{'.' * (number + 1)}"
+        again = open_session(source, "opencl", OpenclOptions(pattern, tmp_path))
+        np.testing.assert_array_equal(again.run(x)[again.outputs[0].name], expected)
+        assert all(len(f.read_bytes()) > 200 for f in files)
