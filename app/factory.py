@@ -13,14 +13,17 @@ from flask import Flask
 
 from app import logs
 from app.backends.choice import OpenclOptions
+from app.batching.budget import Budget
 from app.blueprints import errors, health, inference, models, requests
 from app.blueprints.serving import Serving
 from app.blueprints.serving import init_app as keep
 from app.predictor.predictor import Predictor
+from app.repository import manifest
 from app.repository.folder import Folder
 from app.repository.loading import Loader, LoadOptions
 from app.repository.models import Models
 from app.repository.sandbox import Sandbox, SandboxOptions
+from app.repository.served import Opener
 from app.repository.state import State
 from app.repository.store import Store
 from app.settings import Settings
@@ -75,7 +78,7 @@ def create_app(settings: Settings) -> Flask:
         Serving(
             settings,
             runtime.models,
-            Predictor(runtime.store, settings.queue_per_model),
+            Predictor(runtime.store),
             VERSION,
             time.time(),
         ),
@@ -109,5 +112,11 @@ def build(settings: Settings) -> Runtime:
         settings.interpreters,
         settings.interpreter_threads,
     )
-    store = Store(state, Loader(models, sandbox, options), settings.heartbeat_s)
+    budget = Budget(
+        settings.queue_per_worker, int(settings.queue_mb * 1e6), settings.requests_per_caller
+    )
+    opener = Opener(
+        lambda name: manifest.read(models.manifest(name)), budget, settings.queue_per_model
+    )
+    store = Store(state, Loader(models, sandbox, options), opener, settings.heartbeat_s)
     return Runtime(settings, store, Models(state, models, sandbox), sandbox)

@@ -137,6 +137,16 @@ class Settings:
     queue_per_model: int = setting(
         64, integer(0, 100000), "Requests of one worker that may wait for one model; then 503."
     )
+    queue_per_worker: int = setting(
+        512, integer(1, 100000), "Requests that one worker has in all, running or waiting."
+    )
+    queue_mb: float = setting(
+        512.0, number(0.001, 1e6), "Inputs that one worker holds for them, in MB."
+    )
+    requests_per_caller: int = setting(
+        0, integer(0, 100000),
+        "Requests that one caller may have in one worker at once, then 429; 0 for no quota.",
+    )  # fmt: skip
     action_timeout_s: float = setting(
         30.0, number(0.001, 3600),
         "How long load, unload, upload and delete wait for every worker before they answer 202.",

@@ -33,9 +33,11 @@ STATUS: dict[type[ServingError], int] = {
     errors.ModelSourceError: 503,
     errors.StorageFailed: 507,
     errors.Overloaded: 503,
+    errors.QuotaExceeded: 429,
     errors.DeadlineExceeded: 504,
     errors.DeviceError: 503,
     errors.DeviceNotFound: 503,
+    errors.DeviceHung: 503,
     errors.KernelBuildError: 503,
     errors.DeviceMemoryError: 507,
 }
@@ -82,7 +84,7 @@ def _serving_error(error: ServingError) -> Response:
     if status >= 500:
         log.warning("%s", error, extra={"code": error.code, "request_id": g.get("request_id")})
     response = answer(status, error.code, str(error))
-    if status == 503:
+    if status in (429, 503):
         wait = getattr(error, "retry_after", RETRY_SECONDS)
         response.headers["Retry-After"] = str(max(1, math.ceil(wait)))
     return response

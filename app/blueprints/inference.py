@@ -11,12 +11,12 @@ from flask import Blueprint, Response, g, request
 
 from app import schemas
 from app.backends.fit import wanted
-from app.blueprints.requests import deadline
+from app.blueprints.requests import terms
 from app.blueprints.serving import serving
 from app.errors import InvalidInput, InvalidRequest, UnsupportedMedia
 from app.images import image_input, tensor
 from app.predictor.predictor import Decode, Prediction
-from app.repository.store import Loaded
+from app.repository.served import Loaded
 from app.tensors import Array
 from app.wire.body import decoded
 from app.wire.lists import Document
@@ -117,9 +117,9 @@ def _image_decoder(files: list[bytes]) -> Decode:
 
 def _answer(name: str, version: str | None, decode: Decode) -> Response:
     here = serving()
-    until = deadline(here.settings.request_timeout_s)
+    agreed = terms(here.settings.request_timeout_s)
     g.facts = {"model": name[:64], "version": version}
-    result = here.predictor.predict(name, version, decode, until)
+    result = here.predictor.predict(name, version, decode, agreed)
     g.facts = {
         "model": result.model,
         "version": result.version,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import time
 import uuid
+from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Response, g, request
 
 from app.errors import DeadlineExceeded, InvalidRequest
+from app.predictor.predictor import Terms
 
 log = logging.getLogger("app.request")
 
@@ -41,6 +45,35 @@ def deadline(default: float) -> float:
     if time.monotonic() >= until:
         raise DeadlineExceeded("the request's time was up before it was read")
     return until
+
+
+def terms(default: float, timeout: float | None = None, priority: int = 0) -> Terms:
+    """Say on what terms this request is run; a deadline in the body and one in a header both hold.
+
+    Units:  default and timeout in seconds.
+    Raises: InvalidRequest, DeadlineExceeded.
+    """
+    until = deadline(default)
+    if timeout is not None:
+        until = min(until, float(g.started) + timeout)
+    caller = request.headers.get("X-Caller") or request.remote_addr or ""
+    return Terms(until, priority, _alive(request.environ.get("gunicorn.socket")), caller)
+
+
+def _alive(client: Any) -> Callable[[], bool] | None:
+    """Make the question whether the caller still waits; TLS has no way to peek."""
+    if type(client) is not socket.socket:
+        return None
+
+    def alive() -> bool:
+        try:
+            return client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    return alive
 
 
 def _begin() -> None:

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from app.backends.fit import fit
-from app.errors import DeadlineExceeded
-from app.predictor.lane import Lane
-from app.repository.names import Key
-from app.repository.store import Loaded, Store
+from app.batching.job import Call
+from app.errors import (
+    DeadlineExceeded,
+    ModelNotReady,
+    Overloaded,
+    QuotaExceeded,
+    ServingError,
+)
+from app.repository.meter import rejected
+from app.repository.served import Loaded
+from app.repository.store import Store
 from app.tensors import Array
 
 Decode = Callable[[Loaded], Mapping[str, Array]]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a caller wants its answer.
+
+    Units: deadline in time.monotonic() seconds; priority 1 is the most urgent, 0 the model's own.
+    alive tells whether the caller still waits; caller is what a quota counts by.
+    """
+
+    deadline: float
+    priority: int = 0
+    alive: Callable[[], bool] | None = None
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,40 +55,43 @@ class Prediction:
 class Predictor:
     """The one way to a session; times and counts every inference."""
 
-    def __init__(self, store: Store, waiting: int) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting = waiting
-        self._lanes: dict[Key, Lane] = {}
-        self._lock = threading.Lock()
 
     def predict(
-        self, name: str, version: str | None, decode: Decode, deadline: float
+        self, name: str, version: str | None, decode: Decode, terms: Terms
     ) -> Prediction:
         """Run a model; decode makes its inputs once the model, and so their dtypes, are known.
 
-        Units:  deadline in time.monotonic() seconds.
         Raises: whatever decode raises; ModelNotFound, ModelNotReady, InvalidInput, Overloaded,
-                DeadlineExceeded, DeviceError.
+                QuotaExceeded, DeadlineExceeded, DeviceError.
         """
-        with self._store.lease(name, version) as loaded:
-            session = loaded.session
-            inputs, _ = fit(session.inputs, decode(loaded))
-            arrived = time.monotonic()
-            with self._lane(loaded).turn(deadline):
-                started = time.monotonic()
-                if started >= deadline:
-                    raise DeadlineExceeded("the request's time was up before it could be run")
-                outputs = session.run(inputs)
-                ended = time.monotonic()
-            return Prediction(
-                outputs, *loaded.key, session.backend, session.device,
-                started - arrived, ended - started,
-            )  # fmt: skip
+        try:
+            with self._store.lease(name, version) as loaded:
+                return self._run(loaded, decode, terms)
+        except Overloaded as error:
+            rejected(error.reason)
+            raise
+        except QuotaExceeded:
+            rejected("quota")
+            raise
+        except ModelNotReady:
+            rejected("not_ready")
+            raise
 
-    def _lane(self, loaded: Loaded) -> Lane:
-        with self._lock:
-            lane = self._lanes.get(loaded.key)
-            if lane is None or lane.width != loaded.session.concurrency:
-                lane = Lane(loaded.key.name, loaded.session.concurrency, self._waiting)
-                self._lanes[loaded.key] = lane
-            return lane
+    def _run(self, loaded: Loaded, decode: Decode, terms: Terms) -> Prediction:
+        session = loaded.session
+        inputs, _ = fit(session.inputs, decode(loaded))
+        call = Call(inputs, terms.deadline, terms.priority, terms.alive)
+        try:
+            outcome = loaded.lane.submit(call, terms.caller)
+        except (Overloaded, QuotaExceeded, DeadlineExceeded, ModelNotReady):
+            raise
+        except ServingError:
+            loaded.meter.failed()
+            raise
+        loaded.meter.answered(outcome.queue_seconds)
+        return Prediction(
+            outcome.outputs, *loaded.key, session.backend, session.device,
+            outcome.queue_seconds, outcome.run_seconds,
+        )  # fmt: skip

@@ -43,6 +43,33 @@ class Golden:
 
 
 @dataclass(frozen=True, slots=True)
+class Batching:
+    """How requests are queued and joined; 0 or None leaves it to the server.
+
+    Units: max_batch and preferred in rows; max_queue in requests; priority 1 is the most urgent.
+    """
+
+    max_batch: int = 0
+    max_delay_ms: float = 0.0
+    preferred: tuple[int, ...] = ()
+    max_queue: int | None = None
+    max_queue_mb: float = 256.0
+    priorities: int = 3
+    default_priority: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPolicy:
+    """Which versions are loaded when they are found: the newest ones, these, or all.
+
+    latest 0 means no bound.
+    """
+
+    latest: int = 0
+    specific: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Where a version's file comes from; source is what pull.py reads, if it is not committed."""
 
@@ -61,6 +88,9 @@ class Manifest:
     labels: tuple[str, ...] = ()
     backend: str = "default"
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    batching: Batching = field(default_factory=Batching)
+    version_policy: VersionPolicy = field(default_factory=VersionPolicy)
+    version_labels: dict[str, str] = field(default_factory=dict)
     versions: dict[str, Origin] = field(default_factory=dict)
     golden: dict[str, Golden] = field(default_factory=dict)
 
@@ -93,6 +123,13 @@ def parse(document: Any) -> Manifest:
     values["labels"] = tuple(str(label) for label in values.get("labels") or ())
     if "preprocessing" in values:
         values["preprocessing"] = _preprocessing(values["preprocessing"])
+    if "batching" in values:
+        values["batching"] = _batching(values["batching"])
+    if "version_policy" in values:
+        values["version_policy"] = _version_policy(values["version_policy"])
+    values["version_labels"] = {
+        str(label): str(version) for label, version in (values.get("version_labels") or {}).items()
+    }
     values["versions"] = {
         str(version): Origin(**_known(Origin, origin or {}, f"versions.{version}"))
         for version, origin in (values.get("versions") or {}).items()
@@ -112,6 +149,40 @@ def _preprocessing(document: Any) -> Preprocessing:
     _one_of(values.get("colour", "rgb"), COLOURS, "preprocessing.colour")
     _one_of(values.get("fit", "stretch"), FITS, "preprocessing.fit")
     return Preprocessing(**values)
+
+
+def _batching(document: Any) -> Batching:
+    values = _known(Batching, document, "batching")
+    preferred = values.get("preferred") or []
+    values["preferred"] = tuple(preferred if isinstance(preferred, list) else [preferred])
+    bounds = {"max_delay_ms": 60_000.0, "max_queue_mb": 1e6}
+    for name, value in values.items():
+        for number in value if isinstance(value, tuple) else (value,):
+            _between(number, bounds.get(name, 100_000), name not in bounds, f"batching.{name}")
+    batching = Batching(**values)
+    if not 1 <= batching.default_priority <= batching.priorities:
+        raise ValueError("batching.default_priority must be from 1 to batching.priorities")
+    return batching
+
+
+def _between(value: Any, most: float, whole: bool, where: str) -> None:
+    kind = int if whole else int | float
+    if isinstance(value, bool) or not isinstance(value, kind) or not 0 <= value <= most:
+        words = "a whole number" if whole else "a number"
+        raise ValueError(f"{where} is {value!r}; it must be {words} from 0 to {most:g}")
+
+
+def _version_policy(document: Any) -> VersionPolicy:
+    if document == "all":
+        return VersionPolicy()
+    values = _known(VersionPolicy, document, "version_policy")
+    specific = values.get("specific") or []
+    if len(values) != 1 or not isinstance(specific, list):
+        raise ValueError(
+            "version_policy must be all, {latest: 2} or {specific: ['1', '3']}, one of them"
+        )
+    _between(values.get("latest", 1), 10_000, True, "version_policy.latest")
+    return VersionPolicy(values.get("latest", 0), tuple(str(version) for version in specific))
 
 
 def _golden(document: Any, where: str) -> Golden:

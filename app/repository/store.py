@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from app.backends.session import Session
 from app.errors import ModelNotFound, ModelNotReady, ServingError
+from app.repository import meter
 from app.repository.names import Key, order
 from app.repository.records import Report, Wish
+from app.repository.served import Loaded, Opener
 from app.repository.state import State
 
 log = logging.getLogger("app.store")
@@ -24,29 +25,19 @@ DEATHS_ALLOWED = 3
 HOUSEKEEPING_SECONDS = 1.0
 
 
-@dataclass(slots=True)
-class Loaded:
-    """One version that this worker serves; users counts the requests that hold it now."""
-
-    key: Key
-    sha256: str
-    backend: str
-    session: Session
-    load_seconds: float
-    users: int = 0
-    retired: bool = field(default=False)
-
-
 class Store:
     """The models of this worker, after the wishes in the state store.
 
     Two threads: one watches the wishes and unloads, so that is never late; one loads.
     """
 
-    def __init__(self, state: State, load: Callable[[Wish], Session], heartbeat: float) -> None:
+    def __init__(
+        self, state: State, load: Callable[[Wish], Session], open_lane: Opener, heartbeat: float
+    ) -> None:
         self.worker = f"{os.getpid()}-{time.time_ns():x}"
         self._state = state
         self._load = load
+        self._open_lane = open_lane
         self._heartbeat = heartbeat
         self._lock = threading.Lock()
         self._loaded: dict[Key, Loaded] = {}
@@ -85,7 +76,7 @@ class Store:
             thread.join(timeout=5)
         with self._lock:
             for key in list(self._loaded):
-                self._retire(key)
+                self._retire(key, "shutdown")
         self._state.leave(self.worker)
 
     # --- for requests ---
@@ -104,9 +95,10 @@ class Store:
         finally:
             with self._lock:
                 loaded.users -= 1
+                loaded.used = time.monotonic()
                 idle = loaded.retired and loaded.users == 0
             if idle:
-                loaded.session.close()
+                loaded.dispose()
 
     def ready(self) -> list[Key]:
         """List what this worker serves."""
@@ -228,30 +220,32 @@ class Store:
             if not isinstance(error, ServingError):
                 log.exception("loading %s failed unexpectedly", wish.key)
             with self._lock:
-                self._retire(wish.key)
+                self._retire(wish.key, "replaced")
+            meter.load_failed(wish.key, getattr(error, "code", ""))
             self._say(wish, "failed", error=str(error) or type(error).__name__)
             return
-        seconds = time.perf_counter() - start
-        loaded = Loaded(wish.key, wish.sha256, wish.backend, session, seconds)
+        loaded = self._open_lane(wish, session, time.perf_counter() - start)
         with self._lock:
             now = self._wishes.get(wish.key)
             current = now is not None and now.wanted
             if current:
-                self._retire(wish.key)
+                self._retire(wish.key, "replaced")
                 self._loaded[wish.key] = loaded
+                loaded.published()
         if not current:
-            session.close()
+            loaded.dispose()
             return
         self._say(wish, "ready", facts=_facts(loaded))
 
-    def _retire(self, key: Key) -> None:
+    def _retire(self, key: Key, reason: str = "requested") -> None:
         """Stop lending a model; it is closed when the last request gives it back."""
         loaded = self._loaded.pop(key, None)
         if loaded is None:
             return
         loaded.retired = True
+        loaded.withdrawn(reason)
         if loaded.users == 0:
-            loaded.session.close()
+            loaded.dispose()
 
     def _say(
         self, wish: Wish, state: str, error: str | None = None, facts: dict[str, Any] | None = None
@@ -261,6 +255,8 @@ class Store:
             level, "model %s", state,
             extra={"model": wish.key.name, "version": wish.key.version, "error": error},
         )  # fmt: skip
+        with self._lock:
+            meter.standing(len(self._loaded), sum(w.wanted for w in self._wishes.values()))
         self._state.report(
             Report(self.worker, wish.key, wish.generation, state, error, facts or {})
         )

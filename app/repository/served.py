@@ -1,0 +1,106 @@
+"""One version that a worker serves: its session, and the lane in front of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from app.backends.session import Session
+from app.batching.budget import Budget
+from app.batching.lane import Lane
+from app.batching.policy import Policy, batchable
+from app.repository import meter as counts
+from app.repository.manifest import Batching, Manifest
+from app.repository.meter import Meter
+from app.repository.names import Key
+from app.repository.records import Wish
+
+DRAIN_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Loaded:
+    """One version that this worker serves; users counts the requests that hold it now.
+
+    Units: used on time.monotonic's clock.
+    """
+
+    key: Key
+    sha256: str
+    backend: str
+    session: Session
+    lane: Lane
+    meter: Meter
+    policy: Policy
+    load_seconds: float
+    users: int = 0
+    retired: bool = field(default=False)
+    used: float = field(default_factory=time.monotonic)
+    counted: tuple[str, int] = ("", 0)
+
+    def published(self) -> None:
+        """Count it in; the size is kept, since a session's may change."""
+        self.counted = self.session.backend, self.session.memory_bytes
+        counts.loaded(self.key, *self.counted, self.load_seconds)
+
+    def withdrawn(self, reason: str) -> None:
+        """Count it out."""
+        counts.unloaded(self.key, *self.counted, reason)
+
+    def dispose(self) -> None:
+        """Let go of it, without waiting for a run that its caller has left behind."""
+        if self.lane.idle:
+            self._close()
+        else:
+            threading.Thread(target=self._close, name="dispose", daemon=True).start()
+
+    def _close(self) -> None:
+        drained = self.lane.close(DRAIN_SECONDS)
+        self.meter.close()
+        # What still runs after that hangs in the driver, which must not lose its buffers.
+        if drained:
+            self.session.close()
+
+
+class Opener:
+    """Puts a lane in front of a session, after model.yaml and the server's bounds.
+
+    Units: max_queue in requests that may wait for one model in one worker.
+    """
+
+    def __init__(
+        self, describe: Callable[[str], Manifest], budget: Budget, max_queue: int
+    ) -> None:
+        self._describe = describe
+        self._budget = budget
+        self._max_queue = max_queue
+
+    def __call__(self, wish: Wish, session: Session, load_seconds: float) -> Loaded:
+        """Make a session ready to serve."""
+        policy = self._policy(self._describe(wish.key.name).batching, session)
+        meter = Meter(wish.key, session.backend, policy.max_queue)
+        joinable = batchable(session.inputs, session.outputs)
+        lane = Lane(session.run, policy, self._budget, meter, joinable)
+        return Loaded(
+            wish.key, wish.sha256, wish.backend, session, lane, meter, policy, load_seconds
+        )
+
+    def _policy(self, chosen: Batching, session: Session) -> Policy:
+        bound = self._max_queue
+        return Policy(
+            max_batch=chosen.max_batch or DEFAULT_BATCH[session.backend],
+            max_delay=chosen.max_delay_ms / 1e3,
+            preferred=chosen.preferred,
+            max_queue=bound if chosen.max_queue is None else min(bound, chosen.max_queue),
+            max_queue_bytes=int(chosen.max_queue_mb * 1e6),
+            slots=session.concurrency,
+            priorities=chosen.priorities,
+            default_priority=chosen.default_priority,
+        )
+
+
+# The CPU runs the rows of a batch one after the other, so that they stay equal to the bit:
+# joining them gains nothing there. The card earns a launch's cost back with every row.
+DEFAULT_BATCH = {"tflite": 1, "opencl": 16}
