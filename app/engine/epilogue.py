@@ -14,6 +14,8 @@ import numpy as np
 
 from app.engine.ir import Arg, Const, Fused, Tensor
 
+_CLAMP = " v = v < {lo} ? {lo} : v; v = v > {hi} ? {hi} : v;"
+
 # {o} is the operand, {name} an option. v and {o} are VT: a float vector or a float.
 STEPS = {
     "RELU": "v = v < 0.0f ? (VT)(0.0f) : v;",
@@ -55,9 +57,18 @@ STEPS = {
     "SQUARED_DIFFERENCE": "{{ VT o = v - {o}; v = o * o; }}",
     "FLOOR_DIV": "v = floor(v / {o});",
     "FLOOR_DIV_SWAPPED": "v = floor({o} / v);",
+    # What passes.quantize makes of integer arithmetic; {s}, {t}, {lo}, {hi} are kernel arguments.
+    "SCALE": "v = v * {s};",
+    "REQUANT": "v = rint(v * {s});" + _CLAMP,
+    "REQUANT_CHANNELS": "v = rint(v * {o});" + _CLAMP,
+    "ADD_REQUANT": "v = rint(v * {s} + {o} * {t});" + _CLAMP,
+    "ADD_REQUANT_SWAPPED": "v = rint({o} * {s} + v * {t});" + _CLAMP,
+    "MUL_REQUANT": "v = rint(v * {o} * {s});" + _CLAMP,
 }
-ORDERED = {"SUB", "DIV", "POW", "FLOOR_DIV"}
-BINARY = ORDERED | {"ADD", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU"}
+ORDERED = {"SUB", "DIV", "POW", "FLOOR_DIV", "ADD_REQUANT"}
+BINARY = ORDERED | {"ADD", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU",
+                    "REQUANT_CHANNELS", "MUL_REQUANT"}
+NUMBERS = ("s", "t", "lo", "hi")
 
 
 def relation(operand: Tensor, output: Tensor) -> str | None:
@@ -90,13 +101,28 @@ def compile_steps(steps: Sequence[Fused], output: Tensor) -> tuple[dict[str, str
         if step.operand is not None:
             value, arg = _operand(step.operand, output, len(args))
             if arg is not None:
-                params.append(f", __global const float* restrict e{len(args)}")
+                params.append(f", __global const float* restrict eo{len(args)}")
                 args.append(arg)
-        kind = step.kind + ("_SWAPPED" if step.swapped and step.kind in ORDERED else "")
-        if kind == "GELU" and step.options.get("approximate"):
-            kind = "GELU_TANH"
-        lines.append(STEPS[kind].format(o=value, alpha=_alpha(step.options)))
+        text, names, values = step_text(step, value, len(args))
+        params += names
+        args += values
+        lines.append(text)
     return {"EPI_PARAMS": "".join(params), "EPILOGUE": " ".join(lines)}, args
+
+
+def step_text(step: Fused, operand: str, position: int) -> tuple[str, list[str], list[Arg]]:
+    """One step as OpenCL text, and the parameters and arguments of its numbers.
+
+    Numbers that differ from layer to layer are arguments, so that layers share a program.
+    """
+    kind = step.kind + ("_SWAPPED" if step.swapped and step.kind in ORDERED else "")
+    if kind == "GELU" and step.options.get("approximate"):
+        kind = "GELU_TANH"
+    used = [n for n in NUMBERS if f"{{{n}}}" in STEPS[kind]]
+    names = {n: f"((VT)(e{n}{position}))" for n in used}
+    text = STEPS[kind].format(o=operand, alpha=_alpha(step.options), **names)
+    return (text, [f", float e{n}{position}" for n in used],
+            [np.float32(step.options[n]) for n in used])
 
 
 def uses_channel(steps: Sequence[Fused], output: Tensor) -> bool:
@@ -123,5 +149,5 @@ def _operand(operand: Tensor, output: Tensor, position: int) -> tuple[str, Arg |
         return f"((VT){literal(float(operand.data.reshape(-1)[0]))})", None
     arg: Arg = operand if operand.data is None else Const(operand, "flat", np.ravel)
     if kind == "scalar":
-        return f"((VT)(e{position}[0]))", arg
-    return (f"E_SAME(e{position})" if kind == "same" else f"E_CHAN(e{position})"), arg
+        return f"((VT)(eo{position}[0]))", arg
+    return (f"E_SAME(eo{position})" if kind == "same" else f"E_CHAN(eo{position})"), arg

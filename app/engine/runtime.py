@@ -15,6 +15,7 @@ from app.engine.opencl.device import Device
 from app.engine.opencl.executor import Executor, Weights
 from app.engine.opencl.programs import Programs
 from app.engine.passes.fuse import fuse
+from app.engine.passes.quantize import lower
 from app.engine.passes.specialise import fold, specialise
 from app.engine.planner import Plan, plan
 from app.engine.profile import DeviceProfile
@@ -54,7 +55,7 @@ class LoadedModel:
 
     def __init__(self, runtime: Runtime, model: Model) -> None:
         self.runtime, self.model = runtime, model
-        self._graphs = [fold(g) for g in model.graphs]
+        self._graphs = [lower(fold(g)) for g in model.graphs]
         self._weights = Weights(runtime.context, runtime.queue)
         self._batcher = Batcher(self.run)
         self._plans: dict[tuple[int, tuple[Shape, ...]], Executor] = {}

@@ -12,6 +12,7 @@ from app.engine.epilogue import (
     STEPS,
     compile_steps,
     relation,
+    step_text,
     uses_channel,
 )
 from app.engine.ir import Arg, Const, Fused, Launch, Node, Tensor
@@ -63,9 +64,9 @@ def binary(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     own = _activation(node)
     whole = [relation(t, y) == "same" and t.data is None for t in (a, b)]
     if whole[0] and relation(b, y):
-        return elementwise_launch(node, a, (Fused(node.op, b), *own), profile)
+        return elementwise_launch(node, a, (Fused(node.op, b, options=node.options), *own), profile)
     if whole[1] and relation(a, y) and node.op != "PRELU":
-        swapped = Fused(node.op, a, swapped=node.op in ORDERED)
+        swapped = Fused(node.op, a, node.op in ORDERED, node.options)
         return elementwise_launch(node, b, (swapped, *own), profile)
     return [_broadcast(node, a, b, own, profile)]
 
@@ -104,7 +105,9 @@ def _broadcast(node: Node, a: Tensor, b: Tensor, own: Sequence[Fused],
     pad = MAX_RANK - len(dims)
     numbers = [*([1] * pad + dims), *([0] * pad + first), *([0] * pad + second)]
     defines, operands = compile_steps((*own, *node.epilogue), y)
-    defines["OP"] = STEPS[node.op].format(o="other")
+    text, names, values = step_text(Fused(node.op, options=node.options), "other", len(operands))
+    defines |= {"OP": text, "EPI_PARAMS": str(defines["EPI_PARAMS"]) + "".join(names)}
+    operands += values
     d, c, ab = numbers[3], numbers[2], numbers[0] * numbers[1]
     args = (_flat(a), _flat(b), y, *map(i32, numbers), *operands)
     return Launch("broadcast", "broadcast", args, (d, c, ab), (profile.group, 1, 1),

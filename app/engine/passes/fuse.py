@@ -90,7 +90,7 @@ def _steps(node: Node, side: int, x: Tensor) -> tuple[Fused, ...] | None:
         return None
     if relation(operand, y) is None or operand is x:
         return None
-    return (Fused(node.op, operand, swapped=side == 1 and node.op in ORDERED), *after)
+    return (Fused(node.op, operand, side == 1 and node.op in ORDERED, node.options), *after)
 
 
 def fuse_padding(graph: Graph) -> Graph:

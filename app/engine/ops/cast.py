@@ -1,0 +1,83 @@
+"""Changes of element type, and the steps between integers and the floats that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.engine.ir import Data, Launch, Local, Node, Tensor
+from app.engine.profile import DeviceProfile
+from app.engine.registry import Shape, host, op, require, shape
+
+i32 = np.int32
+TYPES = {"float32": "float", "int8": "char", "uint8": "uchar", "int16": "short",
+         "uint16": "ushort", "int32": "int", "uint32": "uint", "int64": "long",
+         "uint64": "ulong", "bool": "uchar"}
+LOADS = ("LOAD_QUANTIZED", "STORE_QUANTIZED")
+
+
+@op("CAST")
+def cast(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan a conversion as C converts: floats are cut off, integers wrap.
+
+    Raises: UnsupportedOp for types that no kernel knows.
+    Source: TFLite kernels/cast.cc.
+    """
+    x, y = node.input(0), node.outputs[0]
+    for tensor in (x, y):
+        require(tensor.dtype in TYPES, f"CAST of {tensor.dtype} has no kernel")
+    convert = "((v) != 0)" if y.dtype == "bool" else f"(({TYPES[y.dtype]})(v))"
+    return _cast(x, y, 0, TYPES[x.dtype], convert, profile)
+
+
+@host("CAST")
+def cast_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """Fold a conversion of a constant."""
+    assert arrays[0] is not None
+    with np.errstate(all="ignore"):
+        return [arrays[0].astype(node.outputs[0].dtype)]
+
+
+@shape(*LOADS, "QUANTIZE_ROWS")
+def same(node: Node) -> Sequence[Shape]:
+    """Output as input."""
+    return [node.input(0).shape]
+
+
+@op(*LOADS)
+def load_or_store(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan the step from integers to floats that hold q - zero_point, or back."""
+    x, y = node.input(0), node.outputs[0]
+    convert = "(v)" if y.dtype == "float32" else f"(({TYPES[y.dtype]})(int)(v))"
+    return _cast(x, y, int(node.options["offset"]), "float", convert, profile)
+
+
+def _cast(x: Tensor, y: Tensor, offset: int, between: str, convert: str,
+          profile: DeviceProfile) -> Sequence[Launch]:
+    if not y.size:
+        return []
+    per = max(1, min(y.size, 8192)) if profile.is_cpu else 4
+    return [Launch("cast", "cast", (x, y, i32(y.size), i32(offset)), (-(-y.size // per),),
+                   (profile.group,),
+                   {"TX": TYPES[x.dtype], "TY": TYPES[y.dtype], "TC": between, "PER": per,
+                    "CONVERT(v)": convert, "SYMMETRIC": 0})]
+
+
+@op("QUANTIZE_ROWS")
+def quantize_rows(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan the rounding of a float tensor to 8 bits, row by row (0: image by image).
+
+    Raises: UnsupportedOp unless x is float32.
+    Source: TFLite tensor_utils::AsymmetricQuantizeFloats, SymmetricQuantizeFloats.
+    """
+    x, y = node.input(0), node.outputs[0]
+    require(x.dtype == "float32", f"QUANTIZE_ROWS of {x.dtype} has no kernel")
+    if not y.size:
+        return []
+    row = int(node.options["row"]) or x.size // x.shape[0]
+    group = 1 if profile.is_cpu else 64
+    return [Launch("cast", "rows", (x, y, i32(x.size // row), i32(row), Local(4 * group),
+                                    Local(4 * group)), (x.size // row * group,), (group,),
+                   {"TX": "float", "TY": "float", "TC": "float", "PER": 1, "CONVERT(v)": "(v)",
+                    "SYMMETRIC": int(bool(node.options["symmetric"]))})]

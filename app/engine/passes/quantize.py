@@ -1,0 +1,255 @@
+"""Turn quantised arithmetic into float32 arithmetic on the same integers.
+
+A quantised tensor becomes a float tensor that holds q - zero_point, exactly. Sums of products of
+such integers are exact in float32 up to 2^24 and beyond that off by far less than one step, so a
+convolution is the float kernel and one rounding step, and every fusion, tile and device variant
+of the float kernels serves int8 too. The card has no int8 dot product: nothing is lost there.
+
+Float operations with int8 weights ("dynamic range") quantise their input row by row, as TFLite
+does, and go on in float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from app.engine.epilogue import STEPS
+from app.engine.ir import Graph, Node, Tensor
+from app.engine.passes.integers import (
+    CLAMPS,
+    Lowering,
+    bounds,
+    by_reals,
+    fresh,
+    is_quantised,
+    keep,
+    ratio,
+    scale,
+)
+
+# Where an op with weights has its data, its weights and its bias.
+PRODUCTS = {"CONV_2D": (0, 1, 2), "DEPTHWISE_CONV_2D": (0, 1, 2), "FULLY_CONNECTED": (0, 1, 2),
+            "TRANSPOSE_CONV": (2, 1, 3), "BATCH_MATMUL": (0, 1, 2)}
+# Outputs hold input values: only where they lie changes, or nothing.
+MOVES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "SPLIT",
+         "SPLIT_V", "PACK", "UNPACK", "CONCATENATION", "PAD", "PADV2", "MIRROR_PAD", "GATHER",
+         "GATHER_ND", "TILE", "REVERSE_V2", "REVERSE_SEQUENCE", "SPACE_TO_DEPTH",
+         "DEPTH_TO_SPACE", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "RESIZE_NEAREST_NEIGHBOR",
+         "SELECT", "SELECT_V2", "MAX_POOL_2D", "MAXIMUM", "MINIMUM", "BROADCAST_TO", "TOPK_V2",
+         "REDUCE_MAX", "REDUCE_MIN", "DYNAMIC_UPDATE_SLICE")
+# Commute with a scale: computed on the integers, rounded once.
+LINEAR = ("AVERAGE_POOL_2D", "RESIZE_BILINEAR", "MEAN", "SUM", "LEAKY_RELU", "CUMSUM", "ABS",
+          "NEG")
+REAL = ("SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION", "REDUCE_PROD", "L2_POOL_2D", "SQUARE")
+COMPARISONS = ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL")
+Rule = Callable[[Lowering, Node], None]
+
+
+def lower(graph: Graph) -> Graph:
+    """Rewrite every quantised node that has a rule; the others keep their integers.
+
+    Source: https://ai.google.dev/edge/litert/models/quantization_spec
+    """
+    if not any(_touches(node) for node in graph.nodes):
+        return graph
+    lowering = Lowering(raw=set(graph.inputs))
+    for node in graph.nodes:
+        lowering.index = node.index
+        rule = RULES.get(node.op, by_reals if node.op in STEPS else keep)
+        (rule if _touches(node) else keep)(lowering, node)
+    for tensor in graph.outputs:
+        lowering.integers(tensor)
+    return replace(graph, nodes=tuple(lowering.nodes))
+
+
+def _touches(node: Node) -> bool:
+    return any(is_quantised(t) for t in (*node.inputs, *node.outputs))
+
+
+def product(low: Lowering, node: Node) -> None:
+    """Multiply and add integers, then scale to the output's steps."""
+    at, weights, bias = PRODUCTS[node.op]
+    x, w, y = node.input(at), node.input(weights), node.outputs[0]
+    if not is_quantised(x):
+        hybrid(low, node)
+        return
+    b = node.optional(bias) if bias < len(node.inputs) else None
+    if not is_quantised(w) or not is_quantised(y) or (b is not None and b.data is None):
+        keep(low, node)
+        return
+    inputs = list(node.inputs)
+    inputs[at], inputs[weights] = low.centred(x), low.centred(w)
+    if b is not None and b.data is not None:
+        inputs[bias] = Tensor(b.name, b.shape, "float32", b.data.astype(np.float32))
+    sums = fresh(y)
+    low.emit(node.op, inputs, (sums,), _without_activation(node))
+    assert w.quant is not None
+    factors = np.float32(scale(x)) * np.asarray(w.quant.scales, np.float32) / np.float32(scale(y))
+    low.requant(sums, y, factors, _activation(node))
+
+
+def hybrid(low: Lowering, node: Node) -> None:
+    """Quantise a float input row by row, as TFLite does before it multiplies by int8 weights."""
+    at, weights, _ = PRODUCTS[node.op]
+    x, w = node.input(at), node.input(weights)
+    if x.dtype != "float32" or w.data is None:
+        keep(low, node)
+        return
+    assert w.quant is not None
+    whole = node.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
+    symmetric = not whole and not node.options.get("asymmetric_quantize_inputs")
+    rounded = fresh(x)
+    row = 0 if whole else w.shape[-1] if node.op == "FULLY_CONNECTED" else x.shape[-1]
+    low.emit("QUANTIZE_ROWS", (x,), (rounded,), {"row": row, "symmetric": symmetric})
+    inputs = list(node.inputs)
+    inputs[at], inputs[weights] = rounded, low.real(w)
+    low.emit(node.op, inputs, node.outputs, node.options)
+
+
+def move(low: Lowering, node: Node) -> None:
+    """Do the same to the floats; round where a part has other steps than the whole."""
+    if not is_quantised(node.outputs[0]):
+        keep(low, node)
+        return
+    y = node.outputs[0]
+    inputs = [_aligned(low, t, y) if t is not None and is_quantised(t) else t
+              for t in node.inputs]
+    activation = _activation(node)
+    outputs = [low.result(t) if is_quantised(t) else t for t in node.outputs]
+    if activation == "NONE":
+        low.emit(node.op, inputs, outputs, node.options)
+        return
+    inner = fresh(y)
+    low.emit(node.op, inputs, (inner,), _without_activation(node))
+    low.requant(inner, y, 1.0, activation)
+
+
+def _aligned(low: Lowering, x: Tensor, y: Tensor) -> Tensor:
+    """x's integers in y's steps."""
+    if scale(x) == scale(y):
+        return low.centred(x)
+    if x.data is not None:
+        steps = np.rint(np.asarray(low.real(x).data) / np.float32(scale(y)))
+        return Tensor(x.name, x.shape, "float32", steps.astype(np.float32))
+    target = Tensor(x.name, x.shape, y.dtype, quant=y.quant)
+    low.requant(low.centred(x), target, ratio(x, y))
+    return low.floats[target]
+
+
+def linear(low: Lowering, node: Node) -> None:
+    """Compute on integers and round the result to the output's steps."""
+    x, y = node.input(0), node.outputs[0]
+    if not (is_quantised(x) and is_quantised(y)):
+        keep(low, node)
+        return
+    inner = fresh(y)
+    low.emit(node.op, (low.centred(x), *node.inputs[1:]), (inner,), _without_activation(node))
+    low.requant(inner, y, ratio(x, y), _activation(node))
+
+
+def clamp(low: Lowering, node: Node) -> None:
+    """A RELU is a rescaling with other bounds."""
+    x, y = node.input(0), node.outputs[0]
+    low.requant(low.centred(x), y, ratio(x, y), node.op)
+
+
+def combine(low: Lowering, node: Node) -> None:
+    """ADD, SUB and MUL in one step with one rounding."""
+    a, b, y = node.input(0), node.input(1), node.outputs[0]
+    if not (is_quantised(a) and is_quantised(b) and is_quantised(y)):
+        keep(low, node)
+        return
+    first, second, step = (np.float32(scale(t)) for t in (a, b, y))
+    least, most = bounds(y, _activation(node))
+    options: dict[str, Any] = {"lo": least, "hi": most}
+    if node.op == "MUL":
+        options["s"] = float(first * second / step)
+    else:
+        options["s"] = float(first / step)
+        options["t"] = float(second / step) * (-1 if node.op == "SUB" else 1)
+    name = "MUL_REQUANT" if node.op == "MUL" else "ADD_REQUANT"
+    low.emit(name, (low.centred(a), low.centred(b)), (low.result(y),), options)
+
+
+def quantize(low: Lowering, node: Node) -> None:
+    """From reals, or from other steps, to the output's steps."""
+    x, y = node.input(0), node.outputs[0]
+    if not is_quantised(y):
+        keep(low, node)
+    elif is_quantised(x):
+        low.requant(low.centred(x), y, ratio(x, y))
+    else:
+        low.requant(x, y, ratio(None, y))
+
+
+def dequantize(low: Lowering, node: Node) -> None:
+    """From integers to reals."""
+    x, y = node.input(0), node.outputs[0]
+    if not is_quantised(x) or y.dtype != "float32" or x.data is not None:
+        keep(low, node)
+        return
+    low.emit("SCALE", (low.centred(x),), (y,), {"s": scale(x)})
+
+
+def compare(low: Lowering, node: Node) -> None:
+    """Compare integers of the same steps as they are, others as reals."""
+    a, b = node.input(0), node.input(1)
+    if is_quantised(a) and is_quantised(b):
+        inputs = [low.centred(a), low.centred(b)] if a.quant == b.quant else [low.real(a),
+                                                                            low.real(b)]
+        low.emit(node.op, inputs, node.outputs, node.options)
+    else:
+        keep(low, node)
+
+
+def order(low: Lowering, node: Node) -> None:
+    """The largest integer is the largest real."""
+    low.emit(node.op, (low.centred(node.input(0)), *node.inputs[1:]), node.outputs, node.options)
+
+
+def prelu(low: Lowering, node: Node) -> None:
+    """The slopes become reals; the rest is linear."""
+    x, y = node.input(0), node.outputs[0]
+    inner = fresh(y)
+    low.emit("PRELU", (low.centred(x), low.real(node.input(1))), (inner,))
+    low.requant(inner, y, ratio(x, y))
+
+
+def lookup(low: Lowering, node: Node) -> None:
+    """EMBEDDING_LOOKUP of an int8 table gives floats."""
+    low.emit(node.op, (node.inputs[0], low.real(node.input(1))), node.outputs, node.options)
+
+
+def extents(low: Lowering, node: Node) -> None:
+    """SHAPE and RANK look at no value."""
+    x = node.input(0)
+    low.emit(node.op, (low.floats.get(x, x),), node.outputs, node.options)
+
+
+def _activation(node: Node) -> str:
+    return str(node.options.get("fused_activation_function", "NONE"))
+
+
+def _without_activation(node: Node) -> dict[str, Any]:
+    return {**node.options, "fused_activation_function": "NONE"}
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(PRODUCTS, product),
+    **dict.fromkeys(MOVES, move),
+    **dict.fromkeys(LINEAR, linear),
+    **dict.fromkeys(REAL, by_reals),
+    **dict.fromkeys(CLAMPS, clamp),
+    **dict.fromkeys(("ADD", "SUB", "MUL"), combine),
+    **dict.fromkeys(COMPARISONS, compare),
+    **dict.fromkeys(("ARG_MAX", "ARG_MIN"), order),
+    **dict.fromkeys(("SHAPE", "RANK"), extents),
+    "QUANTIZE": quantize,
+    "DEQUANTIZE": dequantize,
+    "PRELU": prelu,
+    "EMBEDDING_LOOKUP": lookup,
+}

@@ -1,0 +1,207 @@
+"""Quantised operations stay within one step of TFLite's integer kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.engine.runtime import Runtime
+from app.tensors import Quantization
+from tests.engine import oracle
+from tests.engine.builder import Spec, single_op
+from tests.engine.corpus import CORPUS, nets
+from tests.engine.engine_check import assert_op_same, run_engine
+
+EXAMPLES = settings(max_examples=10, deadline=None, derandomize=True)
+TYPES = st.sampled_from(["int8", "int8", "uint8"])
+LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
+ACTIVATIONS = st.sampled_from(["NONE", "RELU", "RELU6"])
+
+
+@st.composite
+def quants(draw: Any, dtype: str, low: float = 0.005, high: float = 0.2) -> Quantization:
+    """A scale and a zero point of a type."""
+    return Quantization((float(np.float32(draw(st.floats(low, high)))),),
+                        (draw(st.integers(*LIMITS[dtype])),))
+
+
+def weights(rng: np.random.Generator, dtype: str, shape: tuple[int, ...], axis: int, step: float,
+            ) -> tuple[tuple[oracle.Array, Quantization], tuple[oracle.Array, Quantization]]:
+    """Weights and bias as the converter makes them: int8 per channel, or uint8 per tensor."""
+    count = shape[axis]
+    if dtype == "uint8":
+        quant = Quantization((0.02,), (117,))
+        data = rng.integers(1, 256, shape).astype("u1")
+    else:
+        quant = Quantization(tuple(float(s) for s in rng.uniform(0.005, 0.03, count)
+                                   .astype("f4")), (0,) * count, axis)
+        data = rng.integers(-127, 128, shape).astype("i1")
+    bias_scales = tuple(float(np.float32(step) * np.float32(s)) for s in quant.scales)
+    bias = rng.integers(-3000, 3000, count).astype("i4")
+    return (data, quant), (bias, Quantization(bias_scales, (0,) * len(bias_scales)))
+
+
+@EXAMPLES
+@given(data=st.data(), dtype=TYPES, activation=ACTIVATIONS,
+       kernel=st.integers(1, 3), stride=st.integers(1, 2), channels=st.sampled_from([1, 3, 16]),
+       outputs=st.sampled_from([1, 5, 16]), padding=st.sampled_from(["SAME", "VALID"]),
+       name=st.sampled_from(["CONV_2D", "DEPTHWISE_CONV_2D"]))
+def test_convolutions(runtime: Runtime, data: Any, dtype: str, activation: str, kernel: int,
+                      stride: int, channels: int, outputs: int, padding: str, name: str) -> None:
+    x = data.draw(quants(dtype))
+    y = data.draw(quants(dtype, 0.05, 0.5))
+    rng = np.random.default_rng(5)
+    deep = name == "DEPTHWISE_CONV_2D"
+    outputs = channels if deep else outputs
+    shape = (1, kernel, kernel, channels) if deep else (outputs, kernel, kernel, channels)
+    w, b = weights(rng, dtype, shape, 3 if deep else 0, x.scales[0])
+    size = -(-9 // stride) if padding == "SAME" else (9 - kernel) // stride + 1
+    blob = single_op(name, [Spec((1, 9, 9, channels), dtype, x), w, b],
+                     [Spec((1, size, size, outputs), dtype, y)],
+                     {"padding": padding, "strideH": stride, "strideW": stride,
+                      "fusedActivationFunction": activation,
+                      **({"depthMultiplier": 1} if deep else {})})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@EXAMPLES
+@given(data=st.data(), dtype=TYPES, activation=ACTIVATIONS, rows=st.integers(1, 5),
+       depth=st.sampled_from([1, 7, 64]), outputs=st.sampled_from([1, 5, 33]))
+def test_fully_connected(runtime: Runtime, data: Any, dtype: str, activation: str, rows: int,
+                         depth: int, outputs: int) -> None:
+    x, y = data.draw(quants(dtype)), data.draw(quants(dtype, 0.05, 0.5))
+    w, b = weights(np.random.default_rng(6), dtype, (outputs, depth), 0, x.scales[0])
+    if dtype == "int8":  # per channel needs a newer runtime than the oldest judge
+        w = (w[0], Quantization((0.02,), (0,)))
+        b = (b[0], Quantization((0.02 * x.scales[0],), (0,)))
+    blob = single_op("FULLY_CONNECTED", [Spec((rows, depth), dtype, x), w, b],
+                     [Spec((rows, outputs), dtype, y)], {"fusedActivationFunction": activation})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@EXAMPLES
+@given(data=st.data(), dtype=TYPES, activation=ACTIVATIONS,
+       name=st.sampled_from(["ADD", "SUB", "MUL"]),
+       shapes=st.sampled_from([((2, 5, 7), (2, 5, 7)), ((2, 5, 7), (7,)), ((1,), (3, 4)),
+                               ((2, 1, 7), (1, 5, 1))]))
+def test_arithmetic(runtime: Runtime, data: Any, dtype: str, activation: str, name: str,
+                    shapes: Any) -> None:
+    a, b, y = (data.draw(quants(dtype, 0.02, 0.2)) for _ in range(3))
+    blob = single_op(name, [Spec(shapes[0], dtype, a), Spec(shapes[1], dtype, b)],
+                     [Spec(np.broadcast_shapes(*shapes), dtype, y)],
+                     {"fusedActivationFunction": activation})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+SIGMOID = {"int8": Quantization((1 / 256,), (-128,)), "uint8": Quantization((1 / 256,), (0,))}
+TANH = {"int8": Quantization((1 / 128,), (0,)), "uint8": Quantization((1 / 128,), (128,))}
+FIXED = {"LOGISTIC": SIGMOID, "SOFTMAX": SIGMOID, "TANH": TANH, "L2_NORMALIZATION": TANH}
+
+
+@EXAMPLES
+@given(data=st.data(), dtype=st.sampled_from(["int8", "uint8"]),
+       name=st.sampled_from(["LOGISTIC", "TANH", "SOFTMAX", "HARD_SWISH", "LEAKY_RELU", "RELU",
+                             "RELU6", "QUANTIZE"]))
+def test_functions_of_one_tensor(runtime: Runtime, data: Any, dtype: str, name: str) -> None:
+    x = data.draw(quants(dtype, 0.02, 0.1))
+    y = FIXED[name][dtype] if name in FIXED else data.draw(quants(dtype, 0.02, 0.1))
+    options = {"SOFTMAX": {"beta": 1.0}, "LEAKY_RELU": {"alpha": 0.3}}.get(name)
+    blob = single_op(name, [Spec((3, 41), dtype, x)], [Spec((3, 41), dtype, y)], options)
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@EXAMPLES
+@given(data=st.data(), dtype=TYPES, keep=st.booleans(),
+       name=st.sampled_from(["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"]))
+def test_reductions(runtime: Runtime, data: Any, dtype: str, keep: bool, name: str) -> None:
+    x = data.draw(quants(dtype))
+    y = data.draw(quants(dtype)) if name in ("MEAN", "SUM") else x
+    shape = (2, 1, 1, 6) if keep else (2, 6)
+    blob = single_op(name, [Spec((2, 4, 5, 6), dtype, x), np.array([1, 2], "i4")],
+                     [Spec(shape, dtype, y)], {"keepDims": keep})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@EXAMPLES
+@given(data=st.data(), dtype=TYPES, activation=ACTIVATIONS, size=st.integers(2, 3),
+       name=st.sampled_from(["MAX_POOL_2D", "AVERAGE_POOL_2D"]))
+def test_pools(runtime: Runtime, data: Any, dtype: str, activation: str, size: int, name: str,
+               ) -> None:
+    quant = data.draw(quants(dtype))
+    blob = single_op(name, [Spec((1, 9, 9, 5), dtype, quant)], [Spec((1, 5, 5, 5), dtype, quant)],
+                     {"padding": "SAME", "strideH": 2, "strideW": 2, "filterHeight": size,
+                      "filterWidth": size, "fusedActivationFunction": activation})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@EXAMPLES
+@given(data=st.data(), dtype=TYPES, same=st.booleans())
+def test_concatenation_of_other_scales(runtime: Runtime, data: Any, dtype: str, same: bool,
+                                       ) -> None:
+    a = data.draw(quants(dtype, 0.02, 0.1))
+    b = a if same or dtype == "int8" else data.draw(quants(dtype, 0.02, 0.1))
+    blob = single_op("CONCATENATION", [Spec((2, 3, 4), dtype, a), Spec((2, 2, 4), dtype, b)],
+                     [Spec((2, 5, 4), dtype, a)], {"axis": 1})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_bilinear_resize(runtime: Runtime, dtype: str) -> None:
+    quant = Quantization((0.1,), (3,))
+    blob = single_op("RESIZE_BILINEAR", [Spec((1, 5, 6, 3), dtype, quant),
+                                         np.array([8, 13], "i4")],
+                     [Spec((1, 8, 13, 3), dtype, quant)], {"halfPixelCenters": True})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize(("source", "target"), [("float32", "int8"), ("uint8", "int8"),
+                                                ("int8", "float32"), ("int16", "float32")])
+def test_steps_between_types(runtime: Runtime, source: str, target: str) -> None:
+    quant = {"float32": None, "int16": Quantization((0.001,), (0,)),
+             "int8": Quantization((0.01,), (7,)), "uint8": Quantization((0.01,), (135,))}
+    name = "DEQUANTIZE" if target == "float32" else "QUANTIZE"
+    blob = single_op(name, [Spec((4, 33), source, quant[source])],
+                     [Spec((4, 33), target, quant[target])])
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("name", ["CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"])
+def test_float_data_with_int8_weights(runtime: Runtime, name: str, symmetric: bool) -> None:
+    rng = np.random.default_rng(8)
+    shape = {"CONV_2D": (20, 3, 3, 16), "DEPTHWISE_CONV_2D": (1, 3, 3, 16),
+             "FULLY_CONNECTED": (20, 16)}[name]
+    outputs, axis = (16, 3) if name == "DEPTHWISE_CONV_2D" else (20, 0)
+    full = name == "FULLY_CONNECTED"
+    if symmetric and not full:
+        pytest.skip("a choice of FULLY_CONNECTED only")
+    scales = (0.01,) if full else tuple(float(s) for s in rng.uniform(0.01, 0.03, outputs)
+                                        .astype("f4"))
+    quant = Quantization(scales, (0,) * len(scales), axis)
+    x = (3, 16) if full else (2, 7, 7, 16)
+    y = (3, 20) if full else (2, 7, 7, outputs)
+    options = ({"asymmetricQuantizeInputs": not symmetric} if full else
+               {"padding": "SAME", "strideH": 1, "strideW": 1,
+                **({} if axis == 0 else {"depthMultiplier": 1})})
+    blob = single_op(name, [Spec(x), (rng.integers(-127, 128, shape).astype("i1"), quant),
+                            rng.uniform(-1, 1, outputs).astype("f4")], [Spec(y)], options)
+    # XNNPACK is never symmetric, whatever the model says; TFLite's own kernels do as it says.
+    assert_op_same(runtime, blob, oracle.random_inputs(blob, low=-3, high=2), plain=symmetric)
+
+
+@pytest.mark.parametrize("name", ["unet_int8"])
+def test_whole_int8_nets(runtime: Runtime, name: str) -> None:
+    (path,) = (p for p in nets("int8") if p.stem == name)
+    blob = path.read_bytes()
+    inputs = oracle.random_inputs(blob, seed=1)
+    oracle.assert_model_same(blob, inputs, run_engine(runtime, blob, inputs))
+
+
+def test_a_published_int8_model(runtime: Runtime) -> None:
+    model = CORPUS["efficientnet_lite0"]
+    inputs = model.inputs(model.blob())
+    oracle.assert_model_same(model.blob(), inputs, run_engine(runtime, model.blob(), inputs))
