@@ -68,6 +68,8 @@ STEPS = {
 ORDERED = {"SUB", "DIV", "POW", "FLOOR_DIV", "ADD_REQUANT"}
 BINARY = ORDERED | {"ADD", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU",
                     "REQUANT_CHANNELS", "MUL_REQUANT"}
+# Steps that no file names: passes.quantize makes them.
+INTERNAL = {"SCALE", "REQUANT", "REQUANT_CHANNELS", "ADD_REQUANT", "MUL_REQUANT"}
 NUMBERS = ("s", "t", "lo", "hi")
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.engine.epilogue import BINARY
+from app.engine.epilogue import BINARY, INTERNAL
 from app.engine.ops.elementwise import UNARY
 from app.engine.runtime import Runtime
 from tests.engine import oracle
@@ -18,7 +18,7 @@ from tests.engine.engine_check import assert_op_same
 
 EXAMPLES = settings(max_examples=8, deadline=None, derandomize=True)
 POSITIVE = {"LOG", "SQRT", "RSQRT", "POW"}
-NOT_IN_TFLITE = {"SQUARE", "SIGN", "GELU_TANH"}
+NOT_IN_TFLITE = {"SQUARE", "SIGN", "GELU_TANH"} | INTERNAL
 
 
 @pytest.mark.parametrize("kind", sorted(set(UNARY) - NOT_IN_TFLITE))
@@ -49,7 +49,7 @@ def test_binary_broadcasts(runtime: Runtime, kind: str, shapes: tuple[Any, Any])
         assert_op_same(runtime, blob, oracle.random_inputs(blob, low=0.5, high=2.0))
 
 
-@pytest.mark.parametrize("kind", sorted(BINARY - {"PRELU"}))
+@pytest.mark.parametrize("kind", sorted(BINARY - INTERNAL - {"PRELU"}))
 def test_binary_kinds(runtime: Runtime, kind: str) -> None:
     blob = single_op(kind, [Spec((2, 3, 18)), Spec((18,))], [Spec((2, 3, 18))])
     assert_op_same(runtime, blob, oracle.random_inputs(blob, low=0.5, high=3.0))
