@@ -23,11 +23,11 @@ $(VENV)/.installed-test: setup.cfg pyproject.toml deploy/venv.sh
 	@touch $@ $(VENV)/.installed
 
 serve: $(VENV)/.installed  ## set up everything and run the server on $(HOST):$(PORT)
-	@$(PY) -m app.repository.pull || true
+	@$(PY) -m app.repository.demos || true
 	@exec $(VENV)/bin/gunicorn --config deploy/gunicorn.conf.py wsgi:app
 
 models: $(VENV)/.installed  ## bring the demo models
-	@$(PY) -m app.repository.pull
+	@$(PY) -m app.repository.demos
 
 tools: $(VENV)/.installed-test  ## install by apt what the tests need (root or passwordless sudo)
 	@deploy/apt-install.sh $$($(PY) -m tests.tools)

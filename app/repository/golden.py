@@ -1,12 +1,21 @@
-"""Known answers: whether a loaded model computes on this device what it should."""
+"""Known answers: whether a loaded model computes on this device what it should.
+
+`python -m app.repository.golden model.tflite` draws the part of a model.yaml that holds them.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 
+from app.backends.runtimes import RUNTIMES
 from app.backends.session import Session
+from app.backends.tflite import TfliteOptions, TfliteSession
 from app.errors import ModelLoadFailed
 from app.repository.manifest import Golden
 from app.tensors import Array, TensorSpec
@@ -53,9 +62,33 @@ def check(outputs: Mapping[str, Array], golden: Golden) -> None:
         if name not in outputs or max(positions) >= outputs[name].size:
             raise ModelLoadFailed(f"the golden output {name!r} is not one of the model's")
         found = outputs[name].reshape(-1)[list(positions)].astype(np.float64)
-        wrong = float(np.max(np.abs(found - np.array(golden.values[name]))))
-        if not wrong <= golden.tolerance:
+        known = np.array(golden.values[name])
+        wrong = float(np.max(np.abs(found - known)))
+        allowed = golden.tolerance * max(float(np.ptp(known)), 1e-6)
+        if not wrong <= allowed:
             raise ModelLoadFailed(
-                f"output {name!r} is {wrong:g} off its golden answer; "
-                f"{golden.tolerance:g} is allowed"
+                f"output {name!r} is {wrong:g} off its golden answer; {allowed:g} is allowed"
             )
+
+
+def draw(blob: bytes, count: int = 16) -> dict[str, Any]:
+    """Compute on the CPU what a model answers to the ramp, at positions spread over each output.
+
+    Units: the tolerance is a thousandth of an output's range, or 3 steps of the narrowest integers.
+    """
+    session = TfliteSession(blob, TfliteOptions(next(iter(RUNTIMES)), "golden"))
+    drawn: dict[str, Any] = {"positions": {}, "values": {}, "tolerance": 1e-3}
+    for name, array in session.run(inputs(session, None)).items():
+        flat = array.reshape(-1)
+        positions = np.unique(np.linspace(0, flat.size - 1, count).astype(int))
+        drawn["positions"][name] = positions.tolist()
+        drawn["values"][name] = [round(float(value), 6) for value in flat[positions]]
+        if flat.dtype.kind in "iu":
+            steps = 3 / max(float(np.ptp(flat[positions].astype(np.int64))), 1)
+            drawn["tolerance"] = max(drawn["tolerance"], round(steps, 6))
+    return drawn
+
+
+if __name__ == "__main__":
+    golden_part = {"golden": {"1": draw(Path(sys.argv[1]).read_bytes())}}
+    print(yaml.safe_dump(golden_part, sort_keys=False, width=96, default_flow_style=None), end="")

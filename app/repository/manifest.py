@@ -34,6 +34,7 @@ class Golden:
     """What a sound device answers to a known input, at some flat positions of each output.
 
     input: flat values of each input; one that is not named gets the ramp.
+    Units: tolerance is a share of the known values' range, largest minus smallest.
     """
 
     positions: dict[str, tuple[int, ...]]

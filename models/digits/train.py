@@ -9,6 +9,7 @@ no framework is needed; pip install -e '.[train]' brings scikit-learn.
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import yaml
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -123,7 +125,8 @@ def train(x: Floats, y: NDArray[np.int64]) -> dict[str, Floats]:
                 mean[name] = 0.9 * mean[name] + 0.1 * gradient
                 square[name] = 0.999 * square[name] + 0.001 * gradient**2
                 size = np.sqrt(square[name] / (1 - 0.999**step)) + 1e-8
-                weights[name] = np.float32(weights[name] - rate * mean[name] / (1 - 0.9**step) / size)
+                move = rate * mean[name] / (1 - 0.9**step) / size
+                weights[name] = (weights[name] - move).astype(np.float32)
     return weights
 
 
@@ -222,8 +225,17 @@ def export(weights: dict[str, Floats]) -> bytes:
     return writer.build([image], [probabilities])
 
 
+def write_example(image: Floats, digit: int) -> None:
+    """Keep one test image, as a picture and as the JSON of a request."""
+    pixels = np.rint(image[..., 0] * 255).astype(np.uint8)
+    Image.fromarray(pixels).save(HERE / "example.png")
+    request = {"model_name": "digits", "input_data": image[np.newaxis].tolist()}
+    (HERE / "example.json").write_text(json.dumps(request) + "\n")
+    print(f"example.png shows a {digit}")
+
+
 def main() -> None:
-    """Train, test, and write both files."""
+    """Train, test, and write the model, its description and an example."""
     sys.path.insert(0, str(ROOT))
     from app.repository.golden import draw  # after the path is known
 
@@ -241,7 +253,9 @@ def main() -> None:
     document = yaml.safe_load(text)
     document["versions"]["1"]["sha256"] = hashlib.sha256(blob).hexdigest()
     document["golden"] = {"1": draw(blob)}
-    (HERE / "model.yaml").write_text(yaml.safe_dump(document, sort_keys=False, width=100))
+    layout = {"sort_keys": False, "width": 96, "default_flow_style": None}
+    (HERE / "model.yaml").write_text(yaml.safe_dump(document, **layout))
+    write_example(x_test[0], int(y_test[0]))
     print(f"{len(blob)} bytes; {right:.2%} of {len(y_test)} test images are right")
 
 
