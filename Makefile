@@ -24,6 +24,8 @@ $(VENV)/.installed-test: setup.cfg pyproject.toml deploy/venv.sh
 
 serve: $(VENV)/.installed  ## set up everything and run the server on $(HOST):$(PORT)
 	@$(PY) -m app.repository.demos || true
+	@echo "Starting $(WORKERS) workers on http://$(HOST):$(PORT) (Ctrl-C stops them). Try:" >&2
+	@echo "  curl -F image=@models/digits/example.png http://$(HOST):$(PORT)/models/digits/infer" >&2
 	@exec $(VENV)/bin/gunicorn --config deploy/gunicorn.conf.py wsgi:app
 
 models: $(VENV)/.installed  ## bring the demo models
