@@ -14,7 +14,7 @@ from flask import Flask
 from app import logs
 from app.backends.choice import OpenclOptions
 from app.batching.budget import Budget
-from app.blueprints import errors, health, inference, models, requests
+from app.blueprints import errors, health, inference, models, requests, v2
 from app.blueprints.serving import Serving
 from app.blueprints.serving import init_app as keep
 from app.predictor.predictor import Predictor
@@ -27,12 +27,13 @@ from app.repository.served import Opener
 from app.repository.state import State
 from app.repository.store import Store
 from app.settings import Settings
+from app.wire.totals import Totals
 from monitoring import http
 
 log = logging.getLogger("app")
 
 VERSION = metadata.version("rx580-inference")
-BLUEPRINTS = (health.blueprint, models.blueprint, inference.blueprint)
+BLUEPRINTS = (health.blueprint, models.blueprint, inference.blueprint, v2.blueprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ def create_app(settings: Settings) -> Flask:
             settings,
             runtime.models,
             Predictor(runtime.store),
+            Totals(),
             VERSION,
             time.time(),
         ),

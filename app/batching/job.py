@@ -54,7 +54,9 @@ class Job:
         self.since = now
         self.state = "waiting"
         self.size = sum(array.nbytes for array in call.inputs.values())
-        self.rows, self.signature = _rows(call.inputs) if joinable else (1, None)
+        rows = _rows(call.inputs)
+        self.rows = rows or 1
+        self.signature = _signature(call.inputs) if joinable and rows else None
         self.outcome: Outcome | None = None
         self.error: Exception | None = None
         # A bare lock is a quarter of threading.Event's cost, and each job is waited for once.
@@ -71,12 +73,14 @@ class Job:
         self._done.release()
 
 
-def _rows(inputs: Inputs) -> tuple[int, Signature | None]:
+def _rows(inputs: Inputs) -> int:
+    """Give the size of dimension 0 that all inputs share; 0 if they share none."""
     leading = {array.shape[0] if array.ndim else 0 for array in inputs.values()}
-    if len(leading) != 1 or 0 in leading:
-        return 1, None
-    signature = tuple((name, a.dtype.str, a.shape[1:]) for name, a in sorted(inputs.items()))
-    return leading.pop(), signature
+    return leading.pop() if len(leading) == 1 else 0
+
+
+def _signature(inputs: Inputs) -> Signature:
+    return tuple((name, a.dtype.str, a.shape[1:]) for name, a in sorted(inputs.items()))
 
 
 def join(jobs: list[Job]) -> Inputs:

@@ -163,8 +163,9 @@ class Lane:
                 self._observer.dropped("deadline")
                 self._observer.depth(self._queue.count)
                 self._changed.notify_all()
+        allowed = (job.call.deadline or 0.0) - job.since
         raise DeadlineExceeded(
-            f"no answer within the {time.monotonic() - job.since:.3f} s that the request allows"
+            f"the deadline passed: no answer within the {allowed:.3g} s that were left for it"
         )
 
     # -- running ---------------------------------------------------------------------------------

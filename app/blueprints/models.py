@@ -59,25 +59,25 @@ def put(name: str, version: str) -> Response:
     action = here.models.put(
         key, request.stream, here.settings.max_model_bytes, given["sha256"], given["backend"]
     )
-    return _settled([action])
+    return settled([action])
 
 
 @blueprint.delete("/models/<name>/versions/<version>")
 def delete(name: str, version: str) -> Response:
     """Take a version away; answer when no worker serves it."""
-    return _settled([serving().models.delete(Key(name, version))])
+    return settled([serving().models.delete(Key(name, version))])
 
 
 @blueprint.post("/models/<name>/load")
 def load(name: str) -> Response:
     """Load a version, the newest if none is named; answer when every worker serves it."""
-    return _settled(serving().models.load(name, _chosen()))
+    return settled(serving().models.load(name, _chosen()))
 
 
 @blueprint.post("/models/<name>/unload")
 def unload(name: str) -> Response:
     """Unload a version, or all of them; answer when no worker serves them."""
-    return _settled(serving().models.unload(name, _chosen()))
+    return settled(serving().models.unload(name, _chosen()))
 
 
 @blueprint.get("/actions/<action>")
@@ -100,7 +100,8 @@ def _chosen() -> str | None:
     return version
 
 
-def _settled(actions: Sequence[Action]) -> Response:
+def settled(actions: Sequence[Action]) -> Response:
+    """Wait until every worker has followed, and say how far they came."""
     here = serving()
     outcomes = [here.models.wait(item, here.settings.action_timeout_s) for item in actions]
     word = next(word for word in _STATUS if any(item.state == word for item in outcomes))

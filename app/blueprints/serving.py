@@ -12,6 +12,7 @@ from marshmallow import Schema
 from app.predictor.predictor import Predictor
 from app.repository.models import Models
 from app.settings import Settings
+from app.wire.totals import Totals
 
 EXTENSION = "rx580"
 
@@ -23,6 +24,7 @@ class Serving:
     settings: Settings
     models: Models
     predictor: Predictor
+    totals: Totals
     version: str
     started: float
 

@@ -15,6 +15,7 @@ from app.errors import (
     ServingError,
 )
 from app.repository.meter import rejected
+from app.repository.names import order
 from app.repository.served import Loaded
 from app.repository.store import Store
 from app.tensors import Array
@@ -78,6 +79,22 @@ class Predictor:
         except ModelNotReady:
             rejected("not_ready")
             raise
+
+    def find(self, name: str, version: str | None) -> Loaded:
+        """Look at a model that this worker serves.
+
+        Raises: ModelNotFound, ModelNotReady.
+        """
+        with self._store.lease(name, version) as loaded:
+            return loaded
+
+    def versions(self, name: str) -> list[str]:
+        """List the versions of a model that this worker serves, the oldest first."""
+        return sorted((k.version for k in self._store.ready() if k.name == name), key=order)
+
+    def loaded(self) -> list[Loaded]:
+        """List what this worker serves."""
+        return self._store.loaded()
 
     def _run(self, loaded: Loaded, decode: Decode, terms: Terms) -> Prediction:
         session = loaded.session

@@ -105,6 +105,11 @@ class Store:
         with self._lock:
             return sorted(self._loaded)
 
+    def loaded(self) -> list[Loaded]:
+        """List what this worker serves, with all that belongs to it."""
+        with self._lock:
+            return [self._loaded[key] for key in sorted(self._loaded)]
+
     def _find(self, name: str, version: str | None) -> Loaded:
         if version is None:
             versions = [key.version for key in self._loaded if key.name == name]

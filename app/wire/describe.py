@@ -24,12 +24,15 @@ EXTENSIONS = (
 class BatchingConfig:
     """The batching that a model's configuration shows.
 
+    joined tells whether requests of several callers are run together.
+
     Units: max_batch in items, 0 for a model without a batch dimension; max_delay in seconds.
     """
 
     max_batch: int = 0
     preferred: tuple[int, ...] = ()
     max_delay: float = 0.0
+    joined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ def config(
         "default_model_filename": "model.tflite",
         "parameters": {},
     }
-    if batching.max_batch > 1:
+    if batching.joined:
         shown["dynamic_batching"] = {
             "preferred_batch_size": list(batching.preferred),
             "max_queue_delay_microseconds": round(batching.max_delay * 1e6),

@@ -101,7 +101,7 @@ def test_metadata_shows_the_batch_dimension_as_free() -> None:
 
 
 def test_config_leaves_the_batch_dimension_out_when_there_is_one() -> None:
-    batching = describe.BatchingConfig(8, (4, 8), 0.002)
+    batching = describe.BatchingConfig(8, (4, 8), 0.002, joined=True)
     policy = {"latest": {"num_versions": 1}}
     shown = describe.config("m", "tflite", "tflite", *SPECS, batching, policy)
     assert shown["input"][0]["dims"] == [4]

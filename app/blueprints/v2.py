@@ -1,0 +1,245 @@
+"""The Open Inference Protocol (KServe V2, as Triton speaks it over REST)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import simdjson
+from flask import Blueprint, Response, g, request
+
+from app.batching.policy import batchable
+from app.blueprints.errors import answer
+from app.blueprints.health import state
+from app.blueprints.models import settled
+from app.blueprints.requests import terms
+from app.blueprints.serving import serving
+from app.errors import InvalidModel, InvalidRequest
+from app.repository.models import Version
+from app.repository.names import Key
+from app.repository.served import Loaded
+from app.tensors import Array
+from app.wire import describe, response
+from app.wire.body import answer_coding, decoded, encoded
+from app.wire.lists import Document
+from app.wire.request import InferRequest, parse
+
+blueprint = Blueprint("v2", __name__, url_prefix="/v2")
+
+NAME = "rx580-inference"
+PLATFORM = "tensorflow_lite"
+# Rows that a configuration promises to take in one request; the body's size is the real bound.
+ROWS = 128
+_STATES = {"ready": "READY", "loading": "LOADING", "failed": "UNAVAILABLE"}
+
+
+@blueprint.get("", strict_slashes=False)
+def server() -> Response:
+    """Describe the server."""
+    return _json(describe.server(NAME, serving().version))
+
+
+@blueprint.get("/health/live")
+def live() -> Response:
+    """Say that this worker answers."""
+    return _json({"live": True})
+
+
+@blueprint.get("/health/ready")
+def ready() -> Response:
+    """Say whether every worker has carried out what it should."""
+    here = serving()
+    reasons = here.models.not_ready(here.settings.workers)
+    if not reasons:
+        return _json({"ready": True})
+    refusal = answer(503, "not_ready", "; ".join(reasons), {"ready": False, "reasons": reasons})
+    refusal.headers["Retry-After"] = "1"
+    return refusal
+
+
+@blueprint.get("/models/<name>")
+@blueprint.get("/models/<name>/versions/<version>")
+def model(name: str, version: str | None = None) -> Response:
+    """Describe a model's tensors."""
+    loaded = serving().predictor.find(name, version)
+    session = loaded.session
+    return _json(
+        describe.metadata(
+            name,
+            [version] if version else serving().predictor.versions(name),
+            PLATFORM,
+            session.inputs,
+            session.outputs,
+            batchable(session.inputs, session.outputs),
+        )
+    )
+
+
+@blueprint.get("/models/<name>/ready")
+@blueprint.get("/models/<name>/versions/<version>/ready")
+def model_ready(name: str, version: str | None = None) -> Response:
+    """Say whether a model can be asked here; its own state, whatever becomes of others."""
+    loaded = serving().predictor.find(name, version)
+    return _json({"name": name, "version": loaded.key.version, "ready": True})
+
+
+@blueprint.get("/models/<name>/config")
+@blueprint.get("/models/<name>/versions/<version>/config")
+def config(name: str, version: str | None = None) -> Response:
+    """Describe a model's configuration in Triton's names."""
+    loaded = serving().predictor.find(name, version)
+    session, policy = loaded.session, loaded.policy
+    rows = ROWS if batchable(session.inputs, session.outputs) else 0
+    return _json(
+        describe.config(
+            name,
+            PLATFORM,
+            session.backend,
+            session.inputs,
+            session.outputs,
+            describe.BatchingConfig(
+                max(rows, policy.max_batch) if rows else 0,
+                policy.preferred,
+                policy.max_delay,
+                joined=policy.max_batch > 1,
+            ),
+            _version_policy(name),
+            session.concurrency,
+        )
+    )
+
+
+@blueprint.get("/models/stats")
+@blueprint.get("/models/<name>/stats")
+@blueprint.get("/models/<name>/versions/<version>/stats")
+def stats(name: str | None = None, version: str | None = None) -> Response:
+    """Say what all workers together have done with a model since the server started."""
+    here = serving()
+    if name is not None:
+        here.predictor.find(name, version)
+    chosen = [
+        (loaded.key, loaded.meter.last)
+        for loaded in here.predictor.loaded()
+        if name in (None, loaded.key.name) and version in (None, loaded.key.version)
+    ]
+    return _json(describe.statistics(here.totals.of(chosen)))
+
+
+@blueprint.post("/models/<name>/infer")
+@blueprint.post("/models/<name>/versions/<version>/infer")
+def infer(name: str, version: str | None = None) -> Response:
+    """Run a model on tensors that come as JSON or as bytes."""
+    here = serving()
+    body = decoded(
+        request.get_data(), request.headers.get("Content-Encoding"), here.settings.max_body_bytes
+    )
+    asked = parse(body, request.headers.get(response.HEADER_LENGTH))
+    agreed = terms(here.settings.request_timeout_s, asked.timeout, asked.priority)
+    g.facts = {"model": name[:64], "version": version}
+    result = here.predictor.predict(name, version, lambda loaded: _inputs(asked, loaded), agreed)
+    g.facts = {
+        "model": result.model,
+        "version": result.version,
+        "queue_ms": round(result.queue_seconds * 1e3, 3),
+        "compute_ms": round(result.compute_seconds * 1e3, 3),
+    }
+    return _sent(
+        response.encode(asked, result.model, result.version, result.outputs, _labels(asked, name))
+    )
+
+
+@blueprint.post("/repository/index")
+def index() -> Response:
+    """List every version of every model with its state."""
+    only_ready = _document().get("ready", False)
+    if not isinstance(only_ready, bool):
+        raise InvalidRequest('"ready" must be true or false')
+    rows = [_index_entry(version) for version in serving().models.versions()]
+    return _json([row for row in rows if row["state"] == "READY" or not only_ready])
+
+
+@blueprint.post("/repository/models/<name>/load")
+def load(name: str) -> Response:
+    """Load the newest version of a model; answer when every worker serves it."""
+    given = _document().get("parameters") or {}
+    if not isinstance(given, dict) or given:
+        raise InvalidRequest(
+            "a load takes no parameters here: a configuration is written in model.yaml, and files "
+            "are sent with PUT /models/<name>/versions/<version>"
+        )
+    return settled(serving().models.load(name, None))
+
+
+@blueprint.post("/repository/models/<name>/unload")
+def unload(name: str) -> Response:
+    """Unload all versions of a model; answer when no worker serves them."""
+    _document()
+    return settled(serving().models.unload(name, None))
+
+
+def _inputs(asked: InferRequest, loaded: Loaded) -> Mapping[str, Array]:
+    """Look for unknown outputs before anything is computed."""
+    known = {spec.name for spec in loaded.session.outputs}
+    for wanted in asked.outputs or ():
+        if wanted.name not in known:
+            raise InvalidRequest(
+                f"the model has no output {wanted.name[:80]!r}; it has {', '.join(sorted(known))}"
+            )
+    return asked.inputs
+
+
+def _labels(asked: InferRequest, name: str) -> tuple[str, ...]:
+    if not any(wanted.classes for wanted in asked.outputs or ()):
+        return ()
+    return serving().models.manifest(name).labels
+
+
+def _sent(made: response.Encoded) -> Response:
+    body, coding = made.body, answer_coding(request.headers.get("Accept-Encoding"))
+    if coding:
+        body = encoded(body, coding)
+    sent = Response(body, content_type=made.content_type)
+    if coding:
+        sent.headers["Content-Encoding"] = coding
+    if made.header_length is not None:
+        sent.headers[response.HEADER_LENGTH] = str(made.header_length)
+    return sent
+
+
+def _json(values: Any) -> Response:
+    return Response(orjson.dumps(values), content_type="application/json")
+
+
+def _document() -> dict[str, Any]:
+    """Read a body that may be empty: clients of the protocol send none where nothing is to say."""
+    here = serving()
+    body = decoded(
+        request.get_data(), request.headers.get("Content-Encoding"), here.settings.max_body_bytes
+    )
+    if not body.strip():
+        return {}
+    root = Document(body).root
+    if not isinstance(root, simdjson.Object):
+        raise InvalidRequest("the body must be empty or a JSON object")
+    return dict(root.as_dict())
+
+
+def _version_policy(name: str) -> dict[str, Any]:
+    try:
+        policy = serving().models.manifest(name).version_policy
+    except InvalidModel:
+        return {"all": {}}
+    if policy.specific:
+        return {"specific": {"versions": list(policy.specific)}}
+    return {"latest": {"num_versions": policy.latest}} if policy.latest else {"all": {}}
+
+
+def _index_entry(version: Version) -> dict[str, str]:
+    key: Key = version.wish.key
+    word = state(version)
+    errors = [r.error for _, r in version.reports if r and r.error and word == "failed"]
+    reason = errors[0] if errors else ("unloaded" if word == "unloaded" else "")
+    return describe.index_entry(
+        key.name, key.version, _STATES.get(word, "UNAVAILABLE"), str(reason)
+    )
