@@ -117,8 +117,8 @@ def tiny_server(
     }
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen(
-            [Path(sys.executable).parent / "gunicorn", "--config", "tests/monitoring/tiny_gunicorn.py",
-             "tests.monitoring.tiny_app:app"],
+            [Path(sys.executable).parent / "gunicorn", "tests.monitoring.tiny_app:app",
+             "--config", "tests/monitoring/tiny_gunicorn.py"],
             cwd=ROOT, env=environment, stdout=log, stderr=log,
         )  # fmt: skip
         server = Tiny(process, directory, port, metrics_port)
