@@ -22,3 +22,10 @@
 #define EPILOGUE
 #endif
 #define UNROLL _Pragma("unroll")
+// Wavefronts per SIMD that a kernel wants at least: LLVM then keeps to as many registers as allow it.
+#ifdef __AMDGCN__
+#define WAVES(n) __attribute__((amdgpu_waves_per_eu(n)))
+#else
+#define WAVES(n)
+#endif
+#define ROLLED _Pragma("unroll 1")

@@ -9,6 +9,7 @@ import numpy as np
 
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Const, Data, Fused, Launch, Node, Tensor
+from app.engine.ops.gemm import conv_gemm
 from app.engine.ops.tiles import dense_tile, depthwise_tile
 from app.engine.ops.window import Axis, axes
 from app.engine.profile import DeviceProfile
@@ -89,6 +90,9 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
     Shapes: select turns the weights into [O, KH, KW, C/groups], or any reshaping of that.
     """
     x, w, y = node.input(0), node.input(1), node.outputs[0]
+    if not profile.is_cpu:
+        return [conv_gemm(x, w, bias(node, g.outputs), y, g, select,
+                          *compile_steps(steps(node), y), profile)]
     of_group = g.outputs // g.groups
     tile = dense_tile(profile, g.columns.inner, of_group)
     whole = g.columns.dilation == 1 and g.groups == 1

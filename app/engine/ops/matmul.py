@@ -9,6 +9,7 @@ import numpy as np
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Arg, Const, Launch, Node, Scratch, Tensor
 from app.engine.ops.elementwise import strides
+from app.engine.ops.gemm import batch_gemm
 from app.engine.ops.movement import dense, strided_copy
 from app.engine.ops.tiles import dense_tile
 from app.engine.profile import DeviceProfile
@@ -73,13 +74,15 @@ def matmul_launch(node: Node, profile: DeviceProfile, left: Arg, right: Arg, xba
     y = node.outputs[0]
     batch = y.shape[:-2]
     b1, b2, jumps = _batches(batch, (xbatch, m * k), (wbatch, k * n), node.op)
+    defines, operands = compile_steps(node.epilogue, y)
+    if not profile.is_cpu:
+        return batch_gemm(left, right, y, (m, k, n), b1 * b2, (b2, *jumps), defines, operands,
+                          profile)
     tile = dense_tile(profile, m, n)
     tiles, panels = -(-m // tile.rows), -(-n // tile.lanes)
     sets = -(-panels // tile.panels)
-    defines, operands = compile_steps(node.epilogue, y)
     args = (left, right, y, *map(i32, (m, k, n, b2, *jumps, tiles, sets)), *operands)
-    local = (1, 1, 1) if profile.is_cpu else (16, 16, 1)
-    return Launch("matmul", "matmul", args, (tiles, sets, b1 * b2), local,
+    return Launch("matmul", "matmul", args, (tiles, sets, b1 * b2), (1, 1, 1),
                   {"VW": tile.lanes, "RM": tile.rows, "NP": tile.panels, **defines},
                   2 * b1 * b2 * m * k * n)
 

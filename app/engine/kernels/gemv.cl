@@ -1,0 +1,44 @@
+// gemv: y[m,o] = epilogue(bias[o] + sum over k of x[m,k] * w[o,k]) for few rows m, shaped for GPUs
+// x [RM,K], w [O,K], y [RM,O]; float32, row-major. K is shared by LK neighbouring lanes, which read
+// it side by side and add up in LDS; a work-group of 64 lanes owns 64/LK outputs.
+// Defines: VW (floats of k per load, divides K) RM LK
+__kernel WAVES(4) __attribute__((reqd_work_group_size(64, 1, 1)))
+void gemv(__global const float* restrict x, __global const float* restrict w,
+          __global const float* restrict bias, __global float* restrict y,
+          int K, int O, int Y0, int YJ, int LDY EPI_PARAMS)
+{
+    __local float sums[RM * 64];
+    const int l = get_local_id(0), lane = l % LK;
+    const int c = get_group_id(0) * (64 / LK) + l / LK;
+    VT acc[RM];
+    UNROLL for (int m = 0; m < RM; m++) acc[m] = (VT)(0.0f);
+    if (c < O)
+        for (int k = lane * VW; k < K; k += LK * VW) {
+            const VT column = VLOAD(w + c * K + k);
+            UNROLL for (int m = 0; m < RM; m++) acc[m] += VLOAD(x + m * K + k) * column;
+        }
+    UNROLL for (int m = 0; m < RM; m++) {
+#if VW == 4
+        sums[m * 64 + l] = (acc[m].s0 + acc[m].s1) + (acc[m].s2 + acc[m].s3);
+#else
+        sums[m * 64 + l] = acc[m];
+#endif
+    }
+    for (int step = LK / 2; step > 0; step /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (lane < step)
+            UNROLL for (int m = 0; m < RM; m++) sums[m * 64 + l] += sums[m * 64 + l + step];
+    }
+    if (lane || c >= O) return;
+#undef VT
+#undef VLOAD
+#define VT float
+#define VLOAD(p) (*(p))
+    UNROLL for (int m = 0; m < RM; m++) {
+        const int pixel = Y0 + m * YJ;
+        const int idx = pixel * O + c;
+        float v = sums[m * 64 + l] + bias[c];
+        EPILOGUE
+        y[pixel * LDY + c] = v;
+    }
+}
