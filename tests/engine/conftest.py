@@ -1,23 +1,37 @@
-"""One engine runtime for all engine tests of a process."""
+"""One engine runtime for all engine tests of a process, in the shape of a CPU and of an RX 580."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
 from app.engine.opencl.device import choose
+from app.engine.profile import RX_580
 from app.engine.runtime import Runtime
 from tests.tools import require_tool
 
+PROFILES = ("own", "rx580")
 
-@pytest.fixture(scope="session")
-def runtime() -> Runtime:
-    """The engine on PoCL, or on what ENGINE_TEST_DEVICE names (oclgrind, llvmpipe, a card)."""
+
+@pytest.fixture(scope="session", params=PROFILES)
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    """The engine on PoCL, or on what ENGINE_TEST_DEVICE names (oclgrind, llvmpipe, a card).
+
+    Each test runs with the kernels meant for that device, and with those meant for an RX 580;
+    ENGINE_TEST_PROFILE keeps one of the two ("own", "rx580").
+    """
+    only = os.environ.get("ENGINE_TEST_PROFILE", request.param)
+    if only != request.param:
+        pytest.skip(f"ENGINE_TEST_PROFILE={only}")
     pattern = os.environ.get("ENGINE_TEST_DEVICE", "Portable Computing Language")
     if pattern.startswith("Portable"):
         require_tool("pocl")
     device = choose(pattern)
     assert device is not None
+    if request.param == "rx580":
+        align = max(RX_580.align, device.profile.align)
+        device = replace(device, profile=replace(RX_580, align=align))
     # No program cache of ours: PoCL keeps its own, and its binaries cost a second compilation.
     return Runtime(device)

@@ -9,6 +9,7 @@ import numpy as np
 
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Const, Data, Fused, Launch, Node, Tensor
+from app.engine.ops.depthwise import depthwise_gpu
 from app.engine.ops.gemm import conv_gemm
 from app.engine.ops.tiles import dense_tile, depthwise_tile
 from app.engine.ops.window import Axis, axes
@@ -169,6 +170,9 @@ def depthwise_conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     if w.shape[3] != channels:
         geometry = Geometry(x.shape[0], channels, w.shape[3], channels, rows, columns)
         return conv_launch(node, profile, geometry, OUTPUTS_FIRST)
+    if not profile.is_cpu:
+        return [depthwise_gpu(x, w, bias(node, channels), y, (rows, columns),
+                              *compile_steps(steps(node), y), profile)]
     width, run = depthwise_tile(profile, columns, channels)
     epilogue, operands = compile_steps(steps(node), y)
     numbers = (rows.extent, columns.extent, channels, rows.out, columns.out, rows.stride,
