@@ -76,6 +76,9 @@ OPTIONS = {
     "RFFT2D": "Rfft2dOptions",
 }
 
+# Ops that the runtimes know from a later version on.
+VERSIONS = {"BROADCAST_TO": 2}
+
 ENUMS = {
     "padding": schema.Padding,
     "fusedActivationFunction": schema.ActivationFunctionType,
@@ -122,7 +125,7 @@ class ModelBuilder:
 
     def __init__(self) -> None:
         self._buffers = [schema.BufferT()]
-        self._opcodes: dict[tuple[int, str | None], int] = {}
+        self._opcodes: dict[tuple[int, str | None, int], int] = {}
         self._graphs: list[GraphBuilder] = []
 
     def graph(self, name: str = "main") -> GraphBuilder:
@@ -136,9 +139,9 @@ class ModelBuilder:
         model.buffers = self._buffers
         model.operatorCodes = [
             schema.OperatorCodeT(
-                deprecatedBuiltinCode=min(code, 127), builtinCode=code, customCode=custom, version=1
+                deprecatedBuiltinCode=min(code, 127), builtinCode=code, customCode=custom, version=version
             )
-            for code, custom in self._opcodes
+            for code, custom, version in self._opcodes
         ]
         model.subgraphs = [graph.table for graph in self._graphs]
         builder = _AlignedBuilder(1024)
@@ -153,7 +156,8 @@ class ModelBuilder:
     def opcode(self, name: str, custom: bool) -> int:
         """Number an op code; the same op has one number."""
         code = 32 if custom else getattr(schema.BuiltinOperator, name)
-        return self._opcodes.setdefault((code, name if custom else None), len(self._opcodes))
+        key = (code, name if custom else None, VERSIONS.get(name, 1))
+        return self._opcodes.setdefault(key, len(self._opcodes))
 
 
 class GraphBuilder:

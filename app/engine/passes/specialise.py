@@ -112,5 +112,5 @@ def _folded(node: Node) -> tuple[Tensor, ...] | None:
         return None
     arrays: list[Data | None] = [None if t is None else t.data for t in node.inputs]
     results = rule(node, arrays)
-    return tuple(replace(t, shape=r.shape, data=np.ascontiguousarray(r), sparsity=None)
+    return tuple(replace(t, shape=r.shape, data=np.asarray(r, order="C"), sparsity=None)
                  for t, r in zip(node.outputs, results, strict=True))
