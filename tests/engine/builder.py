@@ -24,22 +24,12 @@ from numpy.typing import ArrayLike, NDArray
 from app.tensors import Quantization
 
 TYPES = {
-    "float32": schema.TensorType.FLOAT32,
-    "float16": schema.TensorType.FLOAT16,
-    "float64": schema.TensorType.FLOAT64,
-    "int8": schema.TensorType.INT8,
-    "uint8": schema.TensorType.UINT8,
-    "int16": schema.TensorType.INT16,
-    "uint16": schema.TensorType.UINT16,
-    "int32": schema.TensorType.INT32,
-    "uint32": schema.TensorType.UINT32,
-    "int64": schema.TensorType.INT64,
-    "uint64": schema.TensorType.UINT64,
-    "bool": schema.TensorType.BOOL,
-    "complex64": schema.TensorType.COMPLEX64,
-    "bytes": schema.TensorType.STRING,
-    "resource": schema.TensorType.RESOURCE,
-}
+    name: getattr(schema.TensorType, name.upper())
+    for name in (
+        *("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32"),
+        *("int64", "uint64", "bool", "complex64", "resource"),
+    )
+} | {"bytes": schema.TensorType.STRING}
 
 # The options table of an op, where it is not the op's own name in camel case plus "Options".
 OPTIONS = {
@@ -139,7 +129,10 @@ class ModelBuilder:
         model.buffers = self._buffers
         model.operatorCodes = [
             schema.OperatorCodeT(
-                deprecatedBuiltinCode=min(code, 127), builtinCode=code, customCode=custom, version=version
+                deprecatedBuiltinCode=min(code, 127),
+                builtinCode=code,
+                customCode=custom,
+                version=version,
             )
             for code, custom, version in self._opcodes
         ]
