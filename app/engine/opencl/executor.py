@@ -89,6 +89,21 @@ class Executor:
         """Run once on zeros, so that drivers finish what they do lazily."""
         self.run([np.zeros(t.shape, t.dtype) for t in self.plan.graph.inputs], context)
 
+    def host_seconds(self, rounds: int = 20) -> float:
+        """What one launch costs the host: the least time of an enqueue without its execution.
+
+        Units: seconds. Only means something where the driver does not run kernels in the call.
+        """
+        calls = [c for c in self._steps if not isinstance(c, HostCall)]
+        best = float("inf")
+        for _ in range(rounds):
+            start = perf_counter()
+            for call in calls:
+                cl.enqueue_nd_range_kernel(self._queue, *call)
+            best = min(best, perf_counter() - start)
+            self._queue.finish()
+        return best / max(len(calls), 1)
+
     def measure(self, rounds: int = 5) -> list[tuple[Launch, float]]:
         """Time every launch in its place in the sequence, the median of some rounds.
 
