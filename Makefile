@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 export VENV HOST PORT WORKERS
 
 .DEFAULT_GOAL := help
-.PHONY: help serve models test test-full tools lint clean
+.PHONY: help serve models test test-full tools bench-engine lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test: tools  ## all tests
 test-full: tools  ## all tests and the long sweeps
 	@deploy/apt-install.sh $$($(PY) -m tests.tools --all)
 	@$(PY) -m pytest $(PYTEST_ARGS)
+
+bench-engine: tools  ## time the engine on PoCL beside the TFLite runtimes
+	@$(PY) -m bench.engine $(BENCH_ARGS)
 
 lint: $(VENV)/.installed-test  ## ruff, mypy --strict and the import contracts
 	@$(VENV)/bin/ruff check .

@@ -74,7 +74,11 @@ NUMBERS = ("s", "t", "lo", "hi")
 
 
 def relation(operand: Tensor, output: Tensor) -> str | None:
-    """How an operand lies over an output: "scalar", "same", "channel" or None (another way)."""
+    """How an operand lies over an output.
+
+    "scalar", "same", "channel" (one value per channel), "padded" (its channels are the output's
+    first, the others are zero: passes.fuse leaves a PAD out) or None (another way).
+    """
     if operand.size == 1:
         return "scalar"
     if operand.shape == output.shape or (operand.size == output.size and _tails_match(
@@ -82,6 +86,9 @@ def relation(operand: Tensor, output: Tensor) -> str | None:
         return "same"
     if output.shape and operand.size == output.shape[-1] == operand.shape[-1]:
         return "channel"
+    if output.shape and operand.shape[:-1] == output.shape[:-1] and (
+            1 < operand.shape[-1] < output.shape[-1]):
+        return "padded"
     return None
 
 
@@ -101,10 +108,9 @@ def compile_steps(steps: Sequence[Fused], output: Tensor) -> tuple[dict[str, str
     for step in steps:
         value = ""
         if step.operand is not None:
-            value, arg = _operand(step.operand, output, len(args))
-            if arg is not None:
-                params.append(f", __global const float* restrict eo{len(args)}")
-                args.append(arg)
+            value, more = _operand(step.operand, output, len(args))
+            params += [f", {t} eo{len(args) + i}" for i, t in enumerate(TYPES[:len(more)])]
+            args += more
         text, names, values = step_text(step, value, len(args))
         params += names
         args += values
@@ -127,9 +133,13 @@ def step_text(step: Fused, operand: str, position: int) -> tuple[str, list[str],
             [np.float32(step.options[n]) for n in used])
 
 
+TYPES = ("__global const float* restrict", "int", "int")
+
+
 def uses_channel(steps: Sequence[Fused], output: Tensor) -> bool:
     """Whether a step needs the channel index, so that a vector must not cross rows."""
-    return any(s.operand is not None and relation(s.operand, output) == "channel" for s in steps)
+    return any(s.operand is not None and relation(s.operand, output) in ("channel", "padded")
+               for s in steps)
 
 
 def _alpha(options: Any) -> str:
@@ -145,11 +155,14 @@ def literal(value: float) -> str:
     return f"({float(np.float32(value)).hex()}f)"
 
 
-def _operand(operand: Tensor, output: Tensor, position: int) -> tuple[str, Arg | None]:
+def _operand(operand: Tensor, output: Tensor, position: int) -> tuple[str, list[Arg]]:
     kind = relation(operand, output)
     if kind == "scalar" and operand.data is not None:
-        return f"((VT){literal(float(operand.data.reshape(-1)[0]))})", None
+        return f"((VT){literal(float(operand.data.reshape(-1)[0]))})", []
     arg: Arg = operand if operand.data is None else Const(operand, "flat", np.ravel)
     if kind == "scalar":
-        return f"((VT)(eo{position}[0]))", arg
-    return (f"E_SAME(eo{position})" if kind == "same" else f"E_CHAN(eo{position})"), arg
+        return f"((VT)(eo{position}[0]))", [arg]
+    if kind == "padded":
+        extents = [np.int32(operand.shape[-1]), np.int32(output.shape[-1])]
+        return f"E_PADDED(eo{position}, eo{position + 1}, eo{position + 2})", [arg, *extents]
+    return (f"E_SAME(eo{position})" if kind == "same" else f"E_CHAN(eo{position})"), [arg]

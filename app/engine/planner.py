@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.engine import registry
 from app.engine.arena import Slot, lower_bound, place
@@ -62,6 +62,7 @@ class _Draft:
     places: list[Place] = field(default_factory=list)
     views: dict[Tensor, Storage] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+    made: set[Tensor] = field(default_factory=set)
 
 
 def plan(graph: Graph, profile: DeviceProfile) -> Plan:
@@ -97,6 +98,7 @@ def _add(draft: _Draft, node: Node, profile: DeviceProfile, kept: set[Tensor]) -
         return
     try:
         draft.steps.extend(_launches(draft, node, profile, kept))
+        draft.made.update(node.outputs)
         draft.places.append(Place(node, "device"))
     except UnsupportedOp as error:
         _fall_back(draft, node, str(error))
@@ -124,7 +126,30 @@ def _launches(draft: _Draft, node: Node, profile: DeviceProfile,
     rule = registry.OPS.get(node.op)
     if rule is None:
         raise UnsupportedOp(f"there is no kernel for {node.op}")
+    if node.op == "CONCATENATION":
+        node = _in_place(draft, node, profile, kept)
     return rule(node, profile)
+
+
+def _in_place(draft: _Draft, node: Node, profile: DeviceProfile, kept: set[Tensor]) -> Node:
+    """Let what feeds a concatenation write into its result, where the parts lie one after the
+    other; the op then only copies the rest (options["in_place"] lists what is there already)."""
+    y = node.outputs[0]
+    axis = int(node.options["axis"]) % max(len(y.shape), 1)
+    if any(e != 1 for e in y.shape[:axis]):
+        return node
+    there, offset = [], 0
+    for position, x in enumerate(node.inputs):
+        if x is None:
+            continue
+        root, inside = resolve(draft.views, x)
+        if (root in draft.made and root not in kept and inside == 0 and root.nbytes == x.nbytes
+                and x not in kept and offset % profile.align == 0 and x.quant == y.quant):
+            draft.views[root] = (y, offset)
+            draft.made.discard(root)
+            there.append(position)
+        offset += x.nbytes
+    return replace(node, options={**node.options, "in_place": tuple(there)})
 
 
 def _fall_back(draft: _Draft, node: Node, reason: str) -> None:

@@ -17,6 +17,18 @@
 // Operands of an epilogue step: idx is v's index in the output, c its channel.
 #define E_SAME(p) VLOAD((p) + idx)
 #define E_CHAN(p) VLOAD((p) + c)
+#ifdef VW
+// An operand with fewer channels than the output, zero beyond them.
+static inline VT padded(__global const float* p, int idx, int c, int channels, int all)
+{
+    p += (idx - c) / all * channels + c;
+    if (c + VW <= channels) return VLOAD(p);
+    float t[VW];
+    for (int i = 0; i < VW; i++) t[i] = c + i < channels ? p[i] : 0.0f;
+    return VLOAD(t);
+}
+#endif
+#define E_PADDED(p, channels, all) padded(p, idx, c, channels, all)
 #ifndef EPI_PARAMS
 #define EPI_PARAMS
 #define EPILOGUE

@@ -120,7 +120,7 @@ def concatenation(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
         require(x.quant == y.quant or x.dtype == "float32" or _same_scale(x, y),
                 "CONCATENATION of differently quantised tensors has no kernel")
         run = x.shape[axis] * inner
-        if x.size:
+        if x.size and index not in node.options.get("in_place", ()):
             launches.append(copy_launch(x, y, (x.size // run, run), (run, 1),
                                         (y.shape[axis] * inner, 1), profile, (0, start)))
         start += run

@@ -19,7 +19,7 @@ MAX_STEPS = 8
 
 def fuse(graph: Graph) -> Graph:
     """All fusions, in the order in which they open the way for each other."""
-    return fuse_epilogues(fuse_padding(graph))
+    return fuse_epilogues(fuse_channel_padding(fuse_padding(graph)))
 
 
 def fuse_epilogues(graph: Graph) -> Graph:
@@ -108,9 +108,35 @@ def fuse_padding(graph: Graph) -> Graph:
         options = {**node.options, "pads": amounts}
         nodes.append(replace(node, inputs=(pad.inputs[0], *node.inputs[1:]), options=options))
         readers[pad.outputs[0]] -= 1
-    dead = {t for t, n in readers.items() if n == 0}
-    return replace(graph, nodes=tuple(n for n in nodes if not (n.op == "PAD" and
-                                                               n.outputs[0] in dead)))
+    return _without_dead(graph, nodes, readers)
+
+
+def _without_dead(graph: Graph, nodes: list[Node], readers: dict[Tensor, int]) -> Graph:
+    kept = (n for n in nodes if n.op != "PAD" or readers[n.outputs[0]])
+    return replace(graph, nodes=tuple(kept))
+
+
+def fuse_channel_padding(graph: Graph) -> Graph:
+    """Let an addition read zeros beyond an operand's channels instead of a padded copy."""
+    readers = _readers(graph)
+    made = {n.outputs[0]: n for n in graph.nodes if n.op == "PAD" and _adds_channels(n)}
+    nodes = []
+    for node in graph.nodes:
+        side = next((s for s in (0, 1) if node.op == "ADD" and node.inputs[s] in made), None)
+        if side is None or node.input(1 - side).shape != node.outputs[0].shape:
+            nodes.append(node)
+            continue
+        pad = made[node.input(side)]
+        readers[pad.outputs[0]] -= 1
+        nodes.append(replace(node, inputs=(node.inputs[1 - side], pad.inputs[0])))
+    return _without_dead(graph, nodes, readers)
+
+
+def _adds_channels(pad: Node) -> bool:
+    x, data = pad.input(0), pad.input(1).data
+    return (data is not None and x.dtype == "float32" and len(x.shape) > 1 and x.shape[-1] > 1
+            and not np.any(data.reshape(-1, 2)[:-1]) and int(data.reshape(-1, 2)[-1][0]) == 0
+            and int(data.reshape(-1, 2)[-1][1]) > 0)
 
 
 def _spatial(pad: Node) -> tuple[tuple[int, int], tuple[int, int]] | None:
