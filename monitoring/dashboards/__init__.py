@@ -1,0 +1,1 @@
+"""The three dashboards as tables of panels; build.py makes Grafana's JSON of them."""
