@@ -1,19 +1,22 @@
 // copy: y[off + a*ya + b*yb + c*yc + d*yd + e] = x[off' + a*xa + b*xb + c*xc + d*xd + e*xe]
 // A strided copy of [A,B,C,D,E] elements of any type: concat, slice, pad, transpose, tile, reverse.
-// Work-item (d, c, a*B+b): one row of E. Defines: T (the element's type) UNIT (1 where xe = 1)
+// Work-item (d*CH+h, c, a*B+b): chunk h of `per` elements of a row of E, CH chunks a row.
+// Defines: T (the element's type) UNIT (1 where xe = 1)
 __kernel void copy(__global const T* restrict x, __global T* restrict y,
                    int A, int B, int C, int D, int E, int xoff, int xa, int xb, int xc, int xd,
-                   int xe, int yoff, int ya, int yb, int yc, int yd, int ye)
+                   int xe, int yoff, int ya, int yb, int yc, int yd, int ye, int per)
 {
-    const int d = get_global_id(0), c = get_global_id(1), ab = get_global_id(2);
+    const int chunks = (E + per - 1) / per;
+    const int d = get_global_id(0) / chunks, c = get_global_id(1), ab = get_global_id(2);
+    const int from = get_global_id(0) % chunks * per, to = min(from + per, E);
     if (d >= D || c >= C || ab >= A * B) return;
     const int a = ab / B, b = ab % B;
     x += xoff + a * xa + b * xb + c * xc + d * xd;
     y += yoff + a * ya + b * yb + c * yc + d * yd;
 #if UNIT
-    for (int e = 0; e < E; e++) y[e] = x[e];
+    for (int e = from; e < to; e++) y[e] = x[e];
 #else
-    for (int e = 0; e < E; e++) y[e * ye] = x[e * xe];
+    for (int e = from; e < to; e++) y[e * ye] = x[e * xe];
 #endif
 }
 

@@ -16,7 +16,9 @@ from app.engine.epilogue import (
     uses_channel,
 )
 from app.engine.ir import Arg, Const, Fused, Launch, Node, Tensor
+from app.engine.ops.broadcasting import MAX_RANK, merge
 from app.engine.ops.tiles import lanes
+from app.engine.ops.typed import integers
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require, require_dtype, shape
 
@@ -24,7 +26,6 @@ i32 = np.int32
 UNARY = sorted(k for k in STEPS if k not in BINARY and not k.endswith(("_SWAPPED", "_TANH"))
                and k not in {"RELU_N1_TO_1", "RELU_0_TO_1", "SQUARE", "SIGN", "TANH"})
 UNARY += ["RELU_N1_TO_1", "RELU_0_TO_1", "SQUARE", "SIGN", "TANH"]
-MAX_RANK = 5
 
 
 @shape(*UNARY)
@@ -37,8 +38,10 @@ def same_shape(node: Node) -> Sequence[Shape]:
 def unary(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """Plan y = f(x), element by element.
 
-    Raises: UnsupportedOp unless x is float32.
+    Raises: UnsupportedOp for types that have no kernel.
     """
+    if node.input(0).dtype != "float32":
+        return integers(node, profile)
     require_dtype(node, "float32")
     return elementwise_launch(node, node.input(0), (Fused(node.op, options=node.options),), profile)
 
@@ -56,9 +59,11 @@ def broadcast_shape(node: Node) -> Sequence[Shape]:
 def binary(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """Plan y = f(a, b) with broadcasting of both sides.
 
-    Raises: UnsupportedOp unless both are float32 and the broadcast has at most 5 dimensions
-            after adjacent ones that behave alike are merged.
+    Raises: UnsupportedOp for types that have no kernel, or if the broadcast has more than 5
+            dimensions after adjacent ones that behave alike are merged.
     """
+    if node.input(0).dtype != "float32":
+        return integers(node, profile)
     require_dtype(node, "float32")
     a, b, y = node.input(0), node.input(1), node.outputs[0]
     own = _activation(node)
@@ -116,34 +121,3 @@ def _broadcast(node: Node, a: Tensor, b: Tensor, own: Sequence[Fused],
 
 def _flat(tensor: Tensor) -> Arg:
     return tensor if tensor.data is None else Const(tensor, "flat", np.ravel)
-
-
-def strides(shape_: Shape, rank: int) -> list[int]:
-    """Element strides of a dense tensor stretched to rank dimensions; 0 where it repeats."""
-    padded = (1,) * (rank - len(shape_)) + tuple(shape_)
-    result, step = [0] * rank, 1
-    for axis in reversed(range(rank)):
-        result[axis] = 0 if padded[axis] == 1 else step
-        step *= padded[axis]
-    return result
-
-
-def merge(out: Shape, *operands: Shape) -> tuple[list[int], ...]:
-    """Drop dimensions of 1 and merge neighbours that all operands step through evenly."""
-    rank = len(out)
-    steps = [strides(o, rank) for o in operands]
-    dims: list[int] = []
-    kept: list[list[int]] = [[] for _ in operands]
-    for axis in range(rank):
-        if out[axis] == 1:
-            continue
-        here = [s[axis] for s in steps]
-        if dims and all(k[-1] == h * out[axis] for k, h in zip(kept, here, strict=True)):
-            dims[-1] *= out[axis]
-            for k, h in zip(kept, here, strict=True):
-                k[-1] = h
-        else:
-            dims.append(out[axis])
-            for k, h in zip(kept, here, strict=True):
-                k.append(h)
-    return (dims or [1], *[k or [0] for k in kept])

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Arg, Const, Launch, Node, Scratch, Tensor
-from app.engine.ops.elementwise import strides
+from app.engine.ops.broadcasting import strides
 from app.engine.ops.gemm import batch_gemm
 from app.engine.ops.movement import dense, strided_copy
 from app.engine.ops.tiles import dense_tile

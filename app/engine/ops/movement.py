@@ -50,9 +50,15 @@ def strided_copy(source: Arg, y: Arg, dtype: str, extents: Sequence[int], read: 
     dims, reads, writes = [1] * pad + dims, [0] * pad + reads, [0] * pad + writes
     unit = int(reads[-1] == 1 and writes[-1] == 1)
     args = (source, y, *map(i32, dims), i32(start[0]), *map(i32, reads), i32(start[1]),
-            *map(i32, writes))
-    return Launch("copy", "copy", args, (dims[3], dims[2], dims[0] * dims[1]),
+            *map(i32, writes), i32(chunk(dims[4], profile)))
+    return Launch("copy", "copy", args,
+                  (dims[3] * -(-dims[4] // chunk(dims[4], profile)), dims[2], dims[0] * dims[1]),
                   (profile.group, 1, 1), {"T": TYPES[dtype], "UNIT": unit, "VALUE": 0})
+
+
+def chunk(extent: int, profile: DeviceProfile) -> int:
+    """Elements of a row for one work-item: neighbouring lanes of a GPU take neighbours."""
+    return max(1, min(extent, 4096)) if profile.is_cpu else 1
 
 
 def fill_launch(y: Tensor, value: str, profile: DeviceProfile) -> Launch:

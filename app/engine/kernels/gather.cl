@@ -1,0 +1,46 @@
+// gather: y[b,o,i,n] = x[b,o,index[b,i],n]
+// x [B,O,X,N], index [B,I], y [B,O,I,N]; any element type T, index type TI. An index outside
+// [0,X) reads the nearest one that exists.
+// Work-item (h, i, b*O+o): chunk h of `per` elements of N. Defines: T TI
+__kernel void gather(__global const T* restrict x, __global const TI* restrict index,
+                     __global T* restrict y, int B, int O, int X, int I, int N, int per)
+{
+    const int i = get_global_id(1), bo = get_global_id(2), b = bo / O;
+    const int from = get_global_id(0) * per, to = min(from + per, N);
+    if (i >= I || bo >= B * O) return;
+    const int at = (int)clamp(index[b * I + i], (TI)0, (TI)(X - 1));
+    x += ((size_t)bo * X + at) * N;
+    y += ((size_t)bo * I + i) * N;
+    for (int n = from; n < to; n++) y[n] = x[n];
+}
+
+// gather_nd: y[i,n] = x[index[i,0], ..., index[i,D-1], n]
+// x [X0,..,X(D-1),N], index [I,D], y [I,N]; D <= 5, missing extents are 1 at the front.
+// Work-item (h, i): chunk h of `per` elements of N.
+__kernel void gather_nd(__global const T* restrict x, __global const TI* restrict index,
+                        __global T* restrict y, int I, int D, int N, int X0, int X1, int X2,
+                        int X3, int X4, int per)
+{
+    const int i = get_global_id(1);
+    const int from = get_global_id(0) * per, to = min(from + per, N);
+    if (i >= I) return;
+    const int extents[5] = {X0, X1, X2, X3, X4};
+    size_t at = 0;
+    for (int d = 0; d < D; d++) {
+        const int extent = extents[5 - D + d];
+        at = at * extent + (int)clamp(index[i * D + d], (TI)0, (TI)(extent - 1));
+    }
+    x += at * N;
+    y += (size_t)i * N;
+    for (int n = from; n < to; n++) y[n] = x[n];
+}
+
+// one_hot: y[o,k,i] = index[o,i] == k ? on : off
+// index [O,I], y [O,K,I]. Work-item (i, k, o).
+__kernel void one_hot(__global const TI* restrict index, __global const T* restrict on,
+                      __global const T* restrict off, __global T* restrict y, int O, int K, int I)
+{
+    const int i = get_global_id(0), k = get_global_id(1), o = get_global_id(2);
+    if (i >= I || k >= K || o >= O) return;
+    y[((size_t)o * K + k) * I + i] = index[o * I + i] == k ? on[0] : off[0];
+}

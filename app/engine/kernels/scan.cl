@@ -1,0 +1,59 @@
+// All on x [A,K,C] of type T, along K.
+// arg: y[a,c] = the first k where x[a,k,c] is BETTER(v, best) than all before
+// Work-item (c, a). Defines: T TY BETTER(v, best)
+__kernel void arg(__global const T* restrict x, __global TY* restrict y, int A, int K, int C)
+{
+    const int c = get_global_id(0), a = get_global_id(1);
+    if (c >= C || a >= A) return;
+    x += (size_t)a * K * C + c;
+    T best = x[0];
+    int at = 0;
+    for (int k = 1; k < K; k++) {
+        const T v = x[k * C];
+        if (BETTER(v, best)) {
+            best = v;
+            at = k;
+        }
+    }
+    y[a * C + c] = (TY)at;
+}
+
+// cumsum: y[a,k,c] = sum of x[a,0..k,c], without the last term if EXCLUSIVE, from the end if
+// REVERSE. Work-item (c, a).
+__kernel void cumsum(__global const T* restrict x, __global T* restrict y, int A, int K, int C,
+                     int exclusive, int reverse)
+{
+    const int c = get_global_id(0), a = get_global_id(1);
+    if (c >= C || a >= A) return;
+    T sum = 0;
+    for (int i = 0; i < K; i++) {
+        const size_t at = ((size_t)a * K + (reverse ? K - 1 - i : i)) * C + c;
+        const T v = x[at];
+        y[at] = exclusive ? sum : sum + v;
+        sum += v;
+    }
+}
+
+// top: the N largest of each row of x [A,K], largest first, earlier first among equals
+// values [A,N], places [A,N]. Work-item a.
+__kernel void top(__global const T* restrict x, __global T* restrict values,
+                  __global TY* restrict places, int A, int K, int N)
+{
+    const int a = get_global_id(0);
+    if (a >= A) return;
+    x += (size_t)a * K;
+    T last = 0;
+    int before = -1;
+    for (int n = 0; n < N; n++) {
+        int at = -1;
+        for (int k = 0; k < K; k++) {
+            const bool left = before < 0 || x[k] < last || (x[k] == last && k > before);
+            if (left && (at < 0 || x[k] > x[at])) at = k;
+        }
+        at = max(at, 0);
+        last = x[at];
+        before = at;
+        values[(size_t)a * N + n] = last;
+        places[(size_t)a * N + n] = (TY)at;
+    }
+}

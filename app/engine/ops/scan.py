@@ -1,0 +1,118 @@
+"""Ops that walk along one axis: ARG_MAX, ARG_MIN, CUMSUM, TOPK_V2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.engine.ir import Data, Launch, Node, Tensor
+from app.engine.ops.cast import TYPES
+from app.engine.profile import DeviceProfile
+from app.engine.registry import Shape, host, op, require, shape
+
+i32 = np.int32
+BETTER = {"ARG_MAX": "((v) > (best))", "ARG_MIN": "((v) < (best))"}
+
+
+def _axis(node: Node) -> int:
+    data = node.input(1).data
+    require(data is not None, f"{node.op} along a computed axis has no kernel")
+    assert data is not None
+    return int(data.reshape(-1)[0]) % len(node.input(0).shape)
+
+
+def _split(shape_: Shape, axis: int) -> tuple[int, int, int]:
+    return (int(np.prod(shape_[:axis], dtype=np.int64)), shape_[axis],
+            int(np.prod(shape_[axis + 1:], dtype=np.int64)))
+
+
+def _defines(x: Tensor, y: Tensor, better: str = "false") -> dict[str, str | int]:
+    return {"T": TYPES[x.dtype], "TY": TYPES[y.dtype], "BETTER(v, best)": better}
+
+
+@shape(*BETTER)
+def arg_shape(node: Node) -> Sequence[Shape]:
+    """The axis vanishes."""
+    axis = _axis(node)
+    return [tuple(e for i, e in enumerate(node.input(0).shape) if i != axis)]
+
+
+@op(*BETTER)
+def arg(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan the place of the largest or smallest value along an axis; the first among equals.
+
+    Raises: UnsupportedOp for types that no kernel knows, or a computed axis.
+    """
+    x, y = node.input(0), node.outputs[0]
+    require(x.dtype in TYPES, f"{node.op} on {x.dtype} has no kernel")
+    if not x.size:
+        return []
+    a, k, c = _split(x.shape, _axis(node))
+    return [Launch("scan", "arg", (x, y, i32(a), i32(k), i32(c)), (c, a), (profile.group, 1),
+                   _defines(x, y, BETTER[node.op]))]
+
+
+@shape("CUMSUM")
+def cumsum_shape(node: Node) -> Sequence[Shape]:
+    """Output as input."""
+    return [node.input(0).shape]
+
+
+@op("CUMSUM")
+def cumsum(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan running sums along an axis.
+
+    Raises: UnsupportedOp for types that no kernel knows, or a computed axis.
+    """
+    x, y = node.input(0), node.outputs[0]
+    require(x.dtype in TYPES, f"CUMSUM on {x.dtype} has no kernel")
+    if not x.size:
+        return []
+    a, k, c = _split(x.shape, _axis(node))
+    flags = (bool(node.options.get("exclusive")), bool(node.options.get("reverse")))
+    return [Launch("scan", "cumsum", (x, y, *map(i32, (a, k, c, *flags))), (c, a),
+                   (profile.group, 1), _defines(x, y))]
+
+
+@host("CUMSUM")
+def cumsum_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """Fold running sums of a constant."""
+    assert arrays[0] is not None
+    axis = _axis(node)
+    x = np.flip(arrays[0], axis) if node.options.get("reverse") else arrays[0]
+    sums = np.cumsum(x, axis, dtype=x.dtype)
+    if node.options.get("exclusive"):
+        sums = sums - x
+    return [np.flip(sums, axis) if node.options.get("reverse") else sums]
+
+
+@shape("TOPK_V2")
+def top_shape(node: Node) -> Sequence[Shape]:
+    """The last dimension becomes k, twice.
+
+    Raises: ValueError if there are fewer than k; UnsupportedOp if the model computes k.
+    """
+    x, k = node.input(0).shape, node.input(1).data
+    require(k is not None, "TOPK_V2 with a computed k has no kernel")
+    assert k is not None
+    count = int(k.reshape(-1)[0])
+    if count > x[-1]:
+        raise ValueError(f"the {count} largest of {x[-1]} values")
+    return [(*x[:-1], count)] * 2
+
+
+@op("TOPK_V2")
+def top(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan the k largest values of each row and their places.
+
+    Raises: UnsupportedOp for types that no kernel knows.
+    """
+    x, (values, places) = node.input(0), node.outputs
+    require(x.dtype in TYPES, f"TOPK_V2 on {x.dtype} has no kernel")
+    if not values.size:
+        return []
+    rows = x.size // x.shape[-1]
+    return [Launch("scan", "top", (x, values, places, i32(rows), i32(x.shape[-1]),
+                                   i32(values.shape[-1])), (rows,), (profile.group,),
+                   _defines(x, places))]
