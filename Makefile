@@ -51,3 +51,5 @@ lint: $(VENV)/.installed-test  ## ruff, mypy --strict and the import contracts
 
 clean:  ## remove what was built here; models and state stay
 	@rm -rf build reports .pytest_cache .mypy_cache .ruff_cache .coverage*
+
+include deploy/monitoring.mk

@@ -1,0 +1,1 @@
+"""Prometheus and Alertmanager around the server: configure, start, reload and stop them."""

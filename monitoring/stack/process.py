@@ -1,0 +1,128 @@
+"""A program in the background, known by a file that holds its pid and start time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class StackError(RuntimeError):
+    """Something of the stack did not start; the message says what and what to do."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """One program of the stack. Units: address is host:port; patience in seconds."""
+
+    name: str
+    command: Sequence[str]
+    address: str
+    ready: str
+    state: Path
+    environ: Mapping[str, str]
+
+    @property
+    def log(self) -> Path:
+        """What it prints."""
+        return self.state / f"{self.name}.log"
+
+    @property
+    def url(self) -> str:
+        """Where people and programs reach it."""
+        return f"http://{self.address}"
+
+    def start(self) -> bool:
+        """Start it unless it runs; say whether it was started.
+
+        Raises: StackError if somebody else is on its port.
+        """
+        if self.pid() is not None:
+            return False
+        if _answers(self.url):
+            raise StackError(
+                f"{self.name}: something that we did not start answers on {self.address}; stop it "
+                f"(Debian's package starts one: systemctl disable --now {self.command[0]}), or "
+                f"choose another port with {self.name.upper().replace('-', '_')}_PORT"
+            )
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=dict(self.environ), start_new_session=True,
+            )  # fmt: skip
+        self._file.write_text(json.dumps({"pid": process.pid, "started": _started(process.pid)}))
+        return True
+
+    def wait(self, patience: float = 30) -> None:
+        """Wait until it is ready.
+
+        Raises: StackError with the end of its log if it ends or is not ready in time.
+        """
+        end = time.monotonic() + patience
+        while not _answers(self.url + self.ready):
+            if self.pid() is None or time.monotonic() > end:
+                tail = self.log.read_text(errors="replace").splitlines()[-5:]
+                raise StackError(f"{self.name} is not ready; its log {self.log} ends with:\n  "
+                                 + "\n  ".join(tail))  # fmt: skip
+            time.sleep(0.1)
+
+    def stop(self, patience: float = 20) -> bool:
+        """End it and wait for that; say whether it ran."""
+        pid = self.pid()
+        if pid is None:
+            self._file.unlink(missing_ok=True)
+            return False
+        os.kill(pid, signal.SIGTERM)
+        end = time.monotonic() + patience
+        while self.pid() is not None:
+            if time.monotonic() > end:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.1)
+        self._file.unlink(missing_ok=True)
+        return True
+
+    def hang_up(self) -> bool:
+        """Let it read its configuration again; say whether it runs."""
+        pid = self.pid()
+        if pid is not None:
+            os.kill(pid, signal.SIGHUP)
+        return pid is not None
+
+    def pid(self) -> int | None:
+        """Give the pid if what we started still runs; a pid that came back is somebody else's."""
+        try:
+            note = json.loads(self._file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        pid: int = note["pid"]
+        return pid if _started(pid) == note["started"] else None
+
+    @property
+    def _file(self) -> Path:
+        return self.state / f"{self.name}.pid"
+
+
+def _started(pid: int) -> int | None:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310
+            return bool(response.status == 200)
+    except urllib.error.HTTPError as error:
+        # Somebody is there; "ready" is another question.
+        return "/-/" not in url and error.code < 500
+    except OSError:
+        return False
