@@ -89,7 +89,7 @@ def create_app(settings: Settings) -> Flask:
     errors.init_app(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
-    http.init_app(app, version=VERSION)
+    http.init_app(app, version=VERSION, sysfs=settings.sysfs_dir)
     return app
 
 

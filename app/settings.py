@@ -174,6 +174,9 @@ class Settings:
     metrics_port: int = setting(
         9101, integer(0, 65535), "Port of the metrics exporter; 0 for none."
     )
+    sysfs_dir: Path = setting(
+        Path("/sys"), FOLDER, "Where the card's sensors are looked for.", "/sys"
+    )
     log_level: str = setting(
         "info", choice("debug", "info", "warning", "error"), "Least severe line that is logged."
     )

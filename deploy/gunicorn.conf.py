@@ -39,6 +39,7 @@ metrics = MetricsHooks(
         directory=settings.state_dir / "metrics",
         host=settings.metrics_host,
         port=settings.metrics_port,
+        sysfs=settings.sysfs_dir,
     )
 )
 on_starting = metrics.on_starting
