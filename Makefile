@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 export VENV HOST PORT WORKERS
 
 .DEFAULT_GOAL := help
-.PHONY: help serve models test test-full tools bench-engine lint clean
+.PHONY: help serve models test test-full tools bench-engine kernels-report lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ test-full: tools  ## all tests and the long sweeps
 
 bench-engine: tools  ## time the engine on PoCL beside the TFLite runtimes
 	@$(PY) -m bench.engine $(BENCH_ARGS)
+
+kernels-report: tools  ## compile every kernel of the corpus for gfx803, predict each model's time
+	@$(PY) -m bench.kernels --check --output docs/benchmarks/kernels-gfx803.md
 
 lint: $(VENV)/.installed-test  ## ruff, mypy --strict and the import contracts
 	@$(VENV)/bin/ruff check .

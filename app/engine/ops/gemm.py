@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 i32 = np.int32
 WAVE = 64
 LDS_BYTES = 32 << 10
+# All that a compute unit's sixteen wavefronts share.
+CU_LDS_BYTES = 64 << 10
 # Rows for which a product is read along K (gemv) rather than tiled.
 FEW_ROWS = 4
-# Registers of one lane's accumulators, and fetches of x a lane may have in flight: with these
-# every variant keeps four wavefronts a SIMD on gfx803 (make kernels-report).
-ACCUMULATORS = 16
+# Fetches of x that a lane may have in flight: with these, every variant keeps four wavefronts a
+# SIMD on gfx803 (make kernels-report).
 FETCHES = 2
 
 
@@ -80,25 +82,34 @@ class Block:
                 "TK": self.tk, "KS": self.slices, "AV": self.av}
 
 
-def blocks(lanes: int, av: int, profile: DeviceProfile) -> Iterator[Block]:
+# Lanes along pixels and along outputs: one wavefront, or four that share their tiles.
+SHAPES = ((64, 1), (32, 2), (16, 4), (8, 8), (4, 16), (16, 16), (32, 8))
+
+
+@lru_cache
+def blocks(lanes: int, av: int, work_group: int, lds: int) -> tuple[Block, ...]:
     """Every block that the registers, the LDS and the work-group of a device allow."""
-    shapes = [(lm, wave // lm, wave) for wave in (WAVE, 4 * WAVE)
-              for lm in (1, 2, 4, 8, 16, 32, 64, 128, 256) if lm <= wave]
-    for lm, ln, wave in shapes:
-        for tm, tn in ((4, 1), (2, 2), (2, 1), (1, 2), (1, 1)):
-            for tk in (4, 8, 16) if av == 1 else (8, 16):
-                for slices in (1, 2, 4) if wave == WAVE else (1,):
-                    block = Block(lanes, tm, tn, lm, ln, tk, slices, av)
-                    if (block.fetches <= FETCHES and tk * block.panels <= 2 * wave
-                            and block.group <= profile.max_work_group
-                            and block.lds <= min(LDS_BYTES, profile.local_bytes)):
-                        yield block
+    found = []
+    for lm, ln in SHAPES:
+        wave = lm * ln
+        for tm in (4, 2, 1):
+            # A deep step reads whole cache lines, a shallow one leaves LDS to more wavefronts.
+            deep = 16 if wave > WAVE or lm * tm < 32 else 8
+            tk = deep // 2 if av == 1 else deep
+            for slices in (1, 2, 4) if wave == WAVE else (1,):
+                block = Block(lanes, tm, 1, lm, ln, tk, slices, av)
+                if (block.fetches <= FETCHES and block.group <= work_group and block.lds <= lds
+                        and 16 * block.lds <= block.group // WAVE * CU_LDS_BYTES):
+                    found.append(block)
+    return tuple(found)
 
 
+@lru_cache(4096)
 def choose(profile: DeviceProfile, rows: int, outputs: int, k: int, batch: int, lanes: int,
            av: int) -> Block:
     """The block with the least predicted time for batch products of [rows,k] by [k,outputs]."""
-    return min(blocks(lanes, av, profile),
+    there = blocks(lanes, av, profile.max_work_group, min(LDS_BYTES, profile.local_bytes))
+    return min(there,
                key=lambda b: (cycles(b, profile, rows, outputs, k, batch), b.group, b.lds))
 
 
@@ -119,7 +130,7 @@ def cycles(b: Block, profile: DeviceProfile, rows: int, outputs: int, k: int,
     end = 700 + 60 * b.tm * b.tn + (b.slices - 1) * (200 + 24 * products)
     simds = 4 * max(profile.compute_units, 1)
     busy = -(-waves // simds) * (b.steps(k) * step + 0.3 * end)
-    resident = min(4, max(1, (64 << 10) // max(b.lds, 1) * (b.group // WAVE) // 4))
+    resident = min(4, max(1, CU_LDS_BYTES // max(b.lds, 1) * (b.group // WAVE) // 4))
     alone = -(-waves // (simds * resident)) * (b.steps(k) * max(step, 500) + end)
     moved = 4 * groups * k * (b.rows + b.width) / (32 * max(profile.compute_units, 1))
     return max(busy, alone, moved)

@@ -1,0 +1,89 @@
+"""Plans of the corpus for the simulated card, and the programs that they need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import app.engine.ops  # noqa: F401  (fills the tables)
+from app.engine.ir import Launch
+from app.engine.opencl.programs import assemble
+from app.engine.passes.quantize import lower
+from app.engine.passes.specialise import fold
+from app.engine.planner import Plan
+from app.engine.profile import RX_580, DeviceProfile
+from app.engine.reader import read
+from app.engine.runtime import compile_graph, default_shapes
+from app.errors import InvalidInput, UnsupportedOp
+from tests.engine.corpus import CORPUS, CorpusModel, nets
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One kernel file with its defines, and a kernel in it."""
+
+    source: str
+    kernel: str
+    defines: tuple[tuple[str, str | int], ...]
+
+    @property
+    def text(self) -> str:
+        """What the compiler gets."""
+        return assemble(self.source, dict(self.defines))
+
+    @property
+    def label(self) -> str:
+        """Short, for people: the epilogue and other text only by its length."""
+        shown = [f"{k}={v}" for k, v in self.defines if len(str(v)) < 10]
+        return f"{self.kernel}({' '.join(shown)})"
+
+
+def plan_blob(blob: bytes, shapes: tuple[tuple[int, ...], ...] = (),
+              profile: DeviceProfile = RX_580) -> Plan:
+    """Plan a model's main graph; open dimensions become 1 without shapes.
+
+    Raises: UnsupportedOp, InvalidInput.
+    """
+    graph = lower(fold(read(blob).graphs[0]))
+    return compile_graph(graph, shapes or default_shapes(graph), profile)
+
+
+def plan_all(names: Iterable[str] | None = None,
+             profile: DeviceProfile = RX_580) -> tuple[dict[str, Plan], dict[str, str]]:
+    """Plan the corpus and the small nets; the second mapping tells why some have no plan."""
+    plans: dict[str, Plan] = {}
+    refused: dict[str, str] = {}
+    for name, (blob, shapes) in blobs(names).items():
+        try:
+            plans[name] = plan_blob(blob, shapes, profile)
+        except (UnsupportedOp, InvalidInput) as error:
+            refused[name] = str(error)
+    return plans, refused
+
+
+def blobs(names: Iterable[str] | None = None) -> Mapping[str, tuple[bytes, tuple[
+        tuple[int, ...], ...]]]:
+    """The files and input shapes of the named models, or of all."""
+    there: dict[str, CorpusModel | None] = {**CORPUS, **{p.stem: None for p in nets()}}
+    paths = {p.stem: p for p in nets()}
+    found = {}
+    for name in there if names is None else names:
+        model = there[name]
+        found[name] = (paths[name].read_bytes(), ()) if model is None else (
+            model.blob(), model.shapes)
+    return found
+
+
+def launches(plan: Plan) -> list[Launch]:
+    """What runs on the card."""
+    return [s for s in plan.steps if isinstance(s, Launch)]
+
+
+def programs(plans: Iterable[Plan]) -> dict[Program, int]:
+    """Every program of the plans, with its number of launches."""
+    count: dict[Program, int] = {}
+    for plan in plans:
+        for launch in launches(plan):
+            key = Program(launch.source, launch.kernel, tuple(sorted(launch.defines.items())))
+            count[key] = count.get(key, 0) + 1
+    return count
