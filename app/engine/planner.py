@@ -40,7 +40,8 @@ class Place:
 class Plan:
     """All that an executor needs to run one graph with one set of input shapes.
 
-    Units: arena_bytes is what is allocated, bound_bytes the largest set that is live at once.
+    Units: arena_bytes is what is allocated, bound_bytes the largest set that is
+            live at once, aligned.
     """
 
     graph: Graph
@@ -81,7 +82,7 @@ def plan(graph: Graph, profile: DeviceProfile) -> Plan:
     sizes = {key: _nbytes(key) for key in spans}
     slots, total = place(spans, sizes, profile.align)
     return Plan(graph, tuple(draft.steps), tuple(draft.places), draft.views, slots, total,
-                lower_bound(spans, sizes))
+                lower_bound(spans, sizes, profile.align))
 
 
 def resolve(views: dict[Tensor, Storage], tensor: Tensor) -> Storage:
