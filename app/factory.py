@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from importlib import metadata
 from flask import Flask
 
 from app import logs
+from app.answers import Answers
 from app.backends.choice import OpenclOptions
 from app.batching.budget import Budget
 from app.blueprints import errors, health, inference, models, requests, v2
@@ -19,16 +23,19 @@ from app.blueprints.serving import Serving
 from app.blueprints.serving import init_app as keep
 from app.predictor.predictor import Predictor
 from app.repository import manifest
+from app.repository.card import Card, CardOptions
 from app.repository.folder import Folder
+from app.repository.house import Housekeeper
 from app.repository.loading import Loader, LoadOptions
 from app.repository.models import Models
 from app.repository.sandbox import Sandbox, SandboxOptions
 from app.repository.served import Opener
 from app.repository.state import State
 from app.repository.store import Store
+from app.repository.watch import Watch
 from app.settings import Settings
 from app.wire.totals import Totals
-from monitoring import http
+from monitoring import catalogue, http
 
 log = logging.getLogger("app")
 
@@ -44,6 +51,8 @@ class Runtime:
     store: Store
     models: Models
     sandbox: Sandbox
+    card: Card
+    watch: Watch
 
     def start(
         self, alive: Callable[[], bool] = lambda: True, notify: Callable[[], None] = lambda: None
@@ -54,6 +63,7 @@ class Runtime:
         """
         self.models.discover(self.settings.load_on_start == "all")
         self.store.start(alive)
+        self.watch.start()
         end = time.monotonic() + self.settings.start_timeout_s
         while not self.store.wait_until_serving(min(1.0, self.settings.start_timeout_s)):
             notify()
@@ -63,8 +73,10 @@ class Runtime:
 
     def stop(self) -> None:
         """Let go of everything that this worker holds."""
+        self.watch.stop()
         self.store.stop()
         self.sandbox.close()
+        self.card.close()
 
 
 def create_app(settings: Settings) -> Flask:
@@ -79,8 +91,11 @@ def create_app(settings: Settings) -> Flask:
         Serving(
             settings,
             runtime.models,
-            Predictor(runtime.store),
+            Predictor(
+                runtime.store, Answers(int(settings.cache_mb * 1e6)), runtime.watch.shadow
+            ),
             Totals(),
+            runtime.watch,
             VERSION,
             time.time(),
         ),
@@ -114,11 +129,46 @@ def build(settings: Settings) -> Runtime:
         settings.interpreters,
         settings.interpreter_threads,
     )
-    budget = Budget(
-        settings.queue_per_worker, int(settings.queue_mb * 1e6), settings.requests_per_caller
-    )
     opener = Opener(
-        lambda name: manifest.read(models.manifest(name)), budget, settings.queue_per_model
+        lambda name: manifest.read(models.manifest(name)),
+        Budget(
+            settings.queue_per_worker, int(settings.queue_mb * 1e6), settings.requests_per_caller
+        ),
+        settings.queue_per_model,
     )
-    store = Store(state, Loader(models, sandbox, options), opener, settings.heartbeat_s)
-    return Runtime(settings, store, Models(state, models, sandbox), sandbox)
+    card = Card(
+        _card_options(settings, options.device), folder, lambda key: state.sleep(key, "evicted")
+    )
+    store = Store(
+        state,
+        Loader(models, sandbox, options, card),
+        opener,
+        settings.heartbeat_s,
+        Housekeeper(state, card, settings.idle_unload_s).sweep,
+    )
+    watch = Watch(
+        store, card, settings.verify_period_s, settings.shadow_share,
+        lambda: restart(settings.graceful_timeout_s),
+    )  # fmt: skip
+    catalogue.DEVICE_WANTED.set(settings.backend == "opencl" or settings.opencl_device != "auto")
+    return Runtime(settings, store, Models(state, models, sandbox), sandbox, card, watch)
+
+
+def _card_options(settings: Settings, device: OpenclOptions) -> CardOptions:
+    return CardOptions(
+        device,
+        timeout=settings.device_timeout_s,
+        vram=int(settings.vram_mb * 1e6),
+        evict_idle=settings.evict_idle_s,
+        evict_keep=settings.evict_keep,
+        restarts=settings.device_restarts,
+        window=settings.device_restart_window_s,
+    )
+
+
+def restart(grace: float) -> None:
+    """End this worker so that the master starts a new one; a driver that hangs cannot stop it."""
+    timer = threading.Timer(grace + 5, os._exit, args=(1,))
+    timer.daemon = True
+    timer.start()
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -179,6 +179,19 @@ class ActionAnswers(Schema):
     status_url = fields.String(allow_none=True)
 
 
+class Verification(Schema):
+    """What a golden check found; ratio is the largest difference to the allowed one."""
+
+    model_name = fields.String()
+    version = fields.String()
+    worker = fields.Integer()
+    backend = fields.String()
+    device = fields.String()
+    ok = fields.Boolean()
+    ratio = fields.Float(allow_none=True)
+    detail = fields.String()
+
+
 class Output(Schema):
     """One output; what is not a finite number is null in data and counted in non_finite."""
 

@@ -147,6 +147,40 @@ class Settings:
         0, integer(0, 100000),
         "Requests that one caller may have in one worker at once, then 429; 0 for no quota.",
     )  # fmt: skip
+    idle_unload_s: float = setting(
+        0.0, number(0, 1e9),
+        "Seconds without a request after which a model is unloaded until the next; 0 for never.",
+    )  # fmt: skip
+    vram_mb: float = setting(
+        0.0, number(0, 1e9),
+        "Device memory that all workers together may hold, in MB; 0 for nine tenths of the card's.",
+    )  # fmt: skip
+    evict_idle_s: float = setting(
+        0.0, number(0, 1e9),
+        "Seconds a model must be unused before another may take its device memory; 0 for never.",
+    )  # fmt: skip
+    evict_keep: int = setting(
+        1, integer(0, 100000), "Models that stay on the card whatever wants their memory."
+    )
+    device_timeout_s: float = setting(
+        30.0, number(0.01, 3600), "Time one run on the device may take before it counts as hung."
+    )
+    verify_period_s: float = setting(
+        60.0, number(0, 1e6),
+        "Seconds between golden checks of each model on the device; 0 for none.",
+    )  # fmt: skip
+    shadow_share: float = setting(
+        0.0, number(0, 1), "Share of live requests that the CPU computes too, to compare."
+    )
+    device_restarts: int = setting(
+        3, integer(1, 1000), "Device failures within the window after which the CPU takes over."
+    )
+    device_restart_window_s: float = setting(
+        600.0, number(1, 1e6), "That window in seconds, over all workers."
+    )
+    cache_mb: float = setting(
+        0.0, number(0, 1e6), "Answers that each worker keeps for equal requests, in MB; 0 for none."
+    )
     action_timeout_s: float = setting(
         30.0, number(0.001, 3600),
         "How long load, unload, upload and delete wait for every worker before they answer 202.",

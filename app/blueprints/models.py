@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,6 +82,27 @@ def unload(name: str) -> Response:
     return settled(serving().models.unload(name, _chosen()))
 
 
+@blueprint.post("/models/<name>/verify")
+@blueprint.post("/models/<name>/versions/<version>/verify")
+def verify(name: str, version: str | None = None) -> Response:
+    """Run a model's golden check in this worker now; a wrong answer moves it to the CPU."""
+    loaded, verdict = serving().watch.verify(name, version)
+    session = loaded.session
+    return json_answer(
+        schemas.Verification(),
+        {
+            "model_name": name,
+            "version": loaded.key.version,
+            "worker": os.getpid(),
+            "backend": session.backend,
+            "device": session.device,
+            "ok": verdict is None or verdict.ok,
+            "ratio": verdict.ratio if verdict and math.isfinite(verdict.ratio) else None,
+            "detail": verdict.detail if verdict else "the CPU serves it, which is the measure",
+        },
+    )
+
+
 @blueprint.get("/actions/<action>")
 def action(action: str) -> Response:
     """Say how far an earlier action has come."""
@@ -125,6 +148,8 @@ def _unsettled(word: str, outcomes: Sequence[Outcome], shown: list[dict[str, Any
     failed = [item for item in bad.workers if item.state == "failed"]
     errors = "; ".join(f"worker {item.pid}: {item.error}" for item in failed)
     detail = f"{bad.action.key} failed on {len(failed)} of {len(bad.workers)} workers: {errors}"
+    if any(item.code == "device_memory" for item in failed):
+        return answer(507, "device_memory", detail, {"actions": shown})
     response = answer(503, "model_load_failed", detail, {"actions": shown})
     response.headers["Retry-After"] = "5"
     return response

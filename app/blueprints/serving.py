@@ -11,6 +11,7 @@ from marshmallow import Schema
 
 from app.predictor.predictor import Predictor
 from app.repository.models import Models
+from app.repository.watch import Watch
 from app.settings import Settings
 from app.wire.totals import Totals
 
@@ -25,6 +26,7 @@ class Serving:
     models: Models
     predictor: Predictor
     totals: Totals
+    watch: Watch
     version: str
     started: float
 

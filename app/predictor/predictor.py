@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from app.answers import Answers, key
 from app.backends.fit import fit
-from app.batching.job import Call
+from app.batching.job import Call, Outcome
 from app.errors import (
     DeadlineExceeded,
     ModelNotReady,
@@ -14,13 +15,15 @@ from app.errors import (
     QuotaExceeded,
     ServingError,
 )
-from app.repository.meter import rejected
+from app.repository.meter import cache_hit, cache_miss, rejected
 from app.repository.names import order
 from app.repository.served import Loaded
 from app.repository.store import Store
 from app.tensors import Array
 
 Decode = Callable[[Loaded], Mapping[str, Array]]
+# Told of every answer that was computed: the model, its inputs and its outputs.
+Answered = Callable[[Loaded, Mapping[str, Array], Mapping[str, Array]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,10 @@ class Prediction:
 class Predictor:
     """The one way to a session; times and counts every inference."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, answers: Answers, answered: Answered) -> None:
         self._store = store
+        self._answers = answers
+        self._answered = answered
 
     def predict(
         self, name: str, version: str | None, decode: Decode, terms: Terms
@@ -68,8 +73,7 @@ class Predictor:
                 QuotaExceeded, DeadlineExceeded, DeviceError.
         """
         try:
-            with self._store.lease(name, version) as loaded:
-                return self._run(loaded, decode, terms)
+            return self._awake(name, version, decode, terms)
         except Overloaded as error:
             rejected(error.reason)
             raise
@@ -79,6 +83,18 @@ class Predictor:
         except ModelNotReady:
             rejected("not_ready")
             raise
+
+    def _awake(
+        self, name: str, version: str | None, decode: Decode, terms: Terms
+    ) -> Prediction:
+        try:
+            with self._store.lease(name, version) as loaded:
+                return self._run(loaded, decode, terms)
+        except ModelNotReady:
+            if not self._store.wake(name, version, terms.deadline):
+                raise
+        with self._store.lease(name, version) as loaded:
+            return self._run(loaded, decode, terms)
 
     def find(self, name: str, version: str | None) -> Loaded:
         """Look at a model that this worker serves.
@@ -99,6 +115,18 @@ class Predictor:
     def _run(self, loaded: Loaded, decode: Decode, terms: Terms) -> Prediction:
         session = loaded.session
         inputs, _ = fit(session.inputs, decode(loaded))
+        if not self._answers.on:
+            return _prediction(loaded, self._compute(loaded, inputs, terms))
+        name = key(*loaded.key, loaded.sha256, inputs)
+        found = self._answers.get(name)
+        (cache_hit if found else cache_miss)(loaded.key)
+        if found:
+            return _prediction(loaded, Outcome(found, 0.0, 0.0, 0))
+        outcome = self._compute(loaded, inputs, terms)
+        self._answers.put(name, outcome.outputs)
+        return _prediction(loaded, outcome)
+
+    def _compute(self, loaded: Loaded, inputs: Mapping[str, Array], terms: Terms) -> Outcome:
         call = Call(inputs, terms.deadline, terms.priority, terms.alive)
         try:
             outcome = loaded.lane.submit(call, terms.caller)
@@ -108,7 +136,13 @@ class Predictor:
             loaded.meter.failed()
             raise
         loaded.meter.answered(outcome.queue_seconds)
-        return Prediction(
-            outcome.outputs, *loaded.key, session.backend, session.device,
-            outcome.queue_seconds, outcome.run_seconds,
-        )  # fmt: skip
+        self._answered(loaded, inputs, outcome.outputs)
+        return outcome
+
+
+def _prediction(loaded: Loaded, outcome: Outcome) -> Prediction:
+    session = loaded.session
+    return Prediction(
+        outcome.outputs, *loaded.key, session.backend, session.device,
+        outcome.queue_seconds, outcome.run_seconds,
+    )  # fmt: skip

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from app.backends.choice import OpenclOptions, Source, open_session
+from app.backends.choice import BACKENDS, OpenclOptions, Source
 from app.backends.session import Session
 from app.backends.tflite import TfliteOptions
-from app.errors import InvalidInput, InvalidModel, ModelLoadFailed, ServingError
-from app.repository import golden, manifest
+from app.errors import DeviceError, InvalidInput, InvalidModel, ModelLoadFailed, ServingError
+from app.repository import golden, manifest, meter
+from app.repository.card import Card
 from app.repository.folder import Folder
 from app.repository.records import Wish
 from app.repository.sandbox import Sandbox
@@ -28,7 +29,10 @@ class LoadOptions:
 class Loader:
     """Makes a ready session from a wish."""
 
-    def __init__(self, folder: Folder, sandbox: Sandbox, options: LoadOptions) -> None:
+    def __init__(
+        self, folder: Folder, sandbox: Sandbox, options: LoadOptions, card: Card
+    ) -> None:
+        self._card = card
         self._folder = folder
         self._sandbox = sandbox
         self._options = options
@@ -51,17 +55,33 @@ class Loader:
             raise ModelLoadFailed(
                 f"the file has sha256 {digest}, but model.yaml says {listed.sha256}"
             )
-        session = open_session(
-            Source(*wish.key, digest, data, self._cpu(wish)),
-            self.backend(wish, described),
-            self._options.device,
-        )
+        known = described.golden.get(wish.key.version)
+        source = Source(*wish.key, digest, data, self._cpu(wish))
+        session = self._open(source, self.backend(wish, described), known)
         try:
-            self._warm_up(session, described.golden.get(wish.key.version))
+            self._warm_up(session, known)
         except BaseException:
             session.close()
             raise
         return session
+
+    def _open(self, source: Source, backend: str, known: manifest.Golden | None) -> Session:
+        """Load on the backend asked for; auto tries the card first, then the CPU.
+
+        A card that failed before is left alone even where it was asked for: its callers are
+        better served by the CPU than by nobody.
+        """
+        if backend == "tflite":
+            return BACKENDS["tflite"](source, self._options.device)
+        try:
+            return self._card.open(source, lambda session: golden.inputs(session, known))
+        except (DeviceError, InvalidModel, ModelLoadFailed) as error:
+            if backend != "auto" and not self._card.trust.suspect:
+                raise
+            session = BACKENDS["tflite"](source, self._options.device)
+            session.reason = f"CPU, because {error}; {session.reason}"
+            meter.fallback(source.name, source.version, error.code)
+            return session
 
     def backend(self, wish: Wish, described: manifest.Manifest) -> str:
         """Say which backend is meant: the caller's, else model.yaml's, else the server's."""

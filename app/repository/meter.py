@@ -108,3 +108,36 @@ def standing(ready: int, desired: int) -> None:
     """Say how many versions this worker serves, and how many it should."""
     catalogue.MODELS_READY.set(ready)
     catalogue.MODELS_DESIRED.set(desired)
+
+
+# Why the CPU serves what the card was wanted for, by the error's code.
+_FALLBACKS = {
+    "device_not_found": "no_device",
+    "unsupported_op": "unsupported_op",
+    "invalid_model": "unsupported_op",
+    "device_memory": "device_memory",
+}
+
+
+def fallback(name: str, version: str, code: str) -> None:
+    """Count a load that went to the CPU although the card was wanted."""
+    model, _ = catalogue.model_labels(name, version)
+    catalogue.FALLBACK.labels(model, _FALLBACKS.get(code, "device_fault")).inc()
+
+
+def cache_hit(key: Key) -> None:
+    """Count a request that was answered from the cache."""
+    catalogue.CACHE_HITS.labels(catalogue.model_labels(*key)[0]).inc()
+
+
+def cache_miss(key: Key) -> None:
+    """Count a request that the cache could not answer."""
+    catalogue.CACHE_MISSES.labels(catalogue.model_labels(*key)[0]).inc()
+
+
+def working_on(backend: str, device: str, before: tuple[str, str] | None) -> tuple[str, str]:
+    """Say which device this worker prefers now."""
+    if before is not None:
+        catalogue.BACKEND_WORKERS.labels(*before).set(0)
+    catalogue.BACKEND_WORKERS.labels(backend, device).set(1)
+    return backend, device

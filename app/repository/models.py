@@ -27,6 +27,7 @@ class WorkerState:
     pid: int
     state: str
     error: str | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +265,8 @@ def _reached(worker: Worker, report: Report | None, goal: int, purged: bool) -> 
         return WorkerState(worker.worker, worker.pid, "unloaded")
     if report is None or report.generation < goal or report.state == "loading":
         return WorkerState(worker.worker, worker.pid, "pending")
-    return WorkerState(worker.worker, worker.pid, report.state, report.error)
+    code = report.facts.get("code")
+    return WorkerState(worker.worker, worker.pid, report.state, report.error, code)
 
 
 # Whether what an action asked for is still what is wished for, perhaps by a later action.

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ CREATE TABLE IF NOT EXISTS reports (
     worker TEXT, name TEXT, version TEXT, generation INTEGER, state TEXT, error TEXT, facts TEXT,
     PRIMARY KEY (worker, name, version));
 CREATE TABLE IF NOT EXISTS verdicts (fingerprint TEXT PRIMARY KEY, verdict TEXT, at REAL);
+CREATE TABLE IF NOT EXISTS asleep (
+    name TEXT, version TEXT, reason TEXT, PRIMARY KEY (name, version));
+CREATE TABLE IF NOT EXISTS used (name TEXT, version TEXT, at REAL, PRIMARY KEY (name, version));
 CREATE TABLE IF NOT EXISTS actions (
     id TEXT PRIMARY KEY, kind TEXT, name TEXT, version TEXT, sha256 TEXT, generation INTEGER,
     at REAL);
@@ -136,6 +139,34 @@ class State:
                 return None
             return self._store(db, key, (old.sha256, old.backend, False, True))
 
+    def sleep(self, key: Key, reason: str) -> None:
+        """Wish for a version to be unloaded until the next request for it."""
+        with self._write(durable=True) as db:
+            old = self.wish(key)
+            if old is None or old.deleted or not old.wanted:
+                return
+            self._store(db, key, (old.sha256, old.backend, False, False))
+            db.execute("INSERT OR REPLACE INTO asleep VALUES (?, ?, ?)", (*key, reason))
+
+    def asleep(self) -> dict[Key, str]:
+        """List what was unloaded until the next request, and why: "idle" or "evicted"."""
+        rows = self._open().execute("SELECT name, version, reason FROM asleep")
+        return {Key(row[0], row[1]): row[2] for row in rows}
+
+    def touch(self, used: Mapping[Key, float]) -> None:
+        """Write down when this worker used its models last (seconds since the epoch)."""
+        with self._write() as db:
+            db.executemany(
+                "INSERT INTO used VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
+                [(*key, at) for key, at in used.items()],
+            )
+
+    def last_used(self) -> dict[Key, float]:
+        """List when any worker used a model last (seconds since the epoch)."""
+        rows = self._open().execute("SELECT name, version, at FROM used")
+        return {Key(row[0], row[1]): row[2] for row in rows}
+
     def _store(
         self, db: sqlite3.Connection, key: Key, new: tuple[str, str, bool, bool]
     ) -> Wish:
@@ -145,6 +176,7 @@ class State:
             " (?, ?, ?, ?, ?, ?, (SELECT generation FROM counter), 0)",
             (*key, *new),
         )
+        db.execute("DELETE FROM asleep WHERE name=? AND version=?", key)
         stored = self.wish(key)
         assert stored is not None
         return stored

@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,13 +32,20 @@ class Store:
     """
 
     def __init__(
-        self, state: State, load: Callable[[Wish], Session], open_lane: Opener, heartbeat: float
+        self,
+        state: State,
+        load: Callable[[Wish], Session],
+        open_lane: Opener,
+        heartbeat: float,
+        sweep: Callable[[Sequence[Loaded]], None],
     ) -> None:
         self.worker = f"{os.getpid()}-{time.time_ns():x}"
         self._state = state
         self._load = load
         self._open_lane = open_lane
         self._heartbeat = heartbeat
+        self._sweep = sweep
+        self._asleep: dict[Key, str] = {}
         self._lock = threading.Lock()
         self._loaded: dict[Key, Loaded] = {}
         self._wishes: dict[Key, Wish] = {}
@@ -100,6 +107,35 @@ class Store:
             if idle:
                 loaded.dispose()
 
+    def wake(self, name: str, version: str | None, deadline: float) -> bool:
+        """Bring back a model that was unloaded because nobody used it, and wait for it.
+
+        Units: deadline in time.monotonic() seconds.
+        Returns whether there was anything to wait for; lease then says what came of it.
+        """
+        with self._lock:
+            keys = [k for k in self._asleep if k.name == name and version in (None, k.version)]
+        if not keys:
+            return False
+        key = max(keys, key=lambda key: order(key.version))
+        wish = self._state.want(key, True)
+        while wish is not None and time.monotonic() < deadline:
+            with self._lock:
+                if key in self._loaded:
+                    break
+            mine = [r for r in self._state.reports(key) if r.worker == self.worker]
+            if any(r.generation >= wish.generation and r.state == "failed" for r in mine):
+                break
+            time.sleep(self._heartbeat / 2)
+        return True
+
+    def restate(self) -> None:
+        """Report anew what is loaded, after a fault has moved it to another device."""
+        for item in self.loaded():
+            wish = self._wishes.get(item.key)
+            if wish is not None and wish.wanted:
+                self._say(wish, "ready", facts=_facts(item))
+
     def ready(self) -> list[Key]:
         """List what this worker serves."""
         with self._lock:
@@ -159,6 +195,7 @@ class Store:
                     swept = time.monotonic()
                     self._state.bury()
                     self._state.purge()
+                    self._sweep(self.loaded())
             except Exception:
                 # A worker that stops following would disagree with the others for ever.
                 log.exception("the state store could not be followed; trying again")
@@ -170,6 +207,7 @@ class Store:
         wishes = {wish.key: wish for wish in self._state.wishes()}
         with self._lock:
             self._wishes = wishes
+            self._asleep = self._state.asleep()
             gone = [key for key in self._loaded if key not in wishes]
             for key in gone:
                 self._retire(key)
@@ -183,7 +221,7 @@ class Store:
                 self._loading.put(wish.key)
             else:
                 with self._lock:
-                    self._retire(wish.key)
+                    self._retire(wish.key, self._asleep.get(wish.key, "requested"))
                 self._say(wish, "unloaded")
 
     def _try_to_serve(self) -> None:
@@ -226,8 +264,10 @@ class Store:
                 log.exception("loading %s failed unexpectedly", wish.key)
             with self._lock:
                 self._retire(wish.key, "replaced")
-            meter.load_failed(wish.key, getattr(error, "code", ""))
-            self._say(wish, "failed", error=str(error) or type(error).__name__)
+            code = getattr(error, "code", "internal_error")
+            text = str(error) or type(error).__name__
+            meter.load_failed(wish.key, code)
+            self._say(wish, "failed", error=text, facts={"code": code})
             return
         loaded = self._open_lane(wish, session, time.perf_counter() - start)
         with self._lock:

@@ -20,7 +20,9 @@ from app.repository.processes import started
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS held (
     pid INTEGER, started INTEGER, device TEXT, name TEXT, version TEXT, bytes INTEGER, used REAL,
-    PRIMARY KEY (pid, device, name, version))
+    PRIMARY KEY (pid, device, name, version));
+CREATE TABLE IF NOT EXISTS measured (
+    device TEXT, sha256 TEXT, bytes INTEGER, PRIMARY KEY (device, sha256))
 """
 
 
@@ -55,7 +57,8 @@ class Ledger:
         self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
         # The book describes living processes: a power cut ends them, and so all of its entries.
         self._db.execute("PRAGMA synchronous=OFF")
-        self._db.execute(_SCHEMA)
+        for statement in _SCHEMA.split(";\n"):
+            self._db.execute(statement)
 
     def reserve(self, name: str, version: str, size: int) -> None:
         """Enter what a load will need, before it begins.
@@ -73,6 +76,22 @@ class Ledger:
         """Correct an entry to what was measured; it is true whether or not it fits."""
         with self._change() as db:
             self._enter(db, name, version, size)
+
+    def learn(self, sha256: str, size: int) -> None:
+        """Remember what a model was measured to hold, for the next load of the same file."""
+        with self._change() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO measured VALUES (?, ?, ?)", (self._device, sha256, size)
+            )
+
+    def measured(self, sha256: str) -> int | None:
+        """Give what a file was measured to hold on this device, in bytes."""
+        with self._change() as db:
+            row = db.execute(
+                "SELECT bytes FROM measured WHERE device = ? AND sha256 = ?",
+                (self._device, sha256),
+            ).fetchone()
+        return int(row[0]) if row else None
 
     def release(self, name: str, version: str) -> None:
         """Forget what this worker held of a model."""

@@ -49,6 +49,7 @@ class GuardedSession:
         trust: DeviceTrust,
         timeout: float,
         threads: int = 1,
+        freed: Callable[[], None] = lambda: None,
     ) -> None:
         self._primary = primary
         self._make_fallback = fallback
@@ -59,7 +60,8 @@ class GuardedSession:
         self._fallback: Session | None = None
         self._first: dict[str, Array] | None = None
         self._weights: bytes | None = None
-        self._closed = False
+        self._closed = self._armed = False
+        self._freed = freed
 
     # -- the session protocol --------------------------------------------------------------------
 
@@ -88,6 +90,7 @@ class GuardedSession:
         self._watchdog.close()
         if self._trust.kind != HUNG:
             self._primary.close()
+            self._freed()
         if self._fallback is not None:
             self._fallback.close()
 
@@ -97,6 +100,13 @@ class GuardedSession:
             raise AttributeError(name)
         return getattr(self.cpu() if self._trust.suspect else self._primary, name)
 
+    @property
+    def reason(self) -> str:
+        """Say why this backend answers."""
+        if self._trust.suspect:
+            return f"CPU, because the card is no longer trusted: {self._trust.detail}"
+        return self._primary.reason
+
     # -- trust -----------------------------------------------------------------------------------
 
     def arm(self) -> Verdict:
@@ -104,6 +114,7 @@ class GuardedSession:
         if self._trust.suspect:
             return Verdict(0.0)
         verdict = self.check()
+        self._armed = verdict.ok
         if verdict.ok and not self._trust.suspect:
             first = self._on_device(self._answer.inputs)
             if same_bits(first, self._on_device(self._answer.inputs)):
@@ -112,7 +123,10 @@ class GuardedSession:
         return verdict
 
     def check(self) -> Verdict:
-        """Run the known input on the device; a wrong answer, or none, ends the trust."""
+        """Run the known input on the device; no answer, or one that was right before, ends trust.
+
+        A wrong answer before arm() was through is the engine's fault more likely than the card's.
+        """
         try:
             found = self._on_device(self._answer.inputs)
             weights = self._fingerprint() if self._weights else None
@@ -124,7 +138,7 @@ class GuardedSession:
             verdict = Verdict(float("inf"), detail="it no longer repeats its own answer to the bit")
         elif verdict.ok and weights != self._weights:
             verdict = Verdict(float("inf"), detail="its weights are not what was uploaded")
-        if not verdict.ok:
+        if not verdict.ok and self._armed:
             where = f"output {verdict.output!r}: " if verdict.output else ""
             self._trust.lose(WRONG, f"the golden check failed: {where}{verdict.detail}")
         return verdict

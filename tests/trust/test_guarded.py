@@ -104,7 +104,8 @@ def test_a_device_that_is_wrong_from_the_start_is_never_armed() -> None:
     bench = Bench()
     bench.device.flip(30)
     assert not bench.session.arm().ok
-    assert bench.kinds() == ["wrong_results"]
+    # It may be a fault of the engine: the model is not loaded, but the card not condemned.
+    assert bench.kinds() == []
     bench.session.close()
 
 
@@ -148,6 +149,7 @@ def test_one_model_that_fails_moves_the_whole_worker() -> None:
         GuardedSession(d, lambda: FakeDevice("tflite"), KnownAnswer(X, RIGHT), trust, 5)
         for d in devices
     ]
+    assert sessions[0].arm().ok
     devices[0].flip(30)
     assert not sessions[0].check().ok
     assert sessions[1].backend == "tflite"

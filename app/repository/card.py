@@ -1,0 +1,194 @@
+"""The card as one worker uses it: admission by the ledger, the guard, and what to do on a fault."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from app.backends.choice import BACKENDS, OpenclOptions, Source
+from app.backends.session import Session
+from app.errors import DeviceError, DeviceMemoryError, ServingError
+from app.repository.names import Key
+from app.repository.vram import Ledger
+from app.tensors import Array
+from app.trust.device import DeviceTrust, RestartMemory
+from app.trust.guarded import GuardedSession, KnownAnswer
+from monitoring import catalogue
+
+log = logging.getLogger("app.card")
+
+EVICTION_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class CardOptions:
+    """How far the card is used and trusted.
+
+    Units: timeout of one run in seconds; vram in bytes, 0 for nine tenths of the card's;
+           evict_idle in seconds, 0 for no eviction; evict_keep in models; window in seconds.
+    """
+
+    device: OpenclOptions
+    timeout: float = 30.0
+    vram: int = 0
+    evict_idle: float = 0.0
+    evict_keep: int = 1
+    restarts: int = 3
+    window: float = 600.0
+
+
+class Card:
+    """Opens models on the card, behind a guard that moves this worker to the CPU on a fault."""
+
+    def __init__(
+        self, options: CardOptions, folder: Path, evict: Callable[[Key], None]
+    ) -> None:
+        self._options = options
+        self._path = folder / "vram.sqlite3"
+        self._evict = evict
+        self._ledger: Ledger | None = None
+        self.trust = DeviceTrust()
+        self.memory = RestartMemory(
+            folder / "device-faults.jsonl", options.restarts, options.window
+        )
+        if self.memory.exhausted():
+            self.trust.lose("given_up", self.memory.reason())
+        self.trust.listen(self._count)
+
+    def open(self, source: Source, known: Callable[[Session], Mapping[str, Array]]) -> Session:
+        """Load a model on the card; known gives the input of its golden check.
+
+        Raises: DeviceMemoryError if it does not fit; what the OpenCL backend raises.
+        """
+        if self.trust.suspect:
+            raise DeviceError(f"this worker no longer uses the card: {self.trust.detail}")
+        ledger = self._open_ledger()
+        self._admit(ledger, source)
+        try:
+            session = BACKENDS["opencl"](source, self._options.device)
+            try:
+                return self._guarded(ledger, source, session, known)
+            except BaseException:
+                session.close()
+                raise
+        except BaseException:
+            ledger.release(source.name, source.version)
+            raise
+
+    def settle(self, sessions: Mapping[Key, Session]) -> None:
+        """Bring the ledger up to what the loaded models hold now, and the metrics with it."""
+        if self._ledger is None:
+            return
+        for key, session in sessions.items():
+            if session.backend == "opencl":
+                self._ledger.settle(*key, session.memory_bytes)
+        held = sum(entry.size for entry in self._ledger.held())
+        catalogue.LEDGER_BYTES.labels("reserved").set(held)
+        catalogue.LEDGER_BYTES.labels("limit").set(self._ledger.capacity)
+
+    def touch(self, used: Mapping[tuple[str, str], float]) -> None:
+        """Tell the other workers when this one used its models last."""
+        if self._ledger is not None:
+            self._ledger.touch(used)
+
+    def close(self) -> None:
+        """Give this worker's entries back."""
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
+
+    def _open_ledger(self) -> Ledger:
+        if self._ledger is None:
+            # Imported here: pyopencl may only be touched in a worker, after the fork.
+            backend = importlib.import_module("app.backends.opencl")
+            device = backend.runtime_of(self._options.device, os.getpid()).device
+            total = int(device.profile.global_bytes)
+            capacity = self._options.vram or total * 9 // 10
+            self._ledger = Ledger(self._path, device.pci or device.label, capacity)
+        return self._ledger
+
+    def _admit(self, ledger: Ledger, source: Source) -> None:
+        key = Key(source.name, source.version)
+        # A file is mostly weights; what comes on top is known when it was measured once.
+        size = ledger.measured(source.sha256) or len(source.data)
+        end = time.monotonic() + EVICTION_SECONDS
+        while True:
+            try:
+                ledger.reserve(*key, size)
+                return
+            except DeviceMemoryError:
+                victims = self._victims(ledger, size, key)
+                if not victims or time.monotonic() > end:
+                    catalogue.REJECTED.labels("device_memory").inc()
+                    raise
+            for victim in victims:
+                self._evict(Key(*victim))
+            time.sleep(0.1)
+
+    def _victims(self, ledger: Ledger, size: int, key: Key) -> list[tuple[str, str]]:
+        if not self._options.evict_idle:
+            return []
+        return ledger.victims(
+            size, self._options.evict_idle, self._options.evict_keep, spare=(key.name, key.version)
+        )
+
+    def _guarded(
+        self,
+        ledger: Ledger,
+        source: Source,
+        session: Session,
+        known: Callable[[Session], Mapping[str, Array]],
+    ) -> Session:
+        guarded = GuardedSession(
+            session,
+            lambda: BACKENDS["tflite"](source, self._options.device),
+            _answer(source, session, known(session), self._options.device),
+            self.trust,
+            self._options.timeout,
+            session.concurrency,
+            freed=lambda: self._release(source),
+        )
+        verdict = guarded.arm()
+        # A model that was never right is the engine's fault more likely than the card's.
+        result = "pass" if verdict.ok else "error"
+        catalogue.CHECKED.labels(catalogue.model_labels(*_key(source))[0], result).inc()
+        if not verdict.ok:
+            guarded.close()
+            raise DeviceError(f"the card computes {source.name} wrongly: {verdict.detail}")
+        ledger.learn(source.sha256, session.memory_bytes)
+        ledger.reserve(source.name, source.version, session.memory_bytes)
+        return cast(Session, guarded)
+
+    def _release(self, source: Source) -> None:
+        if self._ledger is not None:
+            self._ledger.release(source.name, source.version)
+
+    def _count(self, kind: str, detail: str) -> None:
+        log.error("the card is no longer trusted: %s: %s", kind, detail)
+        catalogue.DEVICE_FAULTS.labels(kind).inc()
+        catalogue.DEVICE_SUSPECT.set(1)
+
+
+def _key(source: Source) -> Key:
+    return Key(source.name, source.version)
+
+
+def _answer(
+    source: Source, session: Session, inputs: Mapping[str, Array], options: OpenclOptions
+) -> KnownAnswer:
+    """Ask the CPU what is right; where it cannot run the model, the card is its own measure."""
+    try:
+        cpu = BACKENDS["tflite"](source, options)
+    except ServingError as error:
+        log.warning("%s has no golden answer of the CPU: %s", source.name, error)
+        return KnownAnswer(inputs, session.run(inputs))
+    try:
+        return KnownAnswer(inputs, cpu.run(inputs))
+    finally:
+        cpu.close()

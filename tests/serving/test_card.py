@@ -1,0 +1,111 @@
+"""The card under a real server: PoCL stands in for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from app.repository.vram import Ledger
+from tests.service import tiny
+from tests.service.live import Server
+from tests.tools import require_tool
+
+CARD = {"BACKEND": "auto", "OPENCL_DEVICE": "Portable Computing Language"}
+
+
+@pytest.fixture(autouse=True)
+def _pocl() -> None:
+    require_tool("pocl")
+
+
+def infer(server: Server, name: str, rows: Any) -> requests.Response:
+    body = {"model_name": name, "input_data": rows}
+    return requests.post(server.url + "/inference", json=body, timeout=60)
+
+
+def held(server: Server) -> list[Any]:
+    from app.backends.choice import OpenclOptions
+    from app.backends.opencl import runtime_of
+
+    device = runtime_of(OpenclOptions(CARD["OPENCL_DEVICE"]), os.getpid()).device
+    book = Ledger(
+        server.folder / "state" / "vram.sqlite3", device.pci or device.label, 1
+    )
+    try:
+        return book.held()
+    finally:
+        book.close()
+
+
+def test_the_ledger_holds_what_workers_loaded_and_heals(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=2, **CARD) as server:
+        assert server.upload("m", "1", tiny.add(1)).status_code == 200
+        shown = requests.get(server.url + "/models/m/versions/1", timeout=30).json()
+        assert shown["backend"] == "opencl", shown
+        entries = held(server)
+        assert len({entry.pid for entry in entries}) == 2
+        assert {entry.size for entry in entries} == {shown["memory_bytes"]}
+        victim = server.pids()[0]
+        os.kill(victim, signal.SIGKILL)
+        server.until(lambda: victim not in server.pids() and len(server.pids()) == 2)
+        server.wait_ready()
+        server.until(lambda: len({e.pid for e in held(server)} - {victim}) == 2)
+        assert victim not in {entry.pid for entry in held(server)}
+        answer = requests.post(server.url + "/models/m/verify", timeout=30).json()
+        assert answer["ok"]
+        assert answer["backend"] == "opencl"
+        (output,) = infer(server, "m", [[1, 2, 3, 4]]).json()["outputs"].values()
+        assert output["data"] == [[2, 3, 4, 5]]
+
+
+def test_what_does_not_fit_is_refused_with_507_and_what_is_free(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=2, VRAM_MB="0.001", **CARD | {"BACKEND": "opencl"}) as server:
+        answer = server.upload("m", "1", tiny.heavy(1))
+        assert answer.status_code == 507, answer.text
+        assert "bytes of device memory are needed and" in answer.json()["detail"]
+        assert held(server) == []
+
+
+def test_what_does_not_fit_goes_to_the_cpu_where_that_is_allowed(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=2, VRAM_MB="0.001", **CARD) as server:
+        assert server.upload("m", "1", tiny.heavy(1)).status_code == 200
+        shown = requests.get(server.url + "/models/m/versions/1", timeout=30).json()
+        assert shown["backend"] == "tflite"
+        assert "device memory" in shown["reason"]
+
+
+def test_idle_models_make_room_and_come_back(tmp_path: Path) -> None:
+    bounds = {"VRAM_MB": "12", "EVICT_IDLE_S": "0.3", "EVICT_KEEP": "0", "BACKEND": "opencl"}
+    with Server(tmp_path, workers=1, **CARD | bounds) as server:
+        assert server.upload("a", "1", tiny.heavy(8)).status_code == 200
+        server.until(lambda: server.upload("b", "1", tiny.heavy(8)).status_code == 200)
+        states = {
+            model["name"]: model["versions"][0]
+            for model in requests.get(server.url + "/models", timeout=30).json()["models"]
+        }
+        assert states["b"]["backend"] == "opencl"
+        assert states["a"]["state"] == "unloaded"
+        answer = infer(server, "a", [[0.0] * 1024])
+        assert answer.status_code == 200, answer.text
+
+
+def test_idle_models_are_unloaded_and_come_back_on_request(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=2, IDLE_UNLOAD_S="0.5") as server:
+        assert server.upload("m", "1", tiny.add(1)).status_code == 200
+
+        def state() -> str:
+            url = server.url + "/models/m/versions/1"
+            return str(requests.get(url, timeout=30).json()["state"])
+
+        server.until(lambda: state() == "unloaded")
+        answers = [infer(server, "m", [[1, 2, 3, 4]]) for _ in range(6)]
+        assert [a.status_code for a in answers] == [200] * 6, answers[-1].text
+        assert state() == "ready"
+        # Somebody's own unload is no sleep: it stays.
+        assert requests.post(server.url + "/models/m/unload", timeout=30).status_code == 200
+        assert infer(server, "m", [[1, 2, 3, 4]]).status_code == 503
