@@ -125,6 +125,8 @@ class Store:
                     break
             mine = [r for r in self._state.reports(key) if r.worker == self.worker]
             if any(r.generation >= wish.generation and r.state == "failed" for r in mine):
+                # There is no room for it now; the next request may find some.
+                self._state.sleep(key, "evicted")
                 break
             time.sleep(self._heartbeat / 2)
         return True

@@ -192,6 +192,6 @@ class Ledger:
     def _enter(self, db: sqlite3.Connection, name: str, version: str, size: int) -> None:
         db.execute(
             "INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET bytes = excluded.bytes, used = excluded.used",
+            "ON CONFLICT DO UPDATE SET bytes = excluded.bytes",
             (self._pid, self._started, self._device, name, version, size, time.monotonic()),
         )

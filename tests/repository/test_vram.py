@@ -138,6 +138,9 @@ def test_the_longest_unused_go_first_but_never_too_fresh_ones(ledger: Ledger) ->
     assert ledger.victims(600, idle=-10, spare=("b", "1")) == [("a", "1"), ("c", "1")]
     assert ledger.victims(2000, idle=-10) == []
     assert ledger.victims(200, idle=60) == []
+    # Measuring a model is not using it.
+    ledger.settle("b", "1", 300)
+    assert ledger.victims(200, idle=-10) == [("b", "1")]
 
 
 @given(

@@ -90,8 +90,7 @@ def test_idle_models_make_room_and_come_back(tmp_path: Path) -> None:
         }
         assert states["b"]["backend"] == "opencl"
         assert states["a"]["state"] == "unloaded"
-        answer = infer(server, "a", [[0.0] * 1024])
-        assert answer.status_code == 200, answer.text
+        server.until(lambda: infer(server, "a", [[0.0] * 1024]).status_code == 200)
 
 
 def test_idle_models_are_unloaded_and_come_back_on_request(tmp_path: Path) -> None:
