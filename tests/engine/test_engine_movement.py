@@ -146,6 +146,14 @@ def test_mirror_pad(runtime: Runtime, mode: str, dtype: str) -> None:
           dtype=dtype, options={"mode": mode})
 
 
+def test_parts_that_are_single_numbers(runtime: Runtime) -> None:
+    check(runtime, "STRIDED_SLICE", (5,), (), i32([3]), i32([4]), i32([1]),
+          options={"shrinkAxisMask": 1})
+    check(runtime, "UNPACK", (3,), [(), (), ()], options={"axis": 0, "num": 3})
+    blob = single_op("PACK", [Spec(()), Spec(())], [Spec((2,))], {"axis": 0, "valuesCount": 2})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob), steps=0)
+
+
 def test_broadcast_to(runtime: Runtime) -> None:
     check(runtime, "BROADCAST_TO", (3, 1, 4), (2, 3, 5, 4), i32([2, 3, 5, 4]))
 

@@ -10,11 +10,10 @@ import numpy as np
 
 from app.engine.ir import Data, Launch, Node
 from app.engine.ops.movement import TYPES, fill_launch
-from app.engine.ops.views import constant, copy_view, picture
+from app.engine.ops.views import MAX_COPIES, constant, copy_view, picture
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, host, op, require, shape
 
-MAX_COPIES = 32
 Pairs = list[tuple[int, int]]
 
 
@@ -47,7 +46,7 @@ def pack(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     launches = []
     for i in range(len(node.inputs)):
         x, source = node.input(i), picture(node.input(i).shape)
-        launches += copy_view(x, source, y, whole[(*before, i)], (source, whole),
+        launches += copy_view(x, source, y, whole[(*before, i, ...)], (source, whole),
                               profile)
     return launches
 

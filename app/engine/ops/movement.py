@@ -44,7 +44,7 @@ def strided_copy(source: Arg, y: Arg, dtype: str, extents: Sequence[int], read: 
                  ) -> Launch:
     """copy_launch between any two pieces of device memory, scratch included."""
     require(dtype in TYPES, f"elements of type {dtype} have no kernel")
-    dims, reads, writes = _merge(extents, read, write)
+    dims, reads, writes = merged(extents, read, write)
     require(len(dims) <= RANK, f"a strided copy of {len(dims)} dimensions; the kernel knows {RANK}")
     pad = RANK - len(dims)
     dims, reads, writes = [1] * pad + dims, [0] * pad + reads, [0] * pad + writes
@@ -68,8 +68,9 @@ def fill_launch(y: Tensor, value: str, profile: DeviceProfile) -> Launch:
                   (profile.group,), {"T": TYPES[y.dtype], "UNIT": 1, "VALUE": value})
 
 
-def _merge(extents: Sequence[int], read: Sequence[int],
+def merged(extents: Sequence[int], read: Sequence[int],
            write: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+    """Extents and strides without dimensions of 1, neighbours that step evenly made one."""
     dims: list[int] = []
     reads: list[int] = []
     writes: list[int] = []

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from app.engine.ir import Data, Launch, Node, Tensor
-from app.engine.ops.movement import copy_launch, dense
+from app.engine.ops.movement import RANK, copy_launch, dense, merged
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, host, op, require, shape
 
+MAX_COPIES = 32
 Viewer = Callable[[Node, Data], Sequence[Data]]
 
 
@@ -39,9 +40,21 @@ def constant(node: Node, position: int) -> list[int]:
 
 def copy_view(x: Tensor, read: Data, y: Tensor, write: Data, base: tuple[Data, Data],
               profile: DeviceProfile) -> list[Launch]:
-    """Copy what one picture shows of x to where another shows it in y."""
+    """Copy what one picture shows of x to where another shows it in y.
+
+    Raises: UnsupportedOp if that takes more than 32 launches, for want of dimensions in one.
+    """
     if not read.size:
         return []
+    if len(merged(read.shape, read.strides, write.strides)[0]) > RANK:
+        axis = min((a for a, e in enumerate(read.shape) if e > 1), key=lambda a: read.shape[a])
+        before: tuple[Any, ...] = (slice(None),) * axis
+        launches = [launch for i in range(read.shape[axis])
+                    for launch in copy_view(x, read[(*before, i)], y, write[(*before, i)], base,
+                                            profile)]
+        require(len(launches) <= MAX_COPIES, f"a strided copy of {read.ndim} dimensions is not "
+                                             f"possible in {MAX_COPIES} launches")
+        return launches
     start = tuple(_address(part) - _address(whole)
                   for part, whole in zip((read, write), base, strict=True))
     return [copy_launch(x, y, read.shape, read.strides, write.strides, profile,
@@ -88,7 +101,8 @@ def strided_slice(node: Node, x: Data) -> Sequence[Data]:
             last = b + e if node.options.get("offset") else e
             index.append(slice(None if masks["begin"] & bit else b,
                                None if masks["end"] & bit else last, s))
-    return [x[tuple(index)]]
+    # The ellipsis makes a view even of one element, where numpy would make a scalar.
+    return [x[(*index, ...)]]
 
 
 def split(node: Node, x: Data) -> Sequence[Data]:
@@ -121,7 +135,7 @@ def unpack(node: Node, x: Data) -> Sequence[Data]:
     """One part per index of an axis, without that axis."""
     axis = int(node.options.get("axis", 0)) % x.ndim
     before: tuple[Any, ...] = (slice(None),) * axis
-    return [x[(*before, i)] for i in range(x.shape[axis])]
+    return [x[(*before, i, ...)] for i in range(x.shape[axis])]
 
 
 def reverse(node: Node, x: Data) -> Sequence[Data]:
@@ -220,7 +234,7 @@ def view_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
 def view_on_device(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """Plan one strided copy per output.
 
-    Raises: UnsupportedOp if more than 5 dimensions remain after merging.
+    Raises: UnsupportedOp if a copy has far more than 5 dimensions.
     """
     x = node.input(_source(node))
     whole = picture(x.shape)
