@@ -15,8 +15,6 @@ from monitoring.stack import alerting, local
 from monitoring.stack.process import StackError
 
 ROOT = Path(__file__).parent.parent.parent
-PORTS = {"prometheus": "PROMETHEUS_PORT", "alertmanager": "ALERTMANAGER_PORT",
-         "node_exporter": "NODE_EXPORTER_PORT"}  # fmt: skip
 
 
 def main() -> int:
@@ -150,13 +148,6 @@ def _compose(options: local.Options, *arguments: str) -> None:
 
 
 def _options(environ: Mapping[str, str]) -> local.Options:
-    ports = {}
-    for field, name in PORTS.items():
-        text = environ.get(name, "")
-        if text and not (text.isdigit() and 0 < int(text) < 65536):
-            raise StackError(f"{name} is {text!r}, but must be a port, 1 to 65535")
-        if text:
-            ports[field] = int(text)
     return local.Options(
         root=ROOT,
         state=Path(environ.get("MONITORING_DIR") or ROOT / "var/monitoring").absolute(),
@@ -165,8 +156,17 @@ def _options(environ: Mapping[str, str]) -> local.Options:
         retention=environ.get("PROMETHEUS_RETENTION") or "30d",
         grafana_url=environ.get("GRAFANA_URL") or "http://localhost:3000",
         environ=environ,
-        **ports,
+        prometheus=_port(environ, "PROMETHEUS_PORT", 9090),
+        alertmanager=_port(environ, "ALERTMANAGER_PORT", 9093),
+        node_exporter=_port(environ, "NODE_EXPORTER_PORT", 9100),
     )
+
+
+def _port(environ: Mapping[str, str], name: str, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not (text.isdigit() and 0 < int(text) < 65536):
+        raise StackError(f"{name} is {text!r}, but must be a port, 1 to 65535")
+    return int(text)
 
 
 ACTIONS = {"up": up, "down": down, "reload": reload, "configure": configure}

@@ -32,6 +32,7 @@ class Options:
     node_exporter: int = 9100
     api: str = "127.0.0.1:8000"
     exporter: str = "127.0.0.1:9101"
+    cadvisor: str = ""
     retention: str = "30d"
     grafana_url: str = "http://localhost:3000"
     environ: Mapping[str, str] = field(default_factory=dict)
@@ -86,7 +87,7 @@ def _addresses(options: Options) -> dict[str, str]:
         "prometheus": f"127.0.0.1:{options.prometheus}",
         "alertmanager": f"127.0.0.1:{options.alertmanager}",
         "node": f"127.0.0.1:{options.node_exporter}" if node else "",
-        "cadvisor": "",
+        "cadvisor": options.cadvisor,
     }
 
 

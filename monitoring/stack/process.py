@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ class Service:
     """One program of the stack. Units: address is host:port; patience in seconds."""
 
     name: str
-    command: Sequence[str]
+    command: list[str]
     address: str
     ready: str
     state: Path
@@ -52,12 +51,18 @@ class Service:
                 f"(Debian's package starts one: systemctl disable --now {self.command[0]}), or "
                 f"choose another port with {self.name.upper().replace('-', '_')}_PORT"
             )
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=dict(self.environ), start_new_session=True,
-            )  # fmt: skip
-        self._file.write_text(json.dumps({"pid": process.pid, "started": _started(process.pid)}))
+        self.state.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        # It outlives us on purpose, so nothing here waits for it.
+        pid = os.posix_spawn(
+            self.command[0], self.command, self.environ, setsid=True,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, str(self.log), flags, 0o644),
+                (os.POSIX_SPAWN_DUP2, 1, 2),
+            ],
+        )  # fmt: skip
+        self._file.write_text(json.dumps({"pid": pid, "started": _started(pid)}))
         return True
 
     def wait(self, patience: float = 30) -> None:

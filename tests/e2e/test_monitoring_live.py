@@ -1,0 +1,165 @@
+"""gunicorn, Prometheus, Alertmanager and a receiver, all real but the receiver: alerts arrive."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from monitoring.dashboards import build
+from tests.e2e.receiver import Receiver, receiving
+from tests.e2e.stack import FASTER, Server, Stack, Traffic, running, told
+from tests.monitoring.running import wait_for
+from tests.tools import require_tool
+
+pytestmark = pytest.mark.timeout(400)
+
+VARIABLES = {"$__rate_interval": "10s", "$job": ".*", "$model": ".*", "$card": ".*"}
+
+CALLERS = "rx580_http_requests_total{handler!~'/metrics|/health.*'}"
+
+# What has no data in a sound server on the CPU whose tests load nothing over and over.
+MAY_BE_EMPTY = {
+    "Card against CPU", "Golden Checks", "Notifications",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for tool in ("prometheus", "alertmanager", "node_exporter"):
+        require_tool(tool)
+    return tmp_path_factory.mktemp("live")
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    server = Server(folder)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(server: Server, receiver: Receiver, folder: Path) -> Iterator[Stack]:
+    with running(server, receiver, folder / "monitoring") as stack:
+        wait_for(lambda: stack.value("min(up)") == 1)
+        yield stack
+
+
+def panels() -> Iterator[tuple[str, dict[str, Any]]]:
+    for board in build.BOARDS:
+        for panel in json.loads((build.FOLDER / board.file).read_text())["panels"]:
+            if panel["type"] != "row":
+                yield board.file, panel
+
+
+def concrete(expr: str) -> str:
+    for name, value in VARIABLES.items():
+        expr = expr.replace(name, value)
+    return expr
+
+
+def test_every_panel_has_data_under_traffic_and_the_numbers_are_the_callers(
+    server: Server, stack: Stack
+) -> None:
+    start = time.monotonic()
+    counted_before = stack.value(f"sum({CALLERS})")
+    with Traffic(server) as traffic:
+        while time.monotonic() < start + 20:
+            time.sleep(0.5)
+        empty, infinite = [], []
+        for file, panel in panels():
+            for target in panel["targets"]:
+                result = stack.query(concrete(target["expr"]))
+                if not result and panel["title"] not in MAY_BE_EMPTY:
+                    empty.append(f"{file}: {panel['title']}: {concrete(target['expr'])}")
+                infinite += [panel["title"] for r in result if r["value"][1] in ("NaN", "+Inf")]
+        rate = stack.value(f"sum(rate({CALLERS}[10s]))")
+        p95 = stack.value(concrete(
+            next(p for _, p in panels() if p["title"] == "P95 Latency")["targets"][0]["expr"]))
+        elapsed = time.monotonic() - start
+    # Without a card nobody keeps a ledger of its memory; no failure has no name.
+    optional = ("load_failures", "> 0", "rx580_vram_ledger_bytes", "rx580_backend_workers")
+    assert [e for e in empty if not any(word in e for word in optional)] == []
+    assert set(infinite) <= MAY_BE_EMPTY
+    sent = sum(traffic.seen.values())
+    assert traffic.seen[200] + traffic.seen[404] == sent
+    assert rate == pytest.approx(sent / elapsed, rel=0.4)
+    assert p95 is not None
+    assert 0 < p95 < 5
+    wait_for(lambda: stack.value(f"sum({CALLERS})")
+             == (counted_before or 0) + sent)  # fmt: skip
+    inferred = stack.value('sum(rx580_inference_requests_total{model="digits",outcome="ok"})')
+    assert inferred is not None
+    assert inferred <= traffic.seen[200]
+    assert stack.value('sum(rx580_http_requests_total{handler="unmatched"})') == traffic.seen[404]
+
+
+def test_targets_rules_and_alertmanagers_are_known_and_no_rule_fails(stack: Stack) -> None:
+    base = f"http://127.0.0.1:{stack.options.prometheus}/api/v1"
+    rules = requests.get(f"{base}/rules", timeout=10).json()["data"]["groups"]
+    faults = [r for group in rules for r in group["rules"] if r.get("lastError")]
+    assert faults == []
+    managers = requests.get(f"{base}/alertmanagers", timeout=10).json()["data"]
+    assert len(managers["activeAlertmanagers"]) == 1
+    runbook = requests.get(
+        f"http://127.0.0.1:{stack.options.prometheus}/consoles/APIDown.md", timeout=10
+    )
+    assert runbook.text.startswith("# APIDown")
+
+
+def test_a_model_that_breaks_is_reported(server: Server, stack: Stack, receiver: Receiver) -> None:
+    bad = server.models / "broken/1"
+    bad.mkdir(parents=True)
+    (bad / "model.tflite").write_bytes(b"\0" * 1000)
+    start = time.monotonic()
+    for _ in range(5):
+        requests.post(server.url + "/models/broken/load", timeout=60)
+        time.sleep(1)
+    for kind in ("slack", "discord"):
+        message = receiver.wait(kind, ("ModelLoadFailures", "consoles/ModelLoadFailures.md"), 60)
+        assert "error expanding" not in message.text
+    told("ModelLoadFailures arrived after", start)
+    requests.delete(server.url + "/models/broken/versions/1", timeout=60)
+
+
+def test_api_down_arrives_and_resolves(server: Server, stack: Stack, receiver: Receiver) -> None:
+    start = time.monotonic()
+    server.stop()
+    down = receiver.wait("slack", ("APIDown", "probe"), 60, start)
+    told(f"APIDown arrived (for: 1m shortened by {FASTER}) after", start)
+    receiver.wait("discord", ("APIDown",), 10, start)
+    assert "error expanding" not in down.text
+    blank = []
+    for _, panel in panels():
+        if panel["type"] == "stat":
+            nothing = not stack.query(concrete(panel["targets"][0]["expr"]))
+            if nothing and not panel["fieldConfig"]["defaults"]["noValue"]:
+                blank.append(panel["title"])
+    assert blank == []
+    assert stack.value('max(up{job="rx580-api-probe"})') == 0
+    start = time.monotonic()
+    server.start()
+    receiver.wait("slack", ("resolved", "APIDown"), 60, start)
+    receiver.wait("discord", ("resolved", "APIDown"), 10, start)
+    told("the all-clear arrived after the start within", start)
+    # While the API was down, its other alerts were silenced.
+    texts = [message.text for message in receiver.messages if message.kind == "slack"]
+    assert not [text for text in texts if "PrometheusTargetDown" in text and "since" in text]
+    assert receiver.refused == []
+
+
+def test_the_watchdog_beats(stack: Stack, receiver: Receiver) -> None:
+    # Last: what fires before Prometheus has found Alertmanager is sent again after a minute.
+    receiver.wait("watchdog", ("Watchdog",), 70)
