@@ -1,31 +1,35 @@
 // resize_bilinear: y[n,i,j,c] = epilogue(lerp of the four x around (i*SY, j*SX))
-// x [N,H,W,C], y [N,OH,OW,C]; float32. Work-item (b, s, n*OH+i): VW channels of RUN pixels.
+// x [N,H,W,C], y [N,OH,OW,C]; float32. Work-item (b, s, n*OH+i): BLOCKS x VW channels of RUN
+// pixels.
 // Args: scale and shift map an output pixel to the input: position = (i + shift) * scale - shift.
-// Defines: VW RUN
+// Defines: VW BLOCKS RUN
 __kernel void resize_bilinear(__global const float* restrict x, __global float* restrict y,
                               int H, int W, int C, int OH, int OW, float scale_y, float scale_x,
                               float shift EPI_PARAMS)
 {
-    const int c = min((int)get_global_id(0) * VW, C - VW);
+    const int blocks = (C + VW - 1) / VW;
+    const int first = get_global_id(0) * BLOCKS, last = min(first + BLOCKS, blocks);
     const int row = get_global_id(2);
-    if (get_global_id(0) * VW >= C) return;
     const int n = row / OH, i = row % OH;
     const float py = (i + shift) * scale_y - shift;
     const int h0 = max((int)floor(py), 0), h1 = min((int)ceil(py), H - 1);
     const float fy = py - h0;
-    __global const float* top = x + (n * H + h0) * W * C + c;
-    __global const float* low = x + (n * H + max(h1, 0)) * W * C + c;
+    __global const float* top = x + (n * H + h0) * W * C;
+    __global const float* low = x + (n * H + max(h1, 0)) * W * C;
     const int to = min((int)(get_global_id(1) + 1) * RUN, OW);
     for (int j = get_global_id(1) * RUN; j < to; j++) {
         const float px = (j + shift) * scale_x - shift;
         const int w0 = max((int)floor(px), 0), w1 = max(min((int)ceil(px), W - 1), 0);
         const float fx = px - w0;
-        const VT a = VLOAD(top + w0 * C), b = VLOAD(top + w1 * C);
-        const VT d = VLOAD(low + w0 * C), e = VLOAD(low + w1 * C);
-        VT v = a * ((1.0f - fy) * (1.0f - fx)) + b * ((1.0f - fy) * fx)
-             + d * (fy * (1.0f - fx)) + e * (fy * fx);
-        const int idx = (row * OW + j) * C + c;
-        EPILOGUE
-        VSTORE(v, y + idx);
+        const float ka = (1.0f - fy) * (1.0f - fx), kb = (1.0f - fy) * fx;
+        const float kd = fy * (1.0f - fx), ke = fy * fx;
+        for (int b = first; b < last; b++) {
+            const int c = min(b * VW, C - VW);
+            VT v = VLOAD(top + w0 * C + c) * ka + VLOAD(top + w1 * C + c) * kb
+                 + VLOAD(low + w0 * C + c) * kd + VLOAD(low + w1 * C + c) * ke;
+            const int idx = (row * OW + j) * C + c;
+            EPILOGUE
+            VSTORE(v, y + idx);
+        }
     }
 }

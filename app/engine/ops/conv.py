@@ -176,13 +176,13 @@ def depthwise_conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     width, run = depthwise_tile(profile, columns, channels)
     epilogue, operands = compile_steps(steps(node), y)
     numbers = (rows.extent, columns.extent, channels, rows.out, columns.out, rows.stride,
-               rows.before, columns.before, rows.dilation, columns.left, columns.inner)
+               rows.before, columns.before, rows.dilation)
     defines = {"VW": width, "RM": run, "KH": rows.kernel, "KW": columns.kernel,
                "SW": columns.stride, "DW": columns.dilation, **epilogue}
     args = (x, Const(w, "flat", np.ravel), bias(node, channels), y, *map(i32, numbers), *operands)
     flops = 2 * y.size * rows.kernel * columns.kernel
-    return [Launch("depthwise", "depthwise", args,
-                   (-(-channels // width), x.shape[0] * rows.out), (1, 1), defines, flops)]
+    size = (-(-channels // width), x.shape[0] * rows.out)
+    return [Launch("depthwise", "depthwise", args, size, (1, 1), defines, flops)]
 
 
 # What one work-item shall do at least, so that starting it costs nothing (0.1 us on PoCL).

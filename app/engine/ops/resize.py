@@ -46,13 +46,14 @@ def resize_bilinear(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     n, oh, ow, _ = y.shape
     width = lanes(profile, c)
     run = ow if profile.is_cpu else 1
+    blocks = -(-c // width) if profile.is_cpu else 1
     defines, operands = compile_steps(node.epilogue, y)
     shift = f32(0.5 if node.options.get("half_pixel_centers") else 0.0)
     args = (x, y, *map(i32, (h, w, c, oh, ow)), scale(node, h, oh), scale(node, w, ow), shift,
             *operands)
-    return [Launch("resize", "resize_bilinear", args, (-(-c // width), -(-ow // run), n * oh),
+    return [Launch("resize", "resize_bilinear", args, (-(-c // (width * blocks)), -(-ow // run), n * oh),
                    (1, 1, 1) if profile.is_cpu else (8, 8, 1),
-                   {"VW": width, "RUN": run, **defines}, 8 * y.size)]
+                   {"VW": width, "RUN": run, "BLOCKS": blocks, **defines}, 8 * y.size)]
 
 
 @op("RESIZE_NEAREST_NEIGHBOR")

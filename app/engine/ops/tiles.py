@@ -67,12 +67,22 @@ def _cost(tile: Tile, pixels: int, outputs: int) -> float:
     return count * (max(products, loads, 4.0) + 0.1 * loads + 0.5)
 
 
+# Vectors of 16 (or pairs of 8) that fit the registers beside a tap and a bias.
+DEPTHWISE_VECTORS = {16: 26, 8: 28}
+
+
 def depthwise_tile(profile: DeviceProfile, columns: Axis, channels: int) -> tuple[int, int]:
-    """Lanes and pixels of a depthwise run, so that accumulators and inputs fit the registers."""
+    """Lanes and pixels of a depthwise run, so that accumulators and inputs fit the registers and
+    the runs of a row overlap little."""
     width = lanes(profile, channels)
-    room = 24 if width <= 8 else 22
-    for run in (8, 7, 6, 5, 4, 3, 2):
-        span = (run - 1) * columns.stride + columns.reach
-        if run <= columns.inner and run + span <= room:
-            return width, run
-    return width, 1
+    room = DEPTHWISE_VECTORS.get(width, 28)
+
+    def span(run: int) -> int:
+        return (run - 1) * columns.stride + columns.reach
+
+    def cost(run: int) -> float:
+        return -(-columns.out // run) * (run * columns.kernel + span(run) + columns.kernel + 4)
+
+    fits = [r for r in range(1, 15) if r <= columns.out and (r == 1 or r + span(r) <= room)]
+    return width, min(fits or [1], key=lambda r: (cost(r), -r))
+
