@@ -51,8 +51,9 @@ def resize_bilinear(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     shift = f32(0.5 if node.options.get("half_pixel_centers") else 0.0)
     args = (x, y, *map(i32, (h, w, c, oh, ow)), scale(node, h, oh), scale(node, w, ow), shift,
             *operands)
-    return [Launch("resize", "resize_bilinear", args, (-(-c // (width * blocks)), -(-ow // run), n * oh),
-                   (1, 1, 1) if profile.is_cpu else (8, 8, 1),
+    size = (-(-c // (width * blocks)), -(-ow // run), n * oh)
+    local = (1, 1, 1) if profile.is_cpu else (8, 8, 1)
+    return [Launch("resize", "resize_bilinear", args, size, local,
                    {"VW": width, "RUN": run, "BLOCKS": blocks, **defines}, 8 * y.size)]
 
 
