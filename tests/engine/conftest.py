@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,9 +11,19 @@ import pytest
 from app.engine.opencl.device import choose
 from app.engine.profile import RX_580
 from app.engine.runtime import Runtime
+from tests.engine.safety.apart import keep_apart
 from tests.tools import require_tool
 
 PROFILES = ("own", "rx580")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def memory() -> Iterator[None]:
+    """With ENGINE_TEST_APART every tensor has a buffer of its own: for checkers of accesses."""
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("ENGINE_TEST_APART"):
+            keep_apart(patch)
+        yield
 
 
 @pytest.fixture(scope="session", params=PROFILES)

@@ -1,0 +1,51 @@
+"""Give every tensor a buffer of its own, so that a checker sees what leaves it.
+
+In one arena a read beyond a tensor's end finds another tensor, and a buffer that is used again
+is never uninitialised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyopencl as cl
+import pytest
+
+from app.engine import planner
+from app.engine.arena import Key, Slot, Span
+from app.engine.opencl.executor import FLAGS, Executor
+
+
+def keep_apart(patch: pytest.MonkeyPatch) -> None:
+    """Replace the planner's arena and the executor's memory for the tests of this process."""
+    patch.setattr(planner, "place", side_by_side)
+    patch.setattr(Executor, "_allocate", lambda executor, _: Apart(executor))
+
+
+def side_by_side(spans: Mapping[Key, Span], sizes: Mapping[Key, int],
+                 align: int) -> tuple[dict[Key, Slot], int]:
+    """Place all buffers one after the other, without any reuse."""
+    slots, end = {}, 0
+    for key in spans:
+        slots[key] = Slot(end, sizes[key])
+        end += -(-sizes[key] // align) * align
+    return slots, end
+
+
+class Apart:
+    """Looks like the arena's buffer, but every slot is a buffer."""
+
+    def __init__(self, executor: Executor) -> None:
+        context = executor._context
+        self._buffers = [(slot, cl.Buffer(context, FLAGS, max(slot.nbytes, 1)))
+                         for slot in executor.plan.slots.values()]
+
+    def get_sub_region(self, offset: int, nbytes: int) -> Any:
+        """The buffer that begins here, or a part of the one that holds this."""
+        for slot, buffer in self._buffers:
+            if slot.offset <= offset < slot.offset + max(slot.nbytes, 1):
+                if offset == slot.offset and nbytes >= slot.nbytes:
+                    return buffer
+                return buffer.get_sub_region(offset - slot.offset, nbytes)
+        raise ValueError(f"no buffer holds byte {offset}")

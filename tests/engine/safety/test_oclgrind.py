@@ -1,0 +1,65 @@
+"""No kernel leaves its buffers, races, or uses what nobody wrote: oclgrind watches the op tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tools import require_tool
+
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parents[2]
+DRIVER = "/usr/lib/oclgrind/liboclgrind-rt-icd.so"
+FAULTY = FOLDER / "faulty_kernels.py"
+
+
+def watch(folder: Path, command: list[str], timeout: float) -> tuple[str, str]:
+    """Run a command under oclgrind; give what it printed, and oclgrind's findings.
+
+    oclgrind ends with 0 whatever it finds: only its log tells.
+    """
+    require_tool("oclgrind")
+    (folder / "oclgrind.icd").write_text(DRIVER, "utf-8")
+    log = folder / "log.txt"
+    environment = {**os.environ, "OCL_ICD_VENDORS": str(folder), "ENGINE_TEST_DEVICE": "Oclgrind",
+                   "ENGINE_TEST_APART": "1", "PYTHONPATH": str(ROOT)}
+    # Without the optimiser: oclgrind does not know an instruction that it makes (freeze).
+    done = subprocess.run(
+        ["oclgrind", "--build-options", "-cl-opt-disable", "--data-races", "--uninitialized",
+         "--max-errors", "200", "--log", str(log), *command],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    return done.stdout, log.read_text("utf-8") if log.exists() else ""
+
+
+def watch_tests(folder: Path, tests: list[str], timeout: float) -> None:
+    printed, found = watch(folder, [
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow",
+        "--no-cov", f"--timeout={timeout}", *tests], timeout)
+    assert " passed" in printed, printed[-4000:]
+    assert not found, found[:4000]
+
+
+def test_every_kernel_on_small_shapes(tmp_path: Path) -> None:
+    watch_tests(tmp_path, [str(FOLDER / "test_small_shapes.py")], 280)
+
+
+SUITES = sorted(p.name for p in FOLDER.parent.glob("test_engine_*.py"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_op_test(tmp_path: Path, suite: str) -> None:
+    watch_tests(tmp_path, [str(FOLDER.parent / suite)], 3500)
+
+
+@pytest.mark.parametrize(("fault", "said"), [
+    ("beyond", "Invalid write"), ("race", "data race"), ("unwritten", "uninitialized value")])
+def test_a_faulty_kernel_is_found(tmp_path: Path, fault: str, said: str) -> None:
+    _, found = watch(tmp_path, [sys.executable, str(FAULTY), fault], 60)
+    assert said in found

@@ -1,0 +1,128 @@
+"""Every kernel on shapes so small and odd that a checker of memory accesses gets through them.
+
+tests/engine/safety/test_oclgrind.py runs this file under oclgrind; by itself it is a quick check.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.engine.profile import RX_580, DeviceProfile
+from app.engine.runtime import Runtime
+from app.tensors import Quantization
+from bench.kernels.plans import launches, plan_blob
+from tests.engine import oracle
+from tests.engine.builder import Spec, single_op
+from tests.engine.engine_check import assert_op_same
+
+KERNELS = Path(__file__).parents[3] / "app/engine/kernels"
+CPU = DeviceProfile("a CPU", "cpu", 2, 4096, 1 << 15, 1 << 30, 1 << 32, 128, 16)
+SAME = {"padding": "SAME", "strideH": 1, "strideW": 1}
+VALID = {"padding": "VALID", "strideH": 2, "strideW": 2}
+RELU = {"fusedActivationFunction": "RELU6"}
+QUANT = Quantization((0.05,), (3,))
+
+
+def f4(*shape: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(7).uniform(-1, 1, shape).astype("f4")
+
+
+def i4(*values: Any) -> np.ndarray[Any, Any]:
+    return np.array(values, "i4")
+
+
+def spec(*shape: int, dtype: str = "float32") -> Spec:
+    return Spec(shape, dtype, QUANT if dtype == "int8" else None)
+
+
+Case = tuple[str, list[Any], list[Spec], dict[str, Any] | None]
+CASES: dict[str, Case] = {
+    "conv 3x3": ("CONV_2D", [spec(1, 5, 7, 3), f4(5, 3, 3, 3), f4(5)], [spec(1, 5, 7, 5)], SAME),
+    "conv 3x3 of 4": ("CONV_2D", [spec(2, 5, 4, 8), f4(9, 3, 2, 8), f4(9)], [spec(2, 2, 2, 9)],
+                      {**VALID, **RELU}),
+    "conv 1x1": ("CONV_2D", [spec(1, 3, 7, 12), f4(21, 1, 1, 12), f4(21)], [spec(1, 3, 7, 21)],
+                 SAME),
+    "conv deep": ("CONV_2D", [spec(1, 3, 3, 72), f4(3, 1, 1, 72), f4(3)], [spec(1, 3, 3, 3)], SAME),
+    "conv grouped": ("CONV_2D", [spec(1, 4, 3, 4), f4(6, 2, 2, 2), f4(6)], [spec(1, 4, 3, 6)],
+                     SAME),
+    "conv dilated": ("CONV_2D", [spec(1, 6, 7, 5), f4(1, 3, 2, 5), f4(1)], [spec(1, 6, 7, 1)],
+                     {**SAME, "dilationHFactor": 2, "dilationWFactor": 3}),
+    "depthwise": ("DEPTHWISE_CONV_2D", [spec(1, 5, 6, 7), f4(1, 3, 3, 7), f4(7)],
+                  [spec(1, 5, 6, 7)], {**SAME, "depthMultiplier": 1, **RELU}),
+    "depthwise strided": ("DEPTHWISE_CONV_2D", [spec(1, 7, 7, 16), f4(1, 3, 2, 16), f4(16)],
+                          [spec(1, 3, 3, 16)], {**VALID, "depthMultiplier": 1}),
+    "depthwise times 2": ("DEPTHWISE_CONV_2D", [spec(1, 3, 4, 3), f4(1, 3, 3, 6), f4(6)],
+                          [spec(1, 3, 4, 6)], {**SAME, "depthMultiplier": 2}),
+    "transposed": ("TRANSPOSE_CONV", [i4(1, 6, 4, 5), f4(5, 3, 3, 3), spec(1, 3, 2, 3)],
+                   [spec(1, 6, 4, 5)], {"padding": "SAME", "strideH": 2, "strideW": 2}),
+    "dense": ("FULLY_CONNECTED", [spec(1, 70), f4(5, 70), f4(5)], [spec(1, 5)], {}),
+    "dense of 4": ("FULLY_CONNECTED", [spec(3, 24), f4(7, 24), f4(7)], [spec(3, 7)], RELU),
+    "dense rows": ("FULLY_CONNECTED", [spec(9, 10), f4(6, 10), f4(6)], [spec(9, 6)], {}),
+    "matmul": ("BATCH_MATMUL", [spec(2, 5, 7), spec(2, 7, 6)], [spec(2, 5, 6)], {}),
+    "matmul deep": ("BATCH_MATMUL", [spec(3, 72), spec(3, 72)], [spec(3, 3)], {"adjY": True}),
+    "max pool": ("MAX_POOL_2D", [spec(1, 5, 5, 6)], [spec(1, 3, 3, 6)],
+                 {"padding": "SAME", "strideH": 2, "strideW": 2, "filterHeight": 3,
+                  "filterWidth": 2}),
+    "mean of an image": ("MEAN", [spec(2, 5, 7, 6), i4(1, 2)], [spec(2, 6)], {"keepDims": False}),
+    "mean of rows": ("MEAN", [spec(3, 70), i4(1)], [spec(3, 1)], {"keepDims": True}),
+    "max of all": ("REDUCE_MAX", [spec(3, 5, 7), i4(0, 1, 2)], [spec()], {"keepDims": False}),
+    "softmax": ("SOFTMAX", [spec(3, 70)], [spec(3, 70)], {"beta": 1.0}),
+    "log softmax": ("LOG_SOFTMAX", [spec(2, 9)], [spec(2, 9)], {}),
+    "length": ("L2_NORMALIZATION", [spec(2, 9)], [spec(2, 9)], {}),
+    "unary": ("TANH", [spec(3, 7)], [spec(3, 7)], None),
+    "channels": ("ADD", [spec(2, 3, 5), f4(5)], [spec(2, 3, 5)], RELU),
+    "broadcast": ("MUL", [spec(3, 1, 5), spec(4, 1)], [spec(3, 4, 5)], {}),
+    "integers": ("ADD", [spec(3, 5, dtype="int32"), spec(5, dtype="int32")],
+                 [spec(3, 5, dtype="int32")], {}),
+    "compare": ("GREATER", [spec(3, 5), spec(5)], [spec(3, 5, dtype="bool")], {}),
+    "bilinear": ("RESIZE_BILINEAR", [spec(1, 3, 4, 5), i4(7, 5)], [spec(1, 7, 5, 5)], {}),
+    "nearest": ("RESIZE_NEAREST_NEIGHBOR", [spec(1, 3, 4, 5), i4(7, 5)], [spec(1, 7, 5, 5)], {}),
+    "concat": ("CONCATENATION", [spec(2, 3), spec(2, 4)], [spec(2, 7)], {"axis": 1}),
+    "pad": ("PAD", [spec(2, 3), i4([1, 0], [2, 1])], [spec(3, 6)], None),
+    "transpose": ("TRANSPOSE", [spec(2, 3, 5), i4(2, 0, 1)], [spec(5, 2, 3)], {}),
+    "reverse": ("REVERSE_V2", [spec(3, 5), i4(1)], [spec(3, 5)], {}),
+    "gather": ("GATHER", [spec(5, 3), i4(4, 0, 2)], [spec(3, 3)], {"axis": 0}),
+    "gather points": ("GATHER_ND", [spec(4, 3, 2), i4([1, 2], [3, 0])], [spec(2, 2)], {}),
+    "one hot": ("ONE_HOT", [spec(5, dtype="int32"), np.array(8, "i4"), np.array(2, "f4"),
+                            np.array(-1, "f4")], [spec(5, 8)], {"axis": -1}),
+    "arg max": ("ARG_MAX", [spec(3, 7), np.array(1, "i4")], [spec(3, dtype="int64")],
+                {"outputType": "int64"}),
+    "running sum": ("CUMSUM", [spec(3, 5), np.array(1, "i4")], [spec(3, 5)], {}),
+    "largest": ("TOPK_V2", [spec(3, 9), np.array(2, "i4")], [spec(3, 2), spec(3, 2, dtype="int32")],
+                {}),
+    "cast": ("CAST", [spec(3, 7)], [spec(3, 7, dtype="int32")],
+             {"inDataType": "float32", "outDataType": "int32"}),
+    "quantised conv": ("CONV_2D", [spec(1, 4, 5, 3, dtype="int8"),
+                                   (np.arange(-48, 42, dtype="i1").reshape(5, 3, 2, 3),
+                                    Quantization((0.02,), (0,))),
+                                   (np.arange(5, dtype="i4"), Quantization((0.001,), (0,)))],
+                       [spec(1, 4, 5, 5, dtype="int8")], SAME),
+    "hybrid dense": ("FULLY_CONNECTED",
+                     [spec(3, 12), (np.arange(-42, 42, dtype="i1").reshape(7, 12),
+                                    Quantization((0.02,), (0,))), f4(7)], [spec(3, 7)], {}),
+}
+
+
+def blob_of(name: str) -> bytes:
+    op, inputs, outputs, options = CASES[name]
+    return single_op(op, inputs, outputs, options)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_small_shapes(runtime: Runtime, name: str) -> None:
+    blob = blob_of(name)
+    assert_op_same(runtime, blob, oracle.random_inputs(blob),
+                   plain=name.startswith(("quantised", "hybrid")))
+
+
+def test_the_cases_use_every_kernel() -> None:
+    used = {launch.kernel for name in CASES for profile in (CPU, RX_580)
+            for launch in launches(plan_blob(blob_of(name), profile=profile))}
+    text = "\n".join(path.read_text("utf-8") for path in KERNELS.glob("*.cl"))
+    there = set(re.findall(r"void (\w+)\s*\(__(?:global|read_only)", text))
+    assert there <= used, f"add a case for {sorted(there - used)}"
