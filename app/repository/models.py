@@ -183,7 +183,12 @@ class Models:
             self._sandbox.check(path, digest)
             with self._folder.locked(key):
                 self._folder.publish(path, key)
-                wish = self._state.put(key, digest, backend=backend)
+                wish: Wish | None = self._state.put(key, digest, backend=backend)
+            if wish and any(
+                report.state == "failed" and report.generation >= wish.generation
+                for report in self._state.reports(key)
+            ):
+                wish = self._state.want(key, True, again=True)
         return self._begin("put", key, wish)
 
     def delete(self, key: Key) -> Action:
