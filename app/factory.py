@@ -18,7 +18,7 @@ from app import logs
 from app.answers import Answers
 from app.backends.choice import OpenclOptions
 from app.batching.budget import Budget
-from app.blueprints import errors, health, inference, models, requests, v2
+from app.blueprints import errors, health, inference, models, openapi, requests, v2
 from app.blueprints.serving import Serving
 from app.blueprints.serving import init_app as keep
 from app.predictor.predictor import Predictor
@@ -40,7 +40,9 @@ from monitoring import catalogue, http
 log = logging.getLogger("app")
 
 VERSION = metadata.version("rx580-inference")
-BLUEPRINTS = (health.blueprint, models.blueprint, inference.blueprint, v2.blueprint)
+BLUEPRINTS = (
+    health.blueprint, models.blueprint, inference.blueprint, v2.blueprint, openapi.blueprint,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

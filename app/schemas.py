@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import simdjson
-from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema, ValidationError, fields, validate
 
 from app.errors import InvalidInput, InvalidRequest
 from app.repository.names import NAME
@@ -250,6 +250,9 @@ class Readiness(Schema):
 
 class Problem(Schema):
     """RFC 9457, and `error` for clients of the Open Inference Protocol."""
+
+    class Meta:
+        unknown = INCLUDE
 
     type = fields.String()
     title = fields.String()
