@@ -31,11 +31,14 @@ class Source:
 class OpenclOptions:
     """What the OpenCL backend is told.
 
-    pattern: see OPENCL_DEVICE; kernels: the folder of compiled programs, None keeps none.
+    pattern: see OPENCL_DEVICE; kernels: the folder of compiled programs and
+    tuned choices, None keeps none.
+    Units: tune_seconds is what the first load of a model on a GPU may spend on timing variants.
     """
 
     pattern: str = "auto"
     kernels: Path | None = None
+    tune_seconds: float = 15.0
 
     def slot(self, pid: int) -> int:
         """Spread the workers over equal devices: children of one master have pids in a row."""

@@ -10,10 +10,12 @@ import numpy as np
 
 from app.backends.choice import OpenclOptions, Source
 from app.backends.fit import fit
+from app.engine.choices import alone
 from app.engine.ir import Tensor
 from app.engine.opencl.device import AUTO, choose, probe
 from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
+from app.engine.tuner import tune
 from app.errors import DeviceNotFound, UnsupportedOp
 from app.tensors import Array, TensorSpec
 
@@ -26,7 +28,20 @@ def open_session(source: Source, options: OpenclOptions) -> OpenclSession:
     """
     # The reader first: a damaged file must not cost a context.
     model = read(source.data)
-    return OpenclSession(LoadedModel(runtime_of(options, os.getpid()), model))
+    loaded = LoadedModel(runtime_of(options, os.getpid()), model)
+    first_tuning(loaded, options.tune_seconds)
+    return OpenclSession(loaded)
+
+
+def first_tuning(model: LoadedModel, seconds: float) -> None:
+    """Tune a model's shapes on a GPU when it is loaded for the first time there, by one worker
+    alone; the others take the good defaults until their next start."""
+    runtime = model.runtime
+    if runtime.choices_path is None or runtime.device.profile.is_cpu or seconds <= 0:
+        return
+    with alone(runtime.choices_path) as free:
+        if free:
+            tune(model, seconds=seconds)
 
 
 @cache

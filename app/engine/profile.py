@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from app.engine.choices import Choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class DeviceProfile:
     fp16_storage: bool = False
     flops: float = 0.0
     bandwidth: float = 0.0
+    choices: Choices = field(default_factory=Choices, compare=False, repr=False)
 
     @property
     def is_cpu(self) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyopencl as cl
 
 import app.engine.ops  # noqa: F401  (fills the tables)
 from app.engine.batches import Batcher
+from app.engine.choices import load, save
 from app.engine.ir import Data, Graph, Model, Tensor
 from app.engine.opencl.device import Device
 from app.engine.opencl.executor import Executor, Weights
@@ -19,6 +21,7 @@ from app.engine.passes.quantize import lower
 from app.engine.passes.specialise import fold, specialise
 from app.engine.planner import Plan, plan
 from app.engine.profile import DeviceProfile
+from app.engine.tuned import choices_file
 from app.errors import InvalidInput
 
 Shape = tuple[int, ...]
@@ -30,11 +33,18 @@ class Runtime:
     """One context and one in-order queue on one device; made after fork, closed once."""
 
     def __init__(self, device: Device, cache: Path | None = None) -> None:
-        self.device = device
+        self.choices_path = None if cache is None else choices_file(cache, device)
+        known = device.profile.choices if self.choices_path is None else load(self.choices_path)
+        self.device = replace(device, profile=replace(device.profile, choices=known))
         self.context = cl.Context([device.handle])
         self.queue = cl.CommandQueue(self.context)
         self.programs = Programs(self.context, cache)
         self.lock = threading.RLock()
+
+    def keep_choices(self) -> None:
+        """Write what was tuned, for the other workers and the next start."""
+        if self.choices_path is not None:
+            save(self.choices_path, self.device.profile.choices)
 
     def close(self) -> None:
         """Wait for what is enqueued."""
@@ -110,6 +120,13 @@ class LoadedModel:
             runtime = self.runtime
             self._plans[key] = Executor(ready, runtime.queue, runtime.programs, self._weights)
         return self._plans[key]
+
+    def replan(self) -> None:
+        """Forget the plans and what was packed for them: choices have changed."""
+        with self.runtime.lock:
+            self.runtime.queue.finish()
+            self._plans.clear()
+            self._weights.clear()
 
     def close(self) -> None:
         """Free plans and weights."""

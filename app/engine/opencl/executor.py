@@ -104,6 +104,17 @@ class Executor:
             self._queue.finish()
         return best / max(len(calls), 1)
 
+    def seconds(self, times: int = 10) -> float:
+        """The mean time of all launches, run that often without a pause. Units: seconds."""
+        calls = [c for c in self._steps if not isinstance(c, HostCall)]
+        self._queue.finish()
+        start = perf_counter()
+        for _ in range(times):
+            for call in calls:
+                cl.enqueue_nd_range_kernel(self._queue, *call)
+        self._queue.finish()
+        return (perf_counter() - start) / times
+
     def measure(self, rounds: int = 5) -> list[tuple[Launch, float]]:
         """Time every launch in its place in the sequence, the median of some rounds.
 

@@ -95,15 +95,15 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
         return [conv_gemm(x, w, bias(node, g.outputs), y, g, select,
                           *compile_steps(steps(node), y), profile)]
     of_group = g.outputs // g.groups
-    tile = dense_tile(profile, g.columns.inner, of_group)
+    depth = g.rows.kernel * g.columns.kernel * (g.channels // g.groups)
+    tile = dense_tile(profile, g.columns.inner, of_group, depth)
     whole = g.columns.dilation == 1 and g.groups == 1
     epilogue, operands = compile_steps(steps(node), y)
     tiles = -(-g.columns.inner // tile.rows) if g.columns.inner else 0
     panels = -(-of_group // tile.lanes)
     sets = -(-panels // tile.panels)
     border = g.columns.out - g.columns.inner
-    work = 2 * tile.rows * tile.panels * tile.lanes * g.rows.kernel * g.columns.kernel * (
-        g.channels // g.groups)
+    work = 2 * tile.rows * tile.panels * tile.lanes * depth
     chunk = max(1, min(tiles + border, CHUNK_FLOPS // max(work, 1)))
     numbers = (g.rows.extent, g.columns.extent, g.channels, g.channels // g.groups, g.rows.out,
                g.columns.out, of_group, g.groups, g.rows.kernel, g.columns.kernel, g.rows.stride,

@@ -104,15 +104,16 @@ def blocks(lanes: int, av: int, work_group: int, lds: int) -> tuple[Block, ...]:
     return tuple(found)
 
 
-@lru_cache(4096)
 def choose(profile: DeviceProfile, rows: int, outputs: int, k: int, batch: int, lanes: int,
            av: int) -> Block:
-    """The block with the least predicted time for batch products of [rows,k] by [k,outputs]."""
+    """The block for batch products of [rows,k] by [k,outputs]: tuned, or the fastest predicted."""
     there = blocks(lanes, av, profile.max_work_group, min(LDS_BYTES, profile.local_bytes))
-    return min(there,
-               key=lambda b: (cycles(b, profile, rows, outputs, k, batch), b.group, b.lds))
+    return profile.choices.pick(
+        f"block {batch}x{rows}x{outputs}x{k}", there,
+        lambda b: (cycles(b, profile, rows, outputs, k, batch), b.group, b.lds))
 
 
+@lru_cache(65536)
 def cycles(b: Block, profile: DeviceProfile, rows: int, outputs: int, k: int,
            batch: int) -> float:
     """Predicted cycles of a product on a GCN device.

@@ -78,7 +78,7 @@ def matmul_launch(node: Node, profile: DeviceProfile, left: Arg, right: Arg, xba
     if not profile.is_cpu:
         return batch_gemm(left, right, y, (m, k, n), b1 * b2, (b2, *jumps), defines, operands,
                           profile)
-    tile = dense_tile(profile, m, n)
+    tile = dense_tile(profile, m, n, k)
     tiles, panels = -(-m // tile.rows), -(-n // tile.lanes)
     sets = -(-panels // tile.panels)
     args = (left, right, y, *map(i32, (m, k, n, b2, *jumps, tiles, sets)), *operands)

@@ -43,8 +43,8 @@ CPU_TILES = {
 NARROW = {1: (14, 8, 4, 2, 1), 2: (8, 4, 2, 1), 3: (4, 2, 1)}
 
 
-def dense_tile(profile: DeviceProfile, pixels: int, outputs: int) -> Tile:
-    """The tile of a GEMM-like kernel with pixels in a row and outputs columns."""
+def dense_tile(profile: DeviceProfile, pixels: int, outputs: int, depth: int) -> Tile:
+    """The tile of a GEMM-like kernel: pixels in a row, outputs columns, sums of depth products."""
     widest = _widest(profile, outputs)
     pixels = max(pixels, 1)
     tiles = [Tile(rows, count, width)
@@ -52,7 +52,8 @@ def dense_tile(profile: DeviceProfile, pixels: int, outputs: int) -> Tile:
              for count, choices in CPU_TILES.get(width, NARROW).items()
              for rows in choices
              if rows <= pixels and count <= -(-outputs // width)]
-    return min(tiles, key=lambda t: _cost(t, pixels, outputs))
+    return profile.choices.pick(f"tile {pixels}x{outputs}x{depth}", tiles,
+                                lambda t: _cost(t, pixels, outputs))
 
 
 def _cost(tile: Tile, pixels: int, outputs: int) -> float:

@@ -1,0 +1,70 @@
+"""The tuner times candidates, keeps what is fastest, and changes no answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.engine.choices import Choices, alone, load, save
+from app.engine.opencl.device import choose
+from app.engine.reader import read
+from app.engine.runtime import LoadedModel, Runtime
+from app.engine.tuner import tune
+from tests.engine import oracle
+from tests.engine.builder import Spec, single_op
+from tests.tools import require_tool
+
+
+def _conv() -> bytes:
+    weights = np.random.default_rng(0).uniform(-1, 1, (40, 3, 3, 12)).astype("f4")
+    return single_op("CONV_2D", [Spec((1, 14, 14, 12)), weights, np.zeros(40, "f4")],
+                     [Spec((1, 14, 14, 40))], {"padding": "SAME", "strideH": 1, "strideW": 1})
+
+
+def test_choices_outlive_the_process_and_answers_stay(tmp_path: Path) -> None:
+    require_tool("pocl")
+    device = choose("Portable Computing Language")
+    assert device is not None
+    blob = _conv()
+    model = LoadedModel(Runtime(device, tmp_path), read(blob))
+    seen: list[tuple[int, int, str]] = []
+    assert tune(model, seconds=60, progress=lambda *step: seen.append(step)) == 1
+    assert seen[-1] == (1, 1, "done")
+    assert tune(model, seconds=60) == 0
+    again = Runtime(device, tmp_path)
+    assert again.device.profile.choices.measured == model.runtime.device.profile.choices.measured
+    inputs = oracle.random_inputs(blob)
+    oracle.assert_close(model.run(inputs)[0], oracle.run(blob, inputs)[0])
+
+
+def test_no_time_means_no_change(tmp_path: Path) -> None:
+    require_tool("pocl")
+    device = choose("Portable Computing Language")
+    assert device is not None
+    model = LoadedModel(Runtime(device, tmp_path), read(_conv()))
+    assert tune(model, seconds=0) == 0
+
+
+def test_files_of_choices_merge_and_damage_is_ignored(tmp_path: Path) -> None:
+    path = tmp_path / "tuned.json"
+    save(path, Choices({"a": (1, 2)}))
+    save(path, Choices({"b": (3,)}))
+    assert load(path).measured == {"a": (1, 2), "b": (3,)}
+    path.write_text("[1, 2")
+    assert load(path).measured == {}
+
+
+def test_only_one_process_tunes(tmp_path: Path) -> None:
+    with alone(tmp_path / "tuned.json") as first, alone(tmp_path / "tuned.json") as second:
+        assert (first, second) == (True, False)
+
+
+@pytest.mark.parametrize("stored", [(1, 2, 3), (7, 7, 7)])
+def test_a_choice_that_is_no_candidate_any_more_is_not_taken(stored: tuple[int, ...]) -> None:
+    from app.engine.ops.tiles import Tile
+
+    candidates = [Tile(1, 2, 3), Tile(4, 5, 6)]
+    picked = Choices({"k": stored}).pick("k", candidates, lambda t: -t.rows)
+    assert picked == (candidates[0] if stored == (1, 2, 3) else candidates[1])
