@@ -99,7 +99,7 @@ class Value:
     spec: Spec
 
 
-class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
+class AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
     """Puts every byte vector on 16 bytes, as the schema asks of constants."""
 
     def CreateNumpyVector(self, x: NDArray[Any]) -> int:
@@ -137,7 +137,7 @@ class ModelBuilder:
             for code, custom, version in self._opcodes
         ]
         model.subgraphs = [graph.table for graph in self._graphs]
-        builder = _AlignedBuilder(1024)
+        builder = AlignedBuilder(1024)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 

@@ -13,7 +13,7 @@ from app.engine.runtime import Runtime
 from app.tensors import Quantization
 from tests.engine import oracle
 from tests.engine.builder import Spec, single_op
-from tests.engine.corpus import CORPUS, nets
+from tests.engine.corpus import CORPUS
 from tests.engine.engine_check import assert_op_same, run_engine
 
 EXAMPLES = settings(max_examples=10, deadline=None, derandomize=True)
@@ -192,14 +192,55 @@ def test_float_data_with_int8_weights(runtime: Runtime, name: str, symmetric: bo
     assert_op_same(runtime, blob, oracle.random_inputs(blob, low=-3, high=2), plain=symmetric)
 
 
-@pytest.mark.parametrize("name", ["unet_int8"])
-def test_whole_int8_nets(runtime: Runtime, name: str) -> None:
-    (path,) = (p for p in nets("int8") if p.stem == name)
-    blob = path.read_bytes()
-    inputs = oracle.random_inputs(blob, seed=1)
-    oracle.assert_model_same(blob, inputs, run_engine(runtime, blob, inputs))
+@EXAMPLES
+@given(data=st.data(), scales=st.sampled_from([(0.1, 0.1), (0.1, 0.03)]))
+def test_squared_difference(runtime: Runtime, data: Any, scales: tuple[float, float]) -> None:
+    a, b = (Quantization((s,), (data.draw(st.integers(-20, 20)),)) for s in scales)
+    blob = single_op("SQUARED_DIFFERENCE", [Spec((4, 9), "int8", a), Spec((9,), "int8", b)],
+                     [Spec((4, 9), "int8", Quantization((2.5,), (-128,)))])
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
 
 
+@pytest.mark.parametrize("adj", [False, True])
+def test_batch_matmul(runtime: Runtime, adj: bool) -> None:
+    a, b = Quantization((0.05,), (3,)), Quantization((0.02,), (-7,))
+    blob = single_op("BATCH_MATMUL", [Spec((2, 5, 16), "int8", a),
+                                      Spec((2, 7, 16) if adj else (2, 16, 7), "int8", b)],
+                     [Spec((2, 5, 7), "int8", Quantization((0.3,), (1,)))], {"adjY": adj})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob), steps=0)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_transpose_conv(runtime: Runtime, dtype: str, stride: int) -> None:
+    x, y = Quantization((0.05,), (3,)), Quantization((0.3,), (11,))
+    w, b = weights(np.random.default_rng(7), dtype, (6, 3, 3, 4), 0, 0.05)
+    size = 5 * stride
+    blob = single_op("TRANSPOSE_CONV", [np.array([1, size, size, 6], "i4"), w,
+                                        Spec((1, 5, 5, 4), dtype, x), b],
+                     [Spec((1, size, size, 6), dtype, y)],
+                     {"padding": "SAME", "strideH": stride, "strideW": stride})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize("name", ["ADD", "MUL", "FULLY_CONNECTED", "LOGISTIC"])
+def test_int16_activations(runtime: Runtime, name: str) -> None:
+    x, y = Quantization((0.001,), (0,)), Quantization((0.002,), (0,))
+    ins: list[Any] = [Spec((4, 16), "int16", x)]
+    if name == "FULLY_CONNECTED":
+        ins.append((np.random.default_rng(9).integers(-127, 128, (16, 16)).astype("i1"),
+                    Quantization((0.002,), (0,))))
+    elif name != "LOGISTIC":
+        ins.append(Spec((4, 16), "int16", x))
+    if name == "LOGISTIC":
+        y = Quantization((1 / 32768,), (0,))
+    blob = single_op(name, ins, [Spec((4, 16), "int16", y)])
+    inputs = [np.random.default_rng(3).integers(-9000, 9000, (4, 16)).astype("i2")
+              for spec in ins if isinstance(spec, Spec)]
+    assert_op_same(runtime, blob, inputs, steps=2 if name == "LOGISTIC" else 1)
+
+
+@pytest.mark.parametrize("runtime", ["own"], indirect=True)
 def test_a_published_int8_model(runtime: Runtime) -> None:
     model = CORPUS["efficientnet_lite0"]
     inputs = model.inputs(model.blob())

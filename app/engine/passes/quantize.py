@@ -42,7 +42,7 @@ MOVES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLI
          "SELECT", "SELECT_V2", "MAX_POOL_2D", "MAXIMUM", "MINIMUM", "BROADCAST_TO", "TOPK_V2",
          "REDUCE_MAX", "REDUCE_MIN", "DYNAMIC_UPDATE_SLICE")
 # Commute with a scale: computed on the integers, rounded once.
-LINEAR = ("AVERAGE_POOL_2D", "RESIZE_BILINEAR", "MEAN", "SUM", "LEAKY_RELU", "CUMSUM", "ABS",
+LINEAR = ("AVERAGE_POOL_2D", "RESIZE_BILINEAR", "MEAN", "SUM", "CUMSUM", "ABS",
           "NEG")
 REAL = ("SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION", "REDUCE_PROD", "L2_POOL_2D", "SQUARE")
 COMPARISONS = ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL")
@@ -88,8 +88,20 @@ def product(low: Lowering, node: Node) -> None:
     sums = fresh(y)
     low.emit(node.op, inputs, (sums,), _without_activation(node))
     assert w.quant is not None
+    if node.op == "BATCH_MATMUL":
+        twice(low, sums, y, scale(x) * scale(w) / scale(y))
+        return
     factors = np.float32(scale(x)) * np.asarray(w.quant.scales, np.float32) / np.float32(scale(y))
     low.requant(sums, y, factors, _activation(node))
+
+
+def twice(low: Lowering, x: Tensor, y: Tensor, factor: float) -> None:
+    """Round first to a part of a step, then to steps, as TFLite's fixed-point product does."""
+    mantissa, exponent = np.frexp(factor)
+    least, most = bounds(y, "NONE")
+    low.emit("REQUANT_TWICE", (x,), (low.result(y),),
+             {"s": float(np.ldexp(mantissa, max(exponent, 0))),
+              "t": float(np.ldexp(1.0, min(exponent, 0))), "lo": least, "hi": most})
 
 
 def hybrid(low: Lowering, node: Node) -> None:
@@ -155,6 +167,33 @@ def clamp(low: Lowering, node: Node) -> None:
     """A RELU is a rescaling with other bounds."""
     x, y = node.input(0), node.outputs[0]
     low.requant(low.centred(x), y, ratio(x, y), node.op)
+
+
+def leaky(low: Lowering, node: Node) -> None:
+    """Slopes in steps of 1/256, as XNNPACK has them."""
+    x, y = node.input(0), node.outputs[0]
+    least, most = bounds(y, "NONE")
+    slope = float(node.options.get("alpha", 0.0))
+    steps = [float(np.rint(256 * ratio(x, y) * factor)) / 256 for factor in (1.0, slope)]
+    low.emit("LEAKY_REQUANT", (low.centred(x),), (low.result(y),),
+             {"s": steps[0], "t": steps[1], "lo": least, "hi": most})
+
+
+def squared_difference(low: Lowering, node: Node) -> None:
+    """Both sides to 128ths of a common step, then exact integers, as TFLite does it."""
+    a, b, y = node.input(0), node.input(1), node.outputs[0]
+    if not (is_quantised(a) and is_quantised(b) and is_quantised(y)):
+        keep(low, node)
+        return
+    common = 2 * max(scale(a), scale(b))
+    sides = []
+    for tensor in (a, b):
+        sides.append(fresh(tensor))
+        low.emit("REQUANT", (low.centred(tensor),), (sides[-1],),
+                 {"s": 128 * scale(tensor) / common, "lo": -np.inf, "hi": np.inf})
+    squares = fresh(y)
+    low.emit("SQUARED_DIFFERENCE", sides, (squares,))
+    twice(low, squares, y, common * common / (128 * 128 * scale(y)))
 
 
 def combine(low: Lowering, node: Node) -> None:
@@ -251,5 +290,7 @@ RULES: dict[str, Rule] = {
     "QUANTIZE": quantize,
     "DEQUANTIZE": dequantize,
     "PRELU": prelu,
+    "SQUARED_DIFFERENCE": squared_difference,
+    "LEAKY_RELU": leaky,
     "EMBEDDING_LOOKUP": lookup,
 }
