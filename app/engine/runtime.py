@@ -16,9 +16,10 @@ from app.engine.ir import Data, Graph, Model, Tensor
 from app.engine.opencl.device import Device
 from app.engine.opencl.executor import Executor, Weights
 from app.engine.opencl.programs import Programs
+from app.engine.passes.control import settle
 from app.engine.passes.fuse import fuse
 from app.engine.passes.quantize import lower
-from app.engine.passes.specialise import fold, specialise
+from app.engine.passes.specialise import specialise
 from app.engine.planner import Plan, plan
 from app.engine.profile import DeviceProfile
 from app.engine.tuned import choices_file
@@ -65,7 +66,7 @@ class LoadedModel:
 
     def __init__(self, runtime: Runtime, model: Model) -> None:
         self.runtime, self.model = runtime, model
-        self._graphs = [lower(fold(g)) for g in model.graphs]
+        self._graphs = [lower(g) for g in settle(model.graphs)]
         self._weights = Weights(runtime.context, runtime.queue)
         self._batcher = Batcher(self.run)
         self._plans: dict[tuple[int, tuple[Shape, ...]], Executor] = {}
@@ -107,6 +108,15 @@ class LoadedModel:
     def run_batches(self, inputs: Sequence[Data], runs: int) -> list[Data]:
         """Run several of the model's own batches, joined on dimension 0: see batches.Batcher."""
         return self._batcher.run(inputs, runs)
+
+    def run_steps(self, steps: Sequence[Sequence[Data]]) -> list[list[Data]]:
+        """Run a stateful model over several inputs; its variables start anew with each call.
+
+        Raises: InvalidInput if the arrays do not fit the model.
+        """
+        with self.runtime.lock:
+            state = _Run(self)
+            return [state.call_graph(0, inputs) for inputs in steps]
 
     def _executor(self, index: int, shapes: tuple[Shape, ...]) -> Executor:
         key = (index, shapes)

@@ -1,0 +1,99 @@
+"""Branches, loops, variables and models that keep state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.engine.passes.control import settle
+from app.engine.reader import read
+from app.engine.runtime import LoadedModel, Runtime
+from tests.engine import oracle
+from tests.engine.builder import GraphBuilder, ModelBuilder, Spec, Value
+from tests.engine.corpus import CORPUS
+from tests.engine.engine_check import assert_op_same, run_engine
+
+
+def scalar(graph: GraphBuilder, value: float) -> Value:
+    return graph.const(np.array(value, "f4"))
+
+
+def branching(constant_weights: bool) -> bytes:
+    model = ModelBuilder()
+    graph = model.graph()
+    condition, x = graph.input((), "bool"), graph.input((3, 4))
+    w = graph.const(np.eye(4, dtype="f4") * 3) if constant_weights else x
+    inputs = [condition, x, w] if constant_weights else [condition, x]
+    graph.outputs(*graph.op("IF", inputs, [Spec((3, 4))],
+                            {"thenSubgraphIndex": 1, "elseSubgraphIndex": 2}))
+    for name, op in (("then", "NEG"), ("else", "ABS")):
+        part = model.graph(name)
+        y = part.input((3, 4))
+        if constant_weights:
+            weights = part.input((4, 4))
+            (y,) = part.op("FULLY_CONNECTED", [y, weights, None], [Spec((3, 4))])
+        part.outputs(*part.op(op, [y], [Spec((3, 4))]))
+    return model.build()
+
+
+@pytest.mark.parametrize("constant_weights", [False, True])
+@pytest.mark.parametrize("taken", [False, True])
+def test_branches(runtime: Runtime, taken: bool, constant_weights: bool) -> None:
+    x = np.random.default_rng(0).uniform(-1, 1, (3, 4)).astype("f4")
+    assert_op_same(runtime, branching(constant_weights), [np.array(taken), x], on_device=False)
+
+
+def looping(turns_known: bool) -> bytes:
+    """While i < limit: x = 2x + i, i = i + 1."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((5,))
+    limit = scalar(graph, 4) if turns_known else graph.input(())
+    specs: list[Any] = [Spec(()), Spec((5,)), Spec(())]
+    outputs = graph.op("WHILE", [scalar(graph, 0), x, limit], specs,
+                       {"condSubgraphIndex": 1, "bodySubgraphIndex": 2})
+    graph.outputs(outputs[1])
+    condition = model.graph("condition")
+    i, _, most = (condition.input(s.shape) for s in specs)
+    condition.outputs(*condition.op("LESS", [i, most], [Spec((), "bool")]))
+    body = model.graph("body")
+    i, x, most = (body.input(s.shape) for s in specs)
+    (twice,) = body.op("MUL", [x, scalar(body, 2)], [Spec((5,))])
+    (more,) = body.op("ADD", [twice, i], [Spec((5,))])
+    (after,) = body.op("ADD", [i, scalar(body, 1)], [Spec(())])
+    body.outputs(after, more, most)
+    return model.build()
+
+
+@pytest.mark.parametrize("turns_known", [False, True])
+def test_loops(runtime: Runtime, turns_known: bool) -> None:
+    x = np.arange(5, dtype="f4")
+    inputs = [x] if turns_known else [x, np.array(3, "f4")]
+    assert_op_same(runtime, looping(turns_known), inputs, on_device=turns_known)
+
+
+def test_a_loop_of_known_length_leaves_no_loop() -> None:
+    (graph, *_) = settle(read(looping(True)).graphs)
+    assert "WHILE" not in {node.op for node in graph.nodes}
+
+
+def test_variables_live_for_one_request(runtime: Runtime) -> None:
+    model = CORPUS["mww_okay_nabu"]
+    blob = model.blob()
+    steps = [model.inputs(blob, seed) for seed in range(4)]
+    loaded = LoadedModel(runtime, read(blob))
+    first = loaded.run_steps(steps)
+    again = loaded.run_steps(steps)
+    loaded.close()
+    for ours, expected, second in zip(first, oracle.run_steps(blob, steps), again, strict=True):
+        for a, e, b in zip(ours, expected, second, strict=True):
+            oracle.assert_within_steps(a, e)
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_published_model_with_a_branch(runtime: Runtime) -> None:
+    model = CORPUS["oww_hey_jarvis"]
+    inputs = model.inputs(model.blob())
+    oracle.assert_model_same(model.blob(), inputs, run_engine(runtime, model.blob(), inputs))
