@@ -19,6 +19,7 @@ from app.engine.opencl.programs import Programs
 from app.engine.passes.control import settle
 from app.engine.passes.fuse import fuse
 from app.engine.passes.quantize import lower
+from app.engine.passes.recurrent import unfold
 from app.engine.passes.specialise import specialise
 from app.engine.planner import Plan, plan
 from app.engine.profile import DeviceProfile
@@ -66,7 +67,7 @@ class LoadedModel:
 
     def __init__(self, runtime: Runtime, model: Model) -> None:
         self.runtime, self.model = runtime, model
-        self._graphs = [lower(g) for g in settle(model.graphs)]
+        self._graphs = [lower(unfold(g)) for g in settle(model.graphs)]
         self._weights = Weights(runtime.context, runtime.queue)
         self._batcher = Batcher(self.run)
         self._plans: dict[tuple[int, tuple[Shape, ...]], Executor] = {}

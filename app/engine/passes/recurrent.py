@@ -1,0 +1,127 @@
+"""Take fused LSTM ops apart: one product over all steps, then two launches a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from app.engine.ir import Data, Graph, Node, Tensor
+from app.engine.passes.integers import is_quantised
+
+NAME = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+# Inputs of the op: four gates each (input, forget, cell, output), then states.
+WEIGHTS, RECURRENT, BIASES = (1, 2, 3, 4), (5, 6, 7, 8), (12, 13, 14, 15)
+PEEPHOLES_AND_PROJECTION = (9, 10, 11, 16, 17)
+HIDDEN, CELL = 18, 19
+LAYER_NORM = (20, 21, 22, 23)
+
+
+def unfold(graph: Graph) -> Graph:
+    """Replace every LSTM that has no projection, peepholes or integer states by its steps.
+
+    Source: TFLite kernels/unidirectional_sequence_lstm.cc.
+    """
+    if not any(node.op == NAME for node in graph.nodes):
+        return graph
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        nodes += _Layer(node).steps() if node.op == NAME and _plain(node) else [node]
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _plain(node: Node) -> bool:
+    x = node.input(0)
+    axis = 0 if node.options.get("time_major") else 1
+    gates = [node.optional(i) for i in (*WEIGHTS[1:], *RECURRENT[1:], *BIASES[1:])]
+    states = {t is None or t.is_variable for t in map(node.optional, (HIDDEN, CELL))}
+    return (len(states) == 1 and x.dtype == "float32" and len(x.shape) == 3 and x.shape[axis] > 0
+            and all(t is not None and t.data is not None for t in gates)
+            and all(node.optional(i) is None for i in (*PEEPHOLES_AND_PROJECTION, *LAYER_NORM))
+            and node.options.get("fused_activation_function") == "TANH")
+
+
+@dataclass
+class _Layer:
+    node: Node
+    made: list[Node] = field(default_factory=list)
+    joined: dict[str, Tensor] = field(default_factory=dict)
+
+    def steps(self) -> list[Node]:
+        node, x = self.node, self.node.input(0)
+        major = bool(node.options.get("time_major"))
+        count = x.shape[0 if major else 1]
+        gates = [k for k in range(4) if node.optional(WEIGHTS[k]) is not None]
+        units = node.input(RECURRENT[1]).shape[0]
+        wide = len(gates) * units
+        sums = self.product(x, WEIGHTS, gates, (*x.shape[:2], wide), BIASES)
+        hidden, cell = self.state(HIDDEN), self.state(CELL)
+        rows = []
+        for step in range(count):
+            batch = x.shape[1 if major else 0]
+            again = None if hidden is None else self.product(
+                hidden, RECURRENT, gates, (batch, wide))
+            after = [_float(f"{node.outputs[0].name}/{step}/{k}", (batch, units)) for k in "hc"]
+            self.emit("LSTM_CELL", (sums, again, cell if again is not None else None), after,
+                      step=step, units=units, gates=len(gates), time_major=major,
+                      clip=float(node.options.get("cell_clip", 0.0)))
+            hidden, cell = after
+            rows.append(self.row(hidden, 0 if major else 1))
+        self.emit("CONCATENATION", rows, node.outputs, axis=0 if major else 1,
+                  fused_activation_function="NONE")
+        return self.made
+
+    def emit(self, op: str, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor],
+             **options: Any) -> None:
+        self.made.append(Node(op, tuple(inputs), tuple(outputs), options, index=self.node.index))
+
+    def state(self, position: int) -> Tensor | None:
+        """The initial state; None where it is a variable, which begins at zero."""
+        tensor = self.node.optional(position)
+        return None if tensor is None or tensor.is_variable else tensor
+
+    def row(self, hidden: Tensor, axis: int) -> Tensor:
+        """[B,H] with an axis of one step."""
+        place = Tensor("", (), "int32", np.asarray(axis, np.int32))
+        extents = (1, *hidden.shape) if axis == 0 else (hidden.shape[0], 1, hidden.shape[1])
+        made = _float(hidden.name, extents)
+        self.emit("EXPAND_DIMS", (hidden, place), (made,))
+        return made
+
+    def product(self, x: Tensor, at: Sequence[int], gates: Sequence[int], extents: Any,
+                biases: Sequence[int] = ()) -> Tensor:
+        """x times the weights of all gates at once."""
+        weights = [self.node.input(at[k]) for k in gates]
+        key = f"{weights[-1].name}/gates"
+        if key not in self.joined:
+            self.joined[key] = _joined(key, weights)
+        if is_quantised(weights[0]):
+            rounded = _float(x.name, x.shape)
+            symmetric = not self.node.options.get("asymmetric_quantize_inputs")
+            self.emit("QUANTIZE_ROWS", (x,), (rounded,), row=x.shape[-1], symmetric=symmetric)
+            x = rounded
+        bias = None
+        if biases:
+            bias = _joined(f"{key}/bias", [self.node.input(biases[k]) for k in gates])
+        made = _float(key, extents)
+        self.emit("FULLY_CONNECTED", (x, self.joined[key], bias), (made,),
+                  keep_num_dims=len(extents) == 3, fused_activation_function="NONE")
+        return made
+
+def _joined(name: str, parts: Sequence[Tensor]) -> Tensor:
+    data: Data = np.concatenate([_reals(t) for t in parts])
+    return Tensor(name, data.shape, "float32", data)
+
+
+def _reals(tensor: Tensor) -> Data:
+    assert tensor.data is not None
+    data: Data = tensor.data.astype(np.float32)
+    if is_quantised(tensor) and tensor.quant is not None:
+        data = (data - np.float32(tensor.quant.zero_points[0])) * np.float32(tensor.quant.scales[0])
+    return data
+
+
+def _float(name: str, extents: Sequence[int]) -> Tensor:
+    return Tensor(name, tuple(extents), "float32")
