@@ -8,18 +8,19 @@ import numpy as np
 
 from app.engine.epilogue import BINARY, ORDERED, STEPS, relation
 from app.engine.ir import Fused, Graph, Node, Tensor
+from app.engine.passes.simplify import simplify
 
 # Ops whose kernels call EPILOGUE.
 HEADS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "AVERAGE_POOL_2D",
          "L2_POOL_2D", "MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD",
-         "TRANSPOSE_CONV", "RESIZE_BILINEAR", "BATCH_MATMUL"}
+         "TRANSPOSE_CONV", "RESIZE_BILINEAR", "BATCH_MATMUL", "LAYER_NORM"}
 WINDOWS = {"CONV_2D", "DEPTHWISE_CONV_2D"}
 MAX_STEPS = 8
 
 
 def fuse(graph: Graph) -> Graph:
     """All fusions, in the order in which they open the way for each other."""
-    return fuse_epilogues(fuse_channel_padding(fuse_padding(graph)))
+    return fuse_epilogues(fuse_channel_padding(fuse_padding(simplify(graph))))
 
 
 def fuse_epilogues(graph: Graph) -> Graph:
