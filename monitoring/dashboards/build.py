@@ -136,7 +136,9 @@ def _panel(panel: Panel) -> stat.Panel | timeseries.Panel:
         made = made.links([_link(f"Runbook: {panel.alert}",
                                  f"http://localhost:9090/consoles/{panel.alert}.md")])  # fmt: skip
     for number, query in enumerate(panel.queries):
-        made = made.with_target(_target(query, "ABCDEFGH"[number]))
+        target = _target(query, "ABCDEFGH"[number])
+        # A range would show the last number from before an outage as if it were the present one.
+        made = made.with_target(target.instant() if panel.kind == "stat" else target.range())
     return made
 
 
@@ -147,14 +149,13 @@ def _target(query: Query, letter: str) -> prometheus.Dataquery:
         .expr(query.expr)
         .legend_format(query.legend)
         .ref_id(letter)
-        .range()
     )
 
 
 def _stat(panel: Panel) -> stat.Panel:
     made = (
         stat.Panel()
-        .graph_mode(c.BigValueGraphMode.AREA)
+        .graph_mode(c.BigValueGraphMode.NONE)
         .color_mode(c.BigValueColorMode.VALUE)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .color_scheme(dashboard.FieldColor().mode(d.FieldColorModeId.THRESHOLDS))

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from monitoring.dashboards.panel import BAD, GOOD, WARNING, Board, Row, graph, quantiles, stat
+from monitoring.dashboards.panel import (
+    BAD,
+    GOOD,
+    WARNING,
+    Board,
+    Row,
+    graph,
+    quantile,
+    quantiles,
+    stat,
+)
 
 JOB = 'job=~"$job"'
 ALL = f'{JOB},model=~"$model"'
@@ -14,8 +24,7 @@ def _per_second(metric: str, by: str, labels: str = ALL) -> str:
 
 
 def _p95(metric: str, by: str) -> str:
-    return (f"histogram_quantile(0.95, sum by (le, {by}) "
-            f"(rate({metric}_bucket{{{ALL}}}{RATE})))")  # fmt: skip
+    return quantile(95, f"sum by (le, {by}) (rate({metric}_bucket{{{ALL}}}{RATE}))")
 
 
 def _mean(metric: str, by: str) -> str:
@@ -34,8 +43,7 @@ NOW = Row("Now", (
     stat("Inference Rate", "Inferences per second.", "reqps",
          f"sum(rate(rx580_inference_requests_total{{{ALL}}}{RATE}))", empty="No traffic"),
     stat("P95 Inference", "95 % of the runs take less than this, queueing excluded.", "s",
-         f"histogram_quantile(0.95, sum by (le) "
-         f"(rate(rx580_inference_run_seconds_bucket{{{ALL}}}{RATE})))",
+         quantile(95, f"sum by (le) (rate(rx580_inference_run_seconds_bucket{{{ALL}}}{RATE}))"),
          alert="SlowInference", empty="No traffic"),
     stat("Load Failures", "Loads that failed within 10 minutes.", "short",
          f"sum(round(increase(rx580_model_load_failures_total{{{JOB}}}[10m]))) or vector(0)",
@@ -87,8 +95,8 @@ LIFE = Row("Models", (
           (f"sum by (model, version) (rx580_model_memory_bytes{{{ALL}}})",
            "{{model}} {{version}}"), stacked=True),
     graph("P95 Load Time", "From reading the file to published, successful loads.", "s",
-          (f"histogram_quantile(0.95, sum by (le, model) "
-           f"(increase(rx580_model_load_seconds_bucket{{{ALL}}}[1h])))", "{{model}}"),
+          (quantile(95, "sum by (le, model) "
+                    f"(increase(rx580_model_load_seconds_bucket{{{ALL}}}[1h]))"), "{{model}}"),
           empty="No loads"),
     graph("Load Failures by Reason", "Failed loads in 10 minutes, by model and reason.", "short",
           (f"sum by (model, reason) "

@@ -10,6 +10,7 @@ from monitoring.dashboards.panel import (
     Board,
     Row,
     graph,
+    quantile,
     quantiles,
     stat,
 )
@@ -32,7 +33,8 @@ ERROR_RATIO = (
     f"or 0 * sum(rate({REQUESTS}{{{USERS}}}{RATE}))) "
     f"/ (sum(rate({REQUESTS}{{{USERS}}}{RATE})) > 0)"
 )
-P95 = f"histogram_quantile(0.95, sum by (le) (rate({SECONDS}_bucket{{{USERS}}}{RATE})))"
+P95 = quantile(95, f"sum by (le) (rate({SECONDS}_bucket{{{USERS}}}{RATE}))")
+SLOWEST = quantile(95, f"sum by (le, handler) (rate({SECONDS}_bucket{{{ALL}}}{RATE}))")
 
 NOW = Row("Now", (
     stat("API", "Whether Prometheus' probe through the API is answered.", "none",
@@ -62,8 +64,7 @@ TRAFFIC = Row("Traffic", (
     graph("Request Rate by Route", "The busiest routes.", "reqps",
           (f"topk(10, sum by (handler) (rate({REQUESTS}{{{ALL}}}{RATE})))", "{{handler}}")),
     graph("P95 Latency by Route", "The slowest routes.", "s",
-          (f"topk(10, histogram_quantile(0.95, sum by (le, handler) "
-           f"(rate({SECONDS}_bucket{{{ALL}}}{RATE}))))", "{{handler}}"),
+          (f"topk(10, {SLOWEST})", "{{handler}}"),
           alert="HighLatency", empty="No traffic"),
     graph("Requests in Flight", "Requests that are being answered at the moment.", "short",
           (f"sum(rx580_http_requests_in_flight{{{ALL}}})", "in flight")),

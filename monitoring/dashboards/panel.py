@@ -90,7 +90,12 @@ def quantiles(metric: str, labels: str, by: str = "") -> tuple[tuple[str, str], 
     grouped = f"le, {by}" if by else "le"
     legend = f" {{{{{by}}}}}" if by else ""
     rate = f"sum by ({grouped}) (rate({metric}_bucket{{{labels}}}[$__rate_interval]))"
-    return tuple((f"histogram_quantile(0.{q}, {rate})", f"P{q}{legend}") for q in (50, 95, 99))
+    return tuple((quantile(q, rate), f"P{q}{legend}") for q in (50, 95, 99))
+
+
+def quantile(percent: int, rate: str) -> str:
+    """Give a quantile of bucket rates, and nothing, rather than NaN, when nothing happened."""
+    return f"histogram_quantile(0.{percent}, {rate}) >= 0"
 
 
 @cache

@@ -92,8 +92,10 @@ class Server:
             return False
 
     def infer(self) -> int:
-        body = {"model_name": "digits", "input_data": [[[0.0] * 8 for _ in range(8)]]}
-        return requests.post(self.url + "/inference", json=body, timeout=10).status_code
+        body = (ROOT / "models/digits/example.json").read_bytes()
+        headers = {"Content-Type": "application/json"}
+        url = self.url + "/inference"
+        return requests.post(url, data=body, headers=headers, timeout=10).status_code
 
 
 @dataclass

@@ -12,8 +12,9 @@ import pytest
 import requests
 
 from monitoring.dashboards import build
+from tests.e2e import pictures
 from tests.e2e.receiver import Receiver, receiving
-from tests.e2e.stack import FASTER, Server, Stack, Traffic, running, told
+from tests.e2e.stack import FASTER, ROOT, Server, Stack, Traffic, running, told
 from tests.monitoring.running import wait_for
 from tests.tools import require_tool
 
@@ -57,6 +58,25 @@ def stack(server: Server, receiver: Receiver, folder: Path) -> Iterator[Stack]:
         yield stack
 
 
+@pytest.fixture(scope="module")
+def script() -> Path:
+    return pictures.bundle(Path.home() / ".cache/rx580-inference")
+
+
+def draw(stack: Stack, script: Path, moment: str, seconds: float) -> dict[str, dict[str, int]]:
+    """Keep a picture of every dashboard under reports/; give the lines drawn by panel."""
+    folder = ROOT / "reports/panels"
+    folder.mkdir(parents=True, exist_ok=True)
+    url = f"http://127.0.0.1:{stack.options.prometheus}"
+    return {
+        board.file: pictures.draw(
+            json.loads((build.FOLDER / board.file).read_text()), url, concrete, seconds, script,
+            folder / f"{board.uid}-{moment}.png",
+        )
+        for board in build.BOARDS
+    }  # fmt: skip
+
+
 def panels() -> Iterator[tuple[str, dict[str, Any]]]:
     for board in build.BOARDS:
         for panel in json.loads((build.FOLDER / board.file).read_text())["panels"]:
@@ -71,7 +91,7 @@ def concrete(expr: str) -> str:
 
 
 def test_every_panel_has_data_under_traffic_and_the_numbers_are_the_callers(
-    server: Server, stack: Stack
+    server: Server, stack: Stack, script: Path
 ) -> None:
     start = time.monotonic()
     counted_before = stack.value(f"sum({CALLERS})")
@@ -89,8 +109,9 @@ def test_every_panel_has_data_under_traffic_and_the_numbers_are_the_callers(
         p95 = stack.value(concrete(
             next(p for _, p in panels() if p["title"] == "P95 Latency")["targets"][0]["expr"]))
         elapsed = time.monotonic() - start
-    # Without a card nobody keeps a ledger of its memory; no failure has no name.
-    optional = ("load_failures", "> 0", "rx580_vram_ledger_bytes", "rx580_backend_workers")
+    # Without a card nobody keeps a ledger of its memory; no load in sight, no failure no name.
+    optional = ("model_load_seconds", "load_failures", "_failed_total", "rx580_vram_ledger_bytes",
+                "rx580_backend_workers")  # fmt: skip
     assert [e for e in empty if not any(word in e for word in optional)] == []
     assert set(infinite) <= MAY_BE_EMPTY
     sent = sum(traffic.seen.values())
@@ -100,6 +121,9 @@ def test_every_panel_has_data_under_traffic_and_the_numbers_are_the_callers(
     assert 0 < p95 < 5
     wait_for(lambda: stack.value(f"sum({CALLERS})")
              == (counted_before or 0) + sent)  # fmt: skip
+    drawn = draw(stack, script, "traffic", time.monotonic() - start + 5)
+    assert drawn["api-overview.json"]["Request Rate by Status"] == 3
+    assert drawn["system.json"]["GPU Temperature"] == 2
     inferred = stack.value('sum(rx580_inference_requests_total{model="digits",outcome="ok"})')
     assert inferred is not None
     assert inferred <= traffic.seen[200]
@@ -134,7 +158,9 @@ def test_a_model_that_breaks_is_reported(server: Server, stack: Stack, receiver:
     requests.delete(server.url + "/models/broken/versions/1", timeout=60)
 
 
-def test_api_down_arrives_and_resolves(server: Server, stack: Stack, receiver: Receiver) -> None:
+def test_api_down_arrives_and_resolves(
+    server: Server, stack: Stack, receiver: Receiver, script: Path
+) -> None:
     start = time.monotonic()
     server.stop()
     down = receiver.wait("slack", ("APIDown", "probe"), 60, start)
@@ -149,6 +175,12 @@ def test_api_down_arrives_and_resolves(server: Server, stack: Stack, receiver: R
                 blank.append(panel["title"])
     assert blank == []
     assert stack.value('max(up{job="rx580-api-probe"})') == 0
+    p95 = next(p for _, p in panels() if p["title"] == "P95 Latency")["targets"][0]["expr"]
+    wait_for(lambda: stack.query(concrete(p95)) == [])
+    time.sleep(2)  # pictures are of whole seconds
+    drawn = draw(stack, script, "outage", 60)
+    assert drawn["api-overview.json"]["API"] == 1  # it says Unreachable, the others No traffic
+    assert drawn["api-overview.json"]["P95 Latency"] == 0
     start = time.monotonic()
     server.start()
     receiver.wait("slack", ("resolved", "APIDown"), 60, start)
