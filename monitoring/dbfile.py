@@ -6,6 +6,7 @@ padded with spaces so that what follows is 8-aligned), float64 value, float64 ti
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Layout:
     """
 
     keys: tuple[bytes, ...]
+    starts: tuple[int, ...]
     offsets: tuple[int, ...]
     end: int
     sound: bool
@@ -34,13 +36,14 @@ class Layout:
 def parse(data: bytes, start: int = HEADER) -> Layout:
     """Find the records of a file from a record's start on, as far as they can be understood.
 
-    Source: prometheus_client.mmap_dict. A damaged tail ends the list, it does not raise: what was
-            counted before the damage is worth more than an error.
+    Source: prometheus_client.mmap_dict. A damaged key is passed over and a damaged tail ends the
+            list; neither raises: what was counted besides is worth more than an error.
     """
     keys: list[bytes] = []
+    starts: list[int] = []
     offsets: list[int] = []
     if len(data) < HEADER:
-        return Layout((), (), HEADER, False)
+        return Layout((), (), (), HEADER, False)
     used = _INT.unpack_from(data)[0]
     sound = 0 <= used <= len(data)
     limit = min(max(used, 0), len(data))
@@ -51,10 +54,27 @@ def parse(data: bytes, start: int = HEADER) -> Layout:
         if length <= 0 or value_at + _PAIR.size > limit:
             sound = False
             break
-        keys.append(data[position + 4 : position + 4 + length].rstrip(b" "))
-        offsets.append(value_at)
+        key = data[position + 4 : position + 4 + length]
+        if _is_key(key):
+            keys.append(key)
+            starts.append(position)
+            offsets.append(value_at)
+        else:
+            sound = False
         position = value_at + _PAIR.size
-    return Layout(tuple(keys), tuple(offsets), position, sound)
+    return Layout(tuple(keys), tuple(starts), tuple(offsets), position, sound)
+
+
+def _is_key(key: bytes) -> bool:
+    try:
+        parts = json.loads(key.decode())
+    except ValueError:
+        return False
+    return (
+        isinstance(parts, list)
+        and [type(part) for part in parts] == [str, str, dict, str]
+        and all(isinstance(value, str) for value in parts[2].values())
+    )
 
 
 def blank() -> bytes:
@@ -75,7 +95,11 @@ def mend(path: Path) -> bool:
     layout = parse(data)
     if layout.sound and len(data) >= CAPACITY:
         return False
-    kept = _INT.pack(layout.end) + data[4 : layout.end].ljust(layout.end - 4, b"\0")
+    records = b"".join(
+        data[start : value_at + _PAIR.size]
+        for start, value_at in zip(layout.starts, layout.offsets, strict=True)
+    )
+    kept = _INT.pack(HEADER + len(records)).ljust(HEADER, b"\0") + records
     size = CAPACITY
     while size < len(kept):
         size *= 2
