@@ -76,7 +76,12 @@ class Server:
                  "--config", "deploy/gunicorn.conf.py"],
                 cwd=ROOT, env=environ, stdout=log, stderr=log,
             )  # fmt: skip
-        wait_for(self.ready, 90)
+        try:
+            wait_for(lambda: self.ready() or self.process.poll() is not None, 120)
+            assert self.ready(), (self.folder / "server.log").read_text()[-3000:]
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         if self.process is not None:
