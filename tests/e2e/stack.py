@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 import yaml
 
@@ -197,6 +198,7 @@ def running(server: Server, receiver: Receiver, folder: Path) -> Iterator[Stack]
             service.stop()
 
 
-def told(what: str, since: float) -> None:
+def told(capsys: pytest.CaptureFixture[str], what: str, since: float) -> None:
     """Print how long something took, for the CI's log."""
-    print(f"{what}: {time.monotonic() - since:.1f} s")
+    with capsys.disabled():
+        print(f"\n{what}: {time.monotonic() - since:.1f} s")

@@ -143,7 +143,9 @@ def test_targets_rules_and_alertmanagers_are_known_and_no_rule_fails(stack: Stac
     assert runbook.text.startswith("# APIDown")
 
 
-def test_a_model_that_breaks_is_reported(server: Server, stack: Stack, receiver: Receiver) -> None:
+def test_a_model_that_breaks_is_reported(
+    server: Server, stack: Stack, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
     bad = server.models / "broken/1"
     bad.mkdir(parents=True)
     (bad / "model.tflite").write_bytes(b"\0" * 1000)
@@ -154,17 +156,18 @@ def test_a_model_that_breaks_is_reported(server: Server, stack: Stack, receiver:
     for kind in ("slack", "discord"):
         message = receiver.wait(kind, ("ModelLoadFailures", "consoles/ModelLoadFailures.md"), 60)
         assert "error expanding" not in message.text
-    told("ModelLoadFailures arrived after", start)
+    told(capsys, "ModelLoadFailures arrived after", start)
     requests.delete(server.url + "/models/broken/versions/1", timeout=60)
 
 
 def test_api_down_arrives_and_resolves(
-    server: Server, stack: Stack, receiver: Receiver, script: Path
-) -> None:
+    server: Server, stack: Stack, receiver: Receiver, script: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     start = time.monotonic()
     server.stop()
     down = receiver.wait("slack", ("APIDown", "probe"), 60, start)
-    told(f"APIDown arrived (for: 1m shortened by {FASTER}) after", start)
+    told(capsys, f"APIDown arrived (for: 1m shortened by {FASTER}) after", start)
     receiver.wait("discord", ("APIDown",), 10, start)
     assert "error expanding" not in down.text
     blank = []
@@ -185,7 +188,7 @@ def test_api_down_arrives_and_resolves(
     server.start()
     receiver.wait("slack", ("resolved", "APIDown"), 60, start)
     receiver.wait("discord", ("resolved", "APIDown"), 10, start)
-    told("the all-clear arrived after the start within", start)
+    told(capsys, "the all-clear arrived after the start within", start)
     # While the API was down, its other alerts were silenced.
     texts = [message.text for message in receiver.messages if message.kind == "slack"]
     assert not [text for text in texts if "PrometheusTargetDown" in text and "since" in text]

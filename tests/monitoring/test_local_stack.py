@@ -1,0 +1,88 @@
+"""make up-monitoring without Docker: ready when it returns, the same when run again, gone after."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.monitoring.running import ROOT, free_port
+from tests.tools import require_tool
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    # Not the machine's Docker, should there be one: its client is hidden.
+    docker = tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text("#!/bin/sh\nexit 1\n")
+    docker.chmod(0o755)
+    return os.environ | {
+        "PATH": f"{docker.parent}:{os.environ['PATH']}",
+        "MONITORING_DIR": str(tmp_path / "state"),
+        "PROMETHEUS_PORT": str(free_port()), "ALERTMANAGER_PORT": str(free_port()),
+        "NODE_EXPORTER_PORT": str(free_port()), "METRICS_PORT": str(free_port()),
+    }  # fmt: skip
+
+
+def stack(action: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "monitoring.stack", action], cwd=ROOT,
+                          env=environ, capture_output=True, text=True, check=False,
+                          stdin=subprocess.DEVNULL, timeout=120)  # fmt: skip
+
+
+def test_up_is_ready_and_idempotent_and_down_ends_it(environ: dict[str, str]) -> None:
+    for tool in ("prometheus", "alertmanager", "node_exporter"):
+        require_tool(tool)
+    url = f"http://127.0.0.1:{environ['PROMETHEUS_PORT']}"
+    try:
+        first = stack("up", environ)
+        assert first.returncode == 0, first.stderr
+        assert f"{url}  started" in first.stdout
+        assert requests.get(f"{url}/-/ready", timeout=5).ok
+        again = stack("up", environ)
+        assert again.stdout == first.stdout.replace("started", "was running")
+        flags = requests.get(f"{url}/api/v1/status/flags", timeout=5).json()["data"]
+        assert flags["storage.tsdb.retention.time"] == "30d"
+        given = environ | {"SLACK_WEBHOOK_URL": "http://127.0.0.1:1/x"}
+        assert "Slack             configured" in stack("configure", given).stdout
+        reloaded = stack("reload", environ)
+        assert reloaded.stdout.count("reloaded") == 2, reloaded.stderr
+        manager = f"http://127.0.0.1:{environ['ALERTMANAGER_PORT']}/api/v2/status"
+        assert "slack_configs" in requests.get(manager, timeout=5).json()["config"]["original"]
+    finally:
+        assert stack("down", environ).stdout.count("stopped") == 3
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{url}/-/ready", timeout=5)
+    assert stack("down", environ).stdout.count("was not running") == 3
+
+
+def test_without_any_program_one_line_says_what_to_install(environ: dict[str, str]) -> None:
+    found = stack("up", environ | {"PATH": environ["PATH"].split(":")[0]})
+    assert found.returncode == 1
+    assert found.stderr.count("\n") == 1
+    assert "apt-get install prometheus prometheus-alertmanager" in found.stderr
+
+
+def test_a_taken_port_is_named(environ: dict[str, str]) -> None:
+    require_tool("prometheus")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(environ["PROMETHEUS_PORT"])))
+        taken.listen()
+        found = stack("up", environ)
+    stack("down", environ)
+    assert found.returncode == 1
+    assert "prometheus" in found.stderr
+
+
+@pytest.mark.parametrize("port", ["x", "0", "70000"])
+def test_a_bad_port_is_named(port: str, environ: dict[str, str]) -> None:
+    found = stack("up", environ | {"ALERTMANAGER_PORT": port})
+    assert found.stderr == (
+        f"up: ALERTMANAGER_PORT is {port!r}, but must be a port, 1 to 65535\n"
+    )
