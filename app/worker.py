@@ -19,6 +19,7 @@ def write_problem(client: socket.socket, status: int, reason: str, detail: str) 
     """Answer a request that never became one: a bad request line, headers too large."""
     # Imported here, because this module is imported in the master, before the fork.
     from app.blueprints.errors import problem
+    from monitoring.http import count_refused
 
     text = detail or (HTTPStatus(status).description or reason)
     request_id = uuid.uuid4().hex
@@ -27,6 +28,7 @@ def write_problem(client: socket.socket, status: int, reason: str, detail: str) 
         f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nX-Request-Id: {request_id}\r\n"
         f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
+    count_refused(status)
     util.write_nonblock(client, head.encode("latin-1") + body)
 
 

@@ -52,6 +52,11 @@ def init_app(app: Flask, *, version: str, sysfs: Path = Path("/sys")) -> None:
     app.wsgi_app = _Meter(app.wsgi_app)  # type: ignore[method-assign]
 
 
+def count_refused(status: int) -> None:
+    """Count an answer to what never became a request: a bad request line, headers too large."""
+    catalogue.HTTP_REQUESTS.labels(OTHER_METHOD, UNMATCHED, str(status)).inc()
+
+
 def _note_handler() -> None:
     if request.url_rule is not None:
         request.environ[_HANDLER] = request.url_rule.rule
