@@ -33,6 +33,14 @@ static inline VT padded(__global const float* p, int idx, int c, int channels, i
 #define EPI_PARAMS
 #define EPILOGUE
 #endif
+// On GPUs the first two axes of a launch are one, so that no lane of a wavefront idles on a short one.
+#ifdef FLAT
+#define AXIS0(extent) ((int)(get_global_id(0) % (extent)))
+#define AXIS1(extent) ((int)(get_global_id(0) / (extent)))
+#else
+#define AXIS0(extent) ((int)get_global_id(0))
+#define AXIS1(extent) ((int)get_global_id(1))
+#endif
 #define UNROLL _Pragma("unroll")
 // Wavefronts per SIMD that a kernel wants at least: LLVM then keeps to as many registers as allow it.
 #ifdef __AMDGCN__

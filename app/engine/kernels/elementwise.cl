@@ -6,8 +6,9 @@ __kernel void elementwise(__global const float* restrict x, __global float* rest
                           int R, int K EPI_PARAMS)
 {
     const int vectors = (K + VW - 1) / VW;
-    const int r = get_global_id(1);
-    const int from = get_global_id(0) * PER;
+    const int items = (vectors + PER - 1) / PER;
+    const int r = AXIS1(items);
+    const int from = AXIS0(items) * PER;
     const int to = min(from + PER, vectors);
     if (r >= R) return;
     for (int i = from; i < to; i++) {

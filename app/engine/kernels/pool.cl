@@ -5,9 +5,10 @@ __kernel void pool(__global const float* restrict x, __global float* restrict y,
                    int H, int W, int C, int OH, int OW, int KH, int KW, int SH, int SW,
                    int PT, int PL EPI_PARAMS)
 {
-    if (get_global_id(0) * VW >= C || get_global_id(1) >= OW) return;
-    const int c = min((int)get_global_id(0) * VW, C - VW);
-    const int j = get_global_id(1), row = get_global_id(2);
+    const int vectors = (C + VW - 1) / VW;
+    const int j = AXIS1(vectors), row = get_global_id(2);
+    if (AXIS0(vectors) * VW >= C || j >= OW) return;
+    const int c = min(AXIS0(vectors) * VW, C - VW);
     const int n = row / OH, i = row % OH;
     const int top = i * SH - PT, left = j * SW - PL;
     const int h1 = min(top + KH, H), w1 = min(left + KW, W);

@@ -8,7 +8,8 @@ __kernel void resize_bilinear(__global const float* restrict x, __global float* 
                               float shift EPI_PARAMS)
 {
     const int blocks = (C + VW - 1) / VW;
-    const int first = get_global_id(0) * BLOCKS, last = min(first + BLOCKS, blocks);
+    const int items = (blocks + BLOCKS - 1) / BLOCKS;
+    const int first = AXIS0(items) * BLOCKS, last = min(first + BLOCKS, blocks);
     const int row = get_global_id(2);
     const int n = row / OH, i = row % OH;
     const float py = (i + shift) * scale_y - shift;
@@ -16,8 +17,8 @@ __kernel void resize_bilinear(__global const float* restrict x, __global float* 
     const float fy = py - h0;
     __global const float* top = x + (n * H + h0) * W * C;
     __global const float* low = x + (n * H + max(h1, 0)) * W * C;
-    const int to = min((int)(get_global_id(1) + 1) * RUN, OW);
-    for (int j = get_global_id(1) * RUN; j < to; j++) {
+    const int begin = AXIS1(items) * RUN, to = min(begin + RUN, OW);
+    for (int j = begin; j < to; j++) {
         const float px = (j + shift) * scale_x - shift;
         const int w0 = max((int)floor(px), 0), w1 = max(min((int)ceil(px), W - 1), 0);
         const float fx = px - w0;

@@ -17,7 +17,7 @@ from app.engine.epilogue import (
 )
 from app.engine.ir import Arg, Const, Fused, Launch, Node, Tensor
 from app.engine.ops.broadcasting import MAX_RANK, merge
-from app.engine.ops.tiles import lanes
+from app.engine.ops.tiles import lanes, spread
 from app.engine.ops.typed import integers
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require, require_dtype, shape
@@ -95,10 +95,9 @@ def elementwise_launch(node: Node, x: Tensor, steps: Sequence[Fused],
     vector = lanes(profile, width)
     vectors = -(-width // vector)
     per = min(vectors, 256) if profile.is_cpu else 1
-    group = min(profile.group, 64)
+    size, local, flat = spread(profile, (-(-vectors // per), rows))
     return [Launch("elementwise", "elementwise", (x, y, i32(rows), i32(width), *operands),
-                   (-(-vectors // per), rows), (group, 1),
-                   {"VW": vector, "PER": per, **defines}, y.size)]
+                   size, local, {"VW": vector, "PER": per, **flat, **defines}, y.size)]
 
 
 def _broadcast(node: Node, a: Tensor, b: Tensor, own: Sequence[Fused],
@@ -115,8 +114,9 @@ def _broadcast(node: Node, a: Tensor, b: Tensor, own: Sequence[Fused],
     operands += values
     d, c, ab = numbers[3], numbers[2], numbers[0] * numbers[1]
     args = (_flat(a), _flat(b), y, *map(i32, numbers), *operands)
-    return Launch("broadcast", "broadcast", args, (d, c, ab), (profile.group, 1, 1),
-                  {"VW": 1, **defines}, y.size)
+    wide = {} if profile.is_cpu else {"FLAT": 1}
+    return Launch("broadcast", "broadcast", args, (d * numbers[4] if wide else d, c, ab),
+                  (profile.group, 1, 1), {"VW": 1, **wide, **defines}, y.size)
 
 
 def _flat(tensor: Tensor) -> Arg:

@@ -9,7 +9,7 @@ import numpy as np
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Launch, Node
 from app.engine.ops.conv import steps
-from app.engine.ops.tiles import lanes
+from app.engine.ops.tiles import lanes, spread
 from app.engine.ops.window import axes
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require_dtype, shape
@@ -47,8 +47,8 @@ def pool_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     defines, operands = compile_steps(steps(node), y)
     numbers = (rows.extent, columns.extent, channels, rows.out, columns.out, rows.kernel,
                columns.kernel, rows.stride, columns.stride, rows.before, columns.before)
-    return [Launch("pool", "pool", (x, y, *map(i32, numbers), *operands),
-                   (-(-channels // width), columns.out, x.shape[0] * rows.out),
-                   (1, 1, 1) if profile.is_cpu else (8, 8, 1),
-                   {"VW": width, **KINDS[node.op], **defines},
+    size, local, flat = spread(profile, (-(-channels // width), columns.out,
+                                         x.shape[0] * rows.out))
+    return [Launch("pool", "pool", (x, y, *map(i32, numbers), *operands), size, local,
+                   {"VW": width, **flat, **KINDS[node.op], **defines},
                    y.size * rows.kernel * columns.kernel)]

@@ -8,6 +8,7 @@ import numpy as np
 
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Launch, Node
+from app.engine.ops.gemm import WAVE
 from app.engine.ops.tiles import lanes
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require, require_dtype, shape
@@ -58,9 +59,23 @@ def reduce(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     a, p, b, q, c = runs(x.shape, reduced_axes(node), node.op)
     width = lanes(profile, c)
     defines, operands = compile_steps(node.epilogue, y)
+    if not profile.is_cpu:
+        share = _share(p * q, -(-c // width) * a * b)
+        size = (-(-c // (width * (WAVE // share))) * WAVE, b, a)
+        return [Launch("reduce_gpu", "reduce_gpu", (x, y, *map(i32, (a, p, b, q, c)), *operands),
+                       size, (WAVE, 1, 1),
+                       {"VW": width, "SHARE": share, **KINDS[node.op], **defines}, x.size)]
     return [Launch("reduce", "reduce", (x, y, *map(i32, (a, p, b, q, c)), *operands),
                    (-(-c // width), b, a), (min(profile.group, 64), 1, 1),
                    {"VW": width, **KINDS[node.op], **defines}, x.size)]
+
+
+def _share(count: int, vectors: int) -> int:
+    # Lanes for one result: none may be without a value, nor a wavefront without results.
+    share = 1
+    while share < WAVE and share < count and (vectors * share < WAVE * WAVE or share * 8 < count):
+        share *= 2
+    return share
 
 
 def runs(shape_: Shape, gone: Sequence[int], name: str) -> list[int]:

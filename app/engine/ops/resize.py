@@ -9,7 +9,7 @@ import numpy as np
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Arg, Launch, Node
 from app.engine.ops.movement import TYPES
-from app.engine.ops.tiles import lanes
+from app.engine.ops.tiles import lanes, spread
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require, require_dtype, shape
 
@@ -51,10 +51,9 @@ def resize_bilinear(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     shift = f32(0.5 if node.options.get("half_pixel_centers") else 0.0)
     args = (x, y, *map(i32, (h, w, c, oh, ow)), scale(node, h, oh), scale(node, w, ow), shift,
             *operands)
-    size = (-(-c // (width * blocks)), -(-ow // run), n * oh)
-    local = (1, 1, 1) if profile.is_cpu else (8, 8, 1)
+    size, local, flat = spread(profile, (-(-c // (width * blocks)), -(-ow // run), n * oh))
     return [Launch("resize", "resize_bilinear", args, size, local,
-                   {"VW": width, "RUN": run, "BLOCKS": blocks, **defines}, 8 * y.size)]
+                   {"VW": width, "RUN": run, "BLOCKS": blocks, **flat, **defines}, 8 * y.size)]
 
 
 @op("RESIZE_NEAREST_NEIGHBOR")

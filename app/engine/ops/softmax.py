@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.engine.ir import Arg, Launch, Node
+from app.engine.ops.gemm import WAVE
 from app.engine.ops.tiles import lanes
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require_dtype, shape
@@ -38,5 +39,8 @@ def rows(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     args: tuple[Arg, ...] = (x, y, i32(count), i32(length))
     if node.op == "SOFTMAX":
         args = (*args, np.float32(node.options.get("beta", 1.0)))
-    return [Launch("softmax", KERNELS[node.op], args, (count,), (profile.group,),
+    if not profile.is_cpu:
+        return [Launch("softmax_gpu", KERNELS[node.op] + "_gpu", args, (count * WAVE,), (WAVE,), {},
+                       5 * x.size)]
+    return [Launch("softmax", KERNELS[node.op], args, (count,), (1,),
                    {"VW": lanes(profile, length)}, 5 * x.size)]

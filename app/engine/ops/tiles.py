@@ -17,6 +17,18 @@ class Tile:
     lanes: int
 
 
+def spread(profile: DeviceProfile, size: tuple[int, ...]
+           ) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, str | int]]:
+    """Global size, local size and defines of a launch whose items are independent.
+
+    GPUs take the first two axes as one (FLAT in common.h): a short axis leaves no lane idle.
+    """
+    if profile.is_cpu:
+        return size, (1,) * len(size), {}
+    return ((size[0] * size[1], 1, *size[2:]), (profile.group, *(1,) * (len(size) - 1)),
+            {"FLAT": 1})
+
+
 def lanes(profile: DeviceProfile, extent: int) -> int:
     """Floats in one vector over an axis of extent elements: never more than there are.
 
