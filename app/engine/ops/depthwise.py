@@ -14,7 +14,7 @@ from app.engine.profile import DeviceProfile
 
 i32 = np.int32
 # Vectors of four that one lane may hold, so that four wavefronts fit a SIMD of gfx803.
-VECTORS = 14
+VECTORS = 13
 
 
 def depthwise_gpu(x: Tensor, w: Tensor, bias: Arg, y: Tensor, window: tuple[Axis, Axis],
