@@ -62,12 +62,17 @@ def compile_graph(graph: Graph, shapes: Sequence[Shape], profile: DeviceProfile)
     return plan(fuse(specialise(graph, shapes)), profile)
 
 
+def graphs_of(model: Model) -> list[Graph]:
+    """The model's graphs after all passes that do not depend on shapes."""
+    return [lower(unfold(g)) for g in settle(model.graphs)]
+
+
 class LoadedModel:
     """A model on a runtime. Thread-safe: the runtime's lock guards the queue."""
 
     def __init__(self, runtime: Runtime, model: Model) -> None:
         self.runtime, self.model = runtime, model
-        self._graphs = [lower(unfold(g)) for g in settle(model.graphs)]
+        self._graphs = graphs_of(model)
         self._weights = Weights(runtime.context, runtime.queue)
         self._batcher = Batcher(self.run)
         self._plans: dict[tuple[int, tuple[Shape, ...]], Executor] = {}

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import app.engine.ops  # noqa: F401  (fills the tables)
 from app.engine.ir import Launch
 from app.engine.opencl.programs import assemble
-from app.engine.passes.quantize import lower
-from app.engine.passes.specialise import fold
 from app.engine.planner import Plan
 from app.engine.profile import RX_580, DeviceProfile
 from app.engine.reader import read
-from app.engine.runtime import compile_graph, default_shapes
+from app.engine.runtime import compile_graph, default_shapes, graphs_of
 from app.errors import InvalidInput, UnsupportedOp
 from tests.engine.corpus import CORPUS, CorpusModel, nets
 
@@ -44,7 +42,7 @@ def plan_blob(blob: bytes, shapes: tuple[tuple[int, ...], ...] = (),
 
     Raises: UnsupportedOp, InvalidInput.
     """
-    graph = lower(fold(read(blob).graphs[0]))
+    graph = graphs_of(read(blob))[0]
     return compile_graph(graph, shapes or default_shapes(graph), profile)
 
 
