@@ -5,6 +5,8 @@ Runs only in children of the checker (checker.py); what it finds goes back as JS
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import resource
 import time
@@ -17,11 +19,20 @@ import tflite
 
 from app.backends.tflite import TfliteOptions, TfliteSession
 from app.errors import InvalidInput, InvalidModel, ServingError
+from app.repository import golden
 from app.tensors import Array, TensorSpec
 
 TIMING_SECONDS = 0.15
 TIMING_RUNS = 20
 FREE_SIZES = (1, 16, 256, 4096, 16000)
+# mallopt(3): bytes that are set where memory was allocated, inverted, or freed.
+M_PERTURB = -6
+GARBAGE = (0x5A, 0xFF, 0x01)
+RANDOM = {
+    tflite.BuiltinOperator.RANDOM_UNIFORM,
+    tflite.BuiltinOperator.RANDOM_STANDARD_NORMAL,
+    tflite.BuiltinOperator.MULTINOMIAL,
+}
 STATEFUL = {tflite.BuiltinOperator.VAR_HANDLE, tflite.BuiltinOperator.CALL_ONCE}
 
 
@@ -74,7 +85,10 @@ def _structure(model: Any) -> dict[str, Any]:
         for end in (graph.InputsAsNumpy(), graph.OutputsAsNumpy()):
             for tensor_index in np.atleast_1d(end):
                 _within(int(tensor_index), tensors, "a tensor")
-    return {"stateful": bool(STATEFUL & set(builtin)), "variables": variables}
+    found = set(builtin)
+    return {
+        "stateful": bool(STATEFUL & found), "random": bool(RANDOM & found), "variables": variables
+    }  # fmt: skip
 
 
 def _within(index: int, count: int, what: str, low: int = 0) -> None:
@@ -95,12 +109,38 @@ def probe(path: Path, runtime: str, threads: int) -> dict[str, Any]:
     try:
         session = TfliteSession(data, options)
         size, seconds = _time(session)
+        if size:
+            _repeat(data, options, size, same=not facts["random"])
     except ServingError:
         raise
     except (MemoryError, ValueError, TypeError, OverflowError, RuntimeError) as error:
         raise InvalidModel(f"{runtime} refuses it: {error or type(error).__name__}") from error
     grown = max(_resident() - before, len(data))
     return {**facts, "size": size, "seconds": seconds, "memory_bytes": grown}
+
+
+def _repeat(data: bytes, options: TfliteOptions, size: int, same: bool) -> None:
+    """Load and run a few times more, each time with other garbage in fresh memory.
+
+    A file that sends the runtime beyond its buffers may survive one run by luck; here it crashes
+    or answers the same question differently.
+    Raises: InvalidModel.
+    """
+    allocator = ctypes.CDLL(None)
+    seen: set[bytes] = set()
+    for garbage in GARBAGE:
+        allocator.mallopt(M_PERTURB, garbage)
+        session = TfliteSession(data, options)
+        outputs = session.run({spec.name: zeros(spec, size) for spec in session.inputs})
+        with contextlib.suppress(InvalidInput):  # where inputs are indices, a ramp is out of range
+            outputs = session.run({spec.name: ramp(spec, size) for spec in session.inputs})
+        session.close()
+        seen.add(b"".join(array.tobytes() for array in outputs.values() if array.dtype != object))
+    if same and len(seen) > 1:
+        raise InvalidModel(
+            f"its answers under {options.runtime} change from run to run, so it reads memory that "
+            "is not its own"
+        )
 
 
 def _time(session: TfliteSession) -> tuple[int, float]:
@@ -137,11 +177,20 @@ def zeros(spec: TensorSpec, free: int = 1) -> Array:
 
     Shapes: a free dimension 0 is taken for the batch and gets 1, the others the size given.
     """
-    sizes = [free if size < 0 else size for size in spec.shape]
-    shape = [1, *sizes[1:]] if len(sizes) > 1 and spec.shape[0] < 0 else sizes
+    shape = _shape(spec, free)
     if spec.dtype == "bytes":
         return np.full(shape, b"", dtype=object)
     return np.zeros(shape, spec.dtype)
+
+
+def ramp(spec: TensorSpec, free: int = 1) -> Array:
+    """Make an input of varied values, of the same shape as zeros."""
+    return golden.ramp(TensorSpec(spec.name, _shape(spec, free), spec.dtype))
+
+
+def _shape(spec: TensorSpec, free: int) -> tuple[int, ...]:
+    sizes = tuple(free if size < 0 else size for size in spec.shape)
+    return (1, *sizes[1:]) if len(sizes) > 1 and spec.shape[0] < 0 else sizes
 
 
 def _resident() -> int:
