@@ -59,7 +59,8 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
     _, status = os.waitpid(pid, 0)
     if answer:
         return dict(json.loads(answer))
-    return {"error": _why(status, request, answer), "late": answer is None, "crash": answer is not None}
+    late = answer is None
+    return {"error": _why(status, request, answer), "late": late, "crash": not late}
 
 
 def _why(status: int, request: dict[str, Any], answer: bytes | None) -> str:
