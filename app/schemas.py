@@ -287,12 +287,24 @@ def inference(body: bytes, named: bool) -> tuple[dict[str, Any], Document]:
     root = document.root
     if not isinstance(root, simdjson.Object):
         raise InvalidInput('the body must be a JSON object like {"model_name": …, "input_data": …}')
-    keys = list(root)
-    twice = sorted({key for key in keys if keys.count(key) > 1})
-    if twice:
-        raise InvalidRequest(f"the body has {', '.join(map(repr, twice))} more than once")
+    values = once(root, "the body")
     schema = NamedInferenceRequest() if named else InferenceRequest()
-    return checked(schema, {key: root[key] for key in keys}), document
+    return checked(schema, values), document
+
+
+def once(element: Any, where: str) -> dict[str, Any]:
+    """Give the members of a JSON object, whose lists stay unread.
+
+    Raises: InvalidRequest if a name comes twice, since readers of JSON differ in which one counts.
+    """
+    values: dict[str, Any] = {}
+    for key in element:
+        if key in values:
+            raise InvalidRequest(f"{where} has {key[:80]!r} more than once")
+        if "\0" in key:  # simdjson could not look it up again
+            raise InvalidRequest(f"{where} has a name with a NUL character, {key[:80]!r}")
+        values[key] = element[key]
+    return values
 
 
 def output(array: Array) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def _read_form() -> Meant:
 def _arrays(loaded: Loaded, document: Document, data: Any) -> Mapping[str, Array]:
     session = loaded.session
     if isinstance(data, simdjson.Object):
-        given = {name: data[name] for name in data}
+        given = schemas.once(data, '"input_data"')
     elif len(session.inputs) == 1:
         given = {session.inputs[0].name: data}
     else:
