@@ -52,6 +52,9 @@ lint: $(VENV)/.installed-test  ## ruff, mypy --strict and the import contracts
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-cache
 
+settings-table: $(VENV)/.installed  ## write the README's table of settings
+	@$(PY) -m app.settings --write README.md
+
 clean:  ## remove what was built here; models and state stay
 	@rm -rf build reports .pytest_cache .mypy_cache .ruff_cache .coverage*
 

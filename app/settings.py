@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -258,5 +259,16 @@ def table() -> str:
     return "\n".join(rows)
 
 
+def _write(path: Path) -> None:
+    """Put the table between the README's marks."""
+    text = path.read_text(encoding="utf-8")
+    head, mark, rest = text.partition("app.settings -->\n")
+    _, end, tail = rest.partition("<!-- /settings -->")
+    path.write_text(f"{head}{mark}{table()}\n{end}{tail}", encoding="utf-8")
+
+
 if __name__ == "__main__":
-    print(table())
+    if sys.argv[1:2] == ["--write"]:
+        _write(Path(sys.argv[2]))
+    else:
+        print(table())

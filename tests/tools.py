@@ -50,6 +50,7 @@ TOOLS: dict[str, Tool] = {
     "node_exporter": Tool(command("prometheus-node-exporter"), ("prometheus-node-exporter",)),
     "docker-compose": Tool(command("docker-compose"), ("docker-compose",)),
     "chromium": Tool(command("chromium"), ("chromium",)),
+    "curl": Tool(command("curl"), ("curl",)),
     "npm": Tool(command("npm", "node"), ("npm", "nodejs")),
 }
 
