@@ -19,6 +19,7 @@ from app.answers import Answers
 from app.backends.choice import OpenclOptions
 from app.batching.budget import Budget
 from app.blueprints import errors, health, inference, models, openapi, requests, v2
+from app.blueprints.express import Express
 from app.blueprints.serving import Serving
 from app.blueprints.serving import init_app as keep
 from app.predictor.predictor import Predictor
@@ -88,24 +89,17 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     runtime = build(settings)
     app.extensions["runtime"] = runtime
-    keep(
-        app,
-        Serving(
-            settings,
-            runtime.models,
-            Predictor(
-                runtime.store, Answers(int(settings.cache_mb * 1e6)), runtime.watch.shadow
-            ),
-            Totals(),
-            runtime.watch,
-            VERSION,
-            time.time(),
-        ),
+    answers = Answers(int(settings.cache_mb * 1e6))
+    predictor = Predictor(runtime.store, answers, runtime.watch.shadow)
+    serving = Serving(
+        settings, runtime.models, predictor, Totals(), runtime.watch, VERSION, time.time()
     )
+    keep(app, serving)
     requests.init_app(app)
     errors.init_app(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
+    app.wsgi_app = Express(app.wsgi_app, serving)  # type: ignore[method-assign]
     http.init_app(app, version=VERSION, sysfs=settings.sysfs_dir)
     return app
 

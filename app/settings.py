@@ -99,7 +99,9 @@ class Settings:
     host: str = setting("127.0.0.1", HOST, "Address to listen on; 0.0.0.0 for every interface.")
     port: int = setting(8000, integer(0, 65535), "Port to listen on; 0 takes a free one.")
     workers: int = setting(3, integer(1, 256), "Worker processes.")
-    threads: int = setting(4, integer(1, 256), "Request threads of each worker.")
+    threads: int = setting(
+        16, integer(1, 256), "Request threads of each worker: more than may wait for one model."
+    )
     models_dir: Path = setting(Path("models").absolute, FOLDER, "The model repository.", "models")
     state_dir: Path = setting(
         Path("var/state").absolute, FOLDER,
@@ -136,7 +138,7 @@ class Settings:
         "Time a request has when it does not say less in X-Request-Timeout.",
     )  # fmt: skip
     queue_per_model: int = setting(
-        64, integer(0, 100000), "Requests of one worker that may wait for one model; then 503."
+        8, integer(0, 100000), "Requests of one worker that may wait for one model; then 503."
     )
     queue_per_worker: int = setting(
         512, integer(1, 100000), "Requests that one worker has in all, running or waiting."

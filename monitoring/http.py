@@ -31,7 +31,8 @@ UNMATCHED = "unmatched"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD = "other"
 
-_HANDLER = "monitoring.handler"
+HANDLER = "monitoring.handler"
+"""Where a request's route template is kept in its WSGI environment."""
 # A burst of failures right after the start must be an increase, so these exist from the start.
 _STATUSES = ("200", "500", "503")
 
@@ -59,7 +60,7 @@ def count_refused(status: int) -> None:
 
 def _note_handler() -> None:
     if request.url_rule is not None:
-        request.environ[_HANDLER] = request.url_rule.rule
+        request.environ[HANDLER] = request.url_rule.rule
 
 
 def _create_at_zero(app: Flask) -> None:
@@ -126,7 +127,7 @@ class _Answer:
 
     @property
     def handler(self) -> str:
-        handler: str = self._environ.get(_HANDLER, UNMATCHED)
+        handler: str = self._environ.get(HANDLER, UNMATCHED)
         return handler
 
 

@@ -90,6 +90,11 @@ class Lane:
         return self._queue.count
 
     @property
+    def full(self) -> bool:
+        """One more request would be refused now, unless somebody has hung up."""
+        return self._queue.count >= self._policy.max_queue > 0
+
+    @property
     def idle(self) -> bool:
         """Nothing waits and nothing runs."""
         return not self._queue.count and not self._running

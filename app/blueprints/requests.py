@@ -7,7 +7,7 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -17,6 +17,7 @@ from app.predictor.predictor import Terms
 
 log = logging.getLogger("app.request")
 
+TIMEOUT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 QUIET = frozenset({"health.live", "health.ready", "health.health", "prometheus_metrics"})
 
@@ -27,37 +28,40 @@ def init_app(app: Flask) -> None:
     app.after_request(_end)
 
 
-def deadline(default: float) -> float:
-    """Say until when this request may be worked on.
+def terms(default: float) -> Terms:
+    """Say on what terms this request is run.
 
-    Units:  default in seconds; the answer in time.monotonic() seconds.
+    Units:  default in seconds.
     Raises: InvalidRequest if X-Request-Timeout is no positive number; DeadlineExceeded.
     """
-    text = request.headers.get("X-Request-Timeout")
-    seconds = default
+    return terms_of(request.environ, float(g.started), default)
+
+
+def terms_of(
+    environ: Mapping[str, Any],
+    started: float,
+    default: float,
+    timeout: float | None = None,
+    priority: int = 0,
+) -> Terms:
+    """Say on what terms a request is run; a timeout in its body and one in its header both hold.
+
+    Units:  started in time.monotonic() seconds; default and timeout in seconds.
+    Raises: InvalidRequest if X-Request-Timeout is no positive number; DeadlineExceeded.
+    """
+    seconds = default if timeout is None else min(default, timeout)
+    text = environ.get("HTTP_X_REQUEST_TIMEOUT")
     if text is not None:
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        if not TIMEOUT.fullmatch(text):
             raise InvalidRequest(
                 f"X-Request-Timeout is {text[:40]!r}; it must be a number of seconds like 2.5"
             )
-        seconds = min(default, float(text))
-    until = float(g.started) + seconds
+        seconds = min(seconds, float(text))
+    until = started + seconds
     if time.monotonic() >= until:
         raise DeadlineExceeded("the request's time was up before it was read")
-    return until
-
-
-def terms(default: float, timeout: float | None = None, priority: int = 0) -> Terms:
-    """Say on what terms this request is run; a deadline in the body and one in a header both hold.
-
-    Units:  default and timeout in seconds.
-    Raises: InvalidRequest, DeadlineExceeded.
-    """
-    until = deadline(default)
-    if timeout is not None:
-        until = min(until, float(g.started) + timeout)
-    caller = request.headers.get("X-Caller") or request.remote_addr or ""
-    return Terms(until, priority, _alive(request.environ.get("gunicorn.socket")), caller)
+    caller = environ.get("HTTP_X_CALLER") or environ.get("REMOTE_ADDR") or ""
+    return Terms(until, priority, _alive(environ.get("gunicorn.socket")), caller)
 
 
 def _alive(client: Any) -> Callable[[], bool] | None:

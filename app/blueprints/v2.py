@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -13,9 +14,10 @@ from app.batching.policy import batchable
 from app.blueprints.errors import answer
 from app.blueprints.health import state
 from app.blueprints.models import settled
-from app.blueprints.requests import terms
-from app.blueprints.serving import serving
+from app.blueprints.requests import terms_of
+from app.blueprints.serving import Serving, serving
 from app.errors import InvalidModel, InvalidRequest
+from app.predictor.predictor import Prediction, Terms
 from app.repository.models import Version
 from app.repository.names import Key
 from app.repository.served import Loaded
@@ -126,27 +128,64 @@ def stats(name: str | None = None, version: str | None = None) -> Response:
     return _json(describe.statistics(here.totals.of(chosen)))
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An answer's body and what its headers say of it."""
+
+    body: bytes
+    content_type: str
+    coding: str | None
+    header_length: int | None
+
+
 @blueprint.post("/models/<name>/infer")
 @blueprint.post("/models/<name>/versions/<version>/infer")
 def infer(name: str, version: str | None = None) -> Response:
     """Run a model on tensors that come as JSON or as bytes."""
     here = serving()
-    body = decoded(
-        request.get_data(), request.headers.get("Content-Encoding"), here.settings.max_body_bytes
-    )
-    asked = parse(body, request.headers.get(response.HEADER_LENGTH))
-    agreed = terms(here.settings.request_timeout_s, asked.timeout, asked.priority)
     g.facts = {"model": name[:64], "version": version}
-    result = here.predictor.predict(name, version, lambda loaded: _inputs(asked, loaded), agreed)
-    g.facts = {
-        "model": result.model,
-        "version": result.version,
-        "queue_ms": round(result.queue_seconds * 1e3, 3),
-        "compute_ms": round(result.compute_seconds * 1e3, 3),
-    }
-    return _sent(
-        response.encode(asked, result.model, result.version, result.outputs, _labels(asked, name))
+    sent, result = infer_bytes(
+        here,
+        request.get_data(),
+        request.environ,
+        lambda asked: terms_of(
+            request.environ, float(g.started), here.settings.request_timeout_s,
+            asked.timeout, asked.priority,
+        ),
+        name,
+        version,
+    )  # fmt: skip
+    g.facts = result.facts()
+    made = Response(sent.body, content_type=sent.content_type)
+    if sent.coding:
+        made.headers["Content-Encoding"] = sent.coding
+    if sent.header_length is not None:
+        made.headers[response.HEADER_LENGTH] = str(sent.header_length)
+    return made
+
+
+def infer_bytes(
+    here: Serving,
+    body: bytes,
+    environ: Mapping[str, Any],
+    agree: Callable[[InferRequest], Terms],
+    name: str,
+    version: str | None,
+) -> tuple[Sent, Prediction]:
+    """Decode, run and encode one inference; environ is the request's, of WSGI.
+
+    Raises: ServingError.
+    """
+    body = decoded(body, environ.get("HTTP_CONTENT_ENCODING"), here.settings.max_body_bytes)
+    asked = parse(body, environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"))
+    result = here.predictor.predict(
+        name, version, lambda loaded: _inputs(asked, loaded), agree(asked)
     )
+    labels = _labels(asked, here, name)
+    made = response.encode(asked, result.model, result.version, result.outputs, labels)
+    coding = answer_coding(environ.get("HTTP_ACCEPT_ENCODING"))
+    content = encoded(made.body, coding) if coding else made.body
+    return Sent(content, made.content_type, coding, made.header_length), result
 
 
 @blueprint.post("/repository/index")
@@ -189,22 +228,10 @@ def _inputs(asked: InferRequest, loaded: Loaded) -> Mapping[str, Array]:
     return asked.inputs
 
 
-def _labels(asked: InferRequest, name: str) -> tuple[str, ...]:
+def _labels(asked: InferRequest, here: Serving, name: str) -> tuple[str, ...]:
     if not any(wanted.classes for wanted in asked.outputs or ()):
         return ()
-    return serving().models.manifest(name).labels
-
-
-def _sent(made: response.Encoded) -> Response:
-    body, coding = made.body, answer_coding(request.headers.get("Accept-Encoding"))
-    if coding:
-        body = encoded(body, coding)
-    sent = Response(body, content_type=made.content_type)
-    if coding:
-        sent.headers["Content-Encoding"] = coding
-    if made.header_length is not None:
-        sent.headers[response.HEADER_LENGTH] = str(made.header_length)
-    return sent
+    return here.models.manifest(name).labels
 
 
 def _json(values: Any) -> Response:

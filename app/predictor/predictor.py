@@ -55,6 +55,15 @@ class Prediction:
     queue_seconds: float
     compute_seconds: float
 
+    def facts(self) -> dict[str, object]:
+        """Give what the log says of it."""
+        return {
+            "model": self.model,
+            "version": self.version,
+            "queue_ms": round(self.queue_seconds * 1e3, 3),
+            "compute_ms": round(self.compute_seconds * 1e3, 3),
+        }
+
 
 class Predictor:
     """The one way to a session; times and counts every inference."""
@@ -95,6 +104,19 @@ class Predictor:
                 raise
         with self._store.lease(name, version) as loaded:
             return self._run(loaded, decode, terms)
+
+    def admit(self, name: str, version: str | None) -> None:
+        """Refuse a request whose model's queue is full, before anything of it is read.
+
+        Raises: Overloaded.
+        """
+        loaded = self._store.peek(name, version)
+        if loaded is not None and loaded.lane.full:
+            rejected("queue_full")
+            raise Overloaded(
+                f"{loaded.lane.waiting} requests wait for model {name!r}, as many as it may "
+                "have; come back later"
+            )
 
     def find(self, name: str, version: str | None) -> Loaded:
         """Look at a model that this worker serves.

@@ -46,6 +46,7 @@ class Store:
         self._heartbeat = heartbeat
         self._sweep = sweep
         self._asleep: dict[Key, str] = {}
+        self._newest: dict[str, Loaded] = {}
         self._lock = threading.Lock()
         self._loaded: dict[Key, Loaded] = {}
         self._wishes: dict[Key, Wish] = {}
@@ -143,19 +144,30 @@ class Store:
         with self._lock:
             return sorted(self._loaded)
 
+    def peek(self, name: str, version: str | None) -> Loaded | None:
+        """Look for a model without borrowing it; what is found may be closed any moment."""
+        if version is not None:
+            return self._loaded.get(Key(name, version))
+        return self._newest.get(name)
+
     def loaded(self) -> list[Loaded]:
         """List what this worker serves, with all that belongs to it."""
         with self._lock:
             return [self._loaded[key] for key in sorted(self._loaded)]
 
     def _find(self, name: str, version: str | None) -> Loaded:
-        if version is None:
-            versions = [key.version for key in self._loaded if key.name == name]
-            version = max(versions, key=order, default=None)
-        loaded = self._loaded.get(Key(name, version)) if version is not None else None
+        loaded = self.peek(name, version)
         if loaded is None:
             raise self._absent(name, version)
         return loaded
+
+    def _rank(self, name: str) -> None:
+        versions = [key for key in self._loaded if key.name == name]
+        newest = max(versions, key=lambda key: order(key.version), default=None)
+        if newest is None:
+            self._newest.pop(name, None)
+        else:
+            self._newest[name] = self._loaded[newest]
 
     def _absent(self, name: str, version: str | None) -> ServingError:
         known = {key: wish for key, wish in self._wishes.items() if not wish.deleted}
@@ -278,6 +290,7 @@ class Store:
             if current:
                 self._retire(wish.key, "replaced")
                 self._loaded[wish.key] = loaded
+                self._rank(wish.key.name)
                 loaded.published()
         if not current:
             loaded.dispose()
@@ -289,6 +302,7 @@ class Store:
         loaded = self._loaded.pop(key, None)
         if loaded is None:
             return
+        self._rank(key.name)
         loaded.retired = True
         loaded.withdrawn(reason)
         if loaded.users == 0:

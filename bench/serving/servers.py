@@ -140,7 +140,9 @@ def own(folder: Path, name: str, **environment: str) -> Server:
     """This project's server over a folder of models."""
     return Server(
         name, (),
-        lambda venv, port, model: [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"],
+        lambda venv, port, model: [
+            sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"
+        ],
         {},
         {
             "WORKERS": WORKERS, "MODELS_DIR": str(folder), "STATE_DIR": str(folder / f".{name}"),

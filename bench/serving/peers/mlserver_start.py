@@ -6,7 +6,6 @@ import sys
 
 from mlserver import MLServer
 from mlserver.settings import ModelParameters, ModelSettings, Settings
-
 from mlserver_app import Runtime
 
 
