@@ -4,28 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client.core import Metric
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 
-from monitoring import catalogue, gpu, merge, workers
+from monitoring import catalogue, gpu, merge, text, workers
 from monitoring.metric import REGISTRY, family
 
 Page = tuple[str, str]
 """The text and its content type."""
-
-
-@dataclass(frozen=True)
-class Families(Collector):
-    """Metrics that are ready to be rendered."""
-
-    families: tuple[Metric, ...]
-
-    def collect(self) -> Iterable[Metric]:
-        return self.families
 
 
 class Exposition:
@@ -41,11 +28,9 @@ class Exposition:
 
         A name is a metric's or one of its samples'; unknown ones select nothing.
         """
-        encode, content_type = choose_encoder(accept or "")
         wanted = frozenset(names)
-        families = tuple(f for f in self.collect() if not wanted or _is_named(f, wanted))
-        text = encode(Families(families))
-        return text.decode(), content_type
+        families = (f for f in self.collect() if not wanted or _is_named(f, wanted))
+        return text.render(families, accept or "")
 
     def collect(self) -> Iterator[Metric]:
         """Give every family that has samples now."""

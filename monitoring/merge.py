@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from prometheus_client.core import Metric
 from monitoring import catalogue, dbfile, slots
 from monitoring.metric import family
 
+Labels = tuple[tuple[str, str], ...]
+
 _COMBINE: dict[str, np.ufunc] = {
     "gauge_livemax": np.maximum,
     "gauge_livesum": np.add,
@@ -25,15 +27,24 @@ _COMBINE: dict[str, np.ufunc] = {
 }
 
 
-@dataclass(frozen=True)
-class Series:
-    """One sample name with its labels, and how its values in several files become one."""
+@dataclass
+class _Group:
+    """The series of one histogram with the same labels."""
 
-    prefix: str
-    family: str
+    labels: dict[str, str]
+    edges: list[tuple[float, int, dict[str, str]]] = field(default_factory=list)
+    sum_id: int = -1
+
+
+@dataclass
+class _Family:
+    """The series of one metric, by their ids."""
+
     name: str
     help: str
-    labels: tuple[tuple[str, str], ...]
+    kind: str
+    single: list[tuple[int, str, dict[str, str]]] = field(default_factory=list)
+    groups: dict[Labels, _Group] = field(default_factory=dict)
 
 
 @dataclass
@@ -57,19 +68,19 @@ class Reader:
         self._directory = directory
         self._files: dict[Path, _File] = {}
         self._ids: dict[tuple[str, str, bytes], int] = {}
-        self._series: list[Series] = []
+        self._known: dict[str, _Family] = {}
 
     def collect(self) -> Iterator[Metric]:
         """Give every family with the values of all slots, then the figures of the files."""
         contents = list(self._read())
-        totals = np.full(len(self._series), np.nan)
+        totals = np.full(len(self._ids), np.nan)
         for prefix, known, data in contents:
             if known.ids:
                 values = _vector(data)[np.asarray(known.offsets) // 8]
                 ids = np.asarray(known.ids)
                 seen = totals[ids]
                 totals[ids] = np.where(np.isnan(seen), values, _COMBINE[prefix](seen, values))
-        yield from self._families(totals)
+        yield from self._families(totals.tolist())
         used = sum(known.end for _, known, _ in contents)
         broken = sum(not known.sound for _, known, _ in contents)
         yield family(catalogue.FILES, [((), len(contents))])
@@ -102,46 +113,51 @@ class Reader:
     def _id(self, prefix: str, worker: str, key: bytes) -> int:
         found = self._ids.get((prefix, worker, key))
         if found is None:
-            metric, name, labels, help_text = json.loads(key)
-            extra = {"worker": worker} if worker else {}
-            pairs = tuple(sorted((labels | extra).items()))
-            found = self._ids[(prefix, worker, key)] = len(self._series)
-            self._series.append(Series(prefix, metric, name, help_text, pairs))
+            found = self._ids[(prefix, worker, key)] = len(self._ids)
+            self._place(found, prefix.partition("_")[0], worker, key)
         return found
 
-    def _families(self, totals: npt.NDArray[np.float64]) -> Iterator[Metric]:
-        metrics: dict[str, Metric] = {}
-        buckets: dict[tuple[str, tuple[tuple[str, str], ...]], list[tuple[float, float]]] = {}
-        for series, value in zip(self._series, totals.tolist(), strict=True):
-            if value != value:  # only in files that are gone
-                continue
-            kind = series.prefix.partition("_")[0]
-            if series.family not in metrics:
-                metrics[series.family] = Metric(series.family, series.help, kind)
-            if series.name.endswith("_bucket") and kind == "histogram":
-                rest = tuple(pair for pair in series.labels if pair[0] != "le")
-                edge = float(dict(series.labels)["le"])
-                buckets.setdefault((series.family, rest), []).append((edge, value))
-            else:
-                metrics[series.family].add_sample(series.name, dict(series.labels), value)
-        for (name, labels), edges in buckets.items():
-            _add_histogram(metrics[name], dict(labels), sorted(edges))
-        yield from metrics.values()
+    def _place(self, number: int, kind: str, worker: str, key: bytes) -> None:
+        metric, name, labels, help_text = json.loads(key)
+        if worker:
+            labels["worker"] = worker
+        family = self._known.setdefault(metric, _Family(metric, help_text, kind))
+        if kind != "histogram":
+            family.single.append((number, name, labels))
+            return
+        rest = {label: value for label, value in labels.items() if label != "le"}
+        group = family.groups.setdefault(tuple(rest.items()), _Group(rest))
+        if "le" in labels:
+            group.edges.append((float(labels["le"]), number, labels))
+            group.edges.sort(key=lambda edge: edge[0])
+        else:
+            group.sum_id = number
+
+    def _families(self, totals: list[float]) -> Iterator[Metric]:
+        for known in self._known.values():
+            made = Metric(known.name, known.help, known.kind)
+            for number, name, labels in known.single:
+                value = totals[number]
+                if value == value:  # else it is only in files that are gone
+                    made.add_sample(name, labels, value)
+            for group in known.groups.values():
+                _add_histogram(made, group, totals)
+            if made.samples:
+                yield made
 
 
-def _add_histogram(
-    metric: Metric, labels: dict[str, str], edges: Iterable[tuple[float, float]]
-) -> None:
+def _add_histogram(metric: Metric, group: _Group, totals: list[float]) -> None:
     total = 0.0
-    for edge, value in edges:
-        total += value
-        metric.add_sample(metric.name + "_bucket", labels | {"le": _edge(edge)}, total)
-    metric.add_sample(metric.name + "_count", labels, total)
-
-
-def _edge(value: float) -> str:
-    # As prometheus_client writes them: 0.1, 1.0, +Inf.
-    return "+Inf" if value == float("inf") else repr(value)
+    name = metric.name + "_bucket"
+    counts = [totals[number] for _, number, _ in group.edges]
+    if all(count != count for count in counts):
+        return  # it is only in files that are gone
+    for count, (_, _, labels) in zip(counts, group.edges, strict=True):
+        total += count if count == count else 0.0
+        metric.add_sample(name, labels, total)
+    metric.add_sample(metric.name + "_count", group.labels, total)
+    amount = totals[group.sum_id] if group.sum_id >= 0 else 0.0
+    metric.add_sample(metric.name + "_sum", group.labels, amount)
 
 
 def _used_part(path: Path) -> tuple[int, bytes]:

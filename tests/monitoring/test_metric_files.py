@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
-from monitoring import catalogue, dbfile, slots
+from monitoring import catalogue, dbfile, slots, text
 from monitoring.exposition import Exposition
 from monitoring.ledger import WorkerLedger
 from monitoring.merge import Reader
@@ -176,19 +178,37 @@ def test_the_masters_ledger_is_exact_with_two_masters(tmp_path: Path) -> None:
 def test_the_page_parses_in_the_format_that_was_asked_for(accept: str, tmp_path: Path) -> None:
     catalogue.HTTP_REQUESTS.labels("GET", "/x", "200").inc()
     catalogue.HTTP_SECONDS.labels("GET", "/x").observe(0.2)
-    text, content_type = Exposition(None, tmp_path).page(accept)
+    page, content_type = Exposition(None, tmp_path).page(accept)
     parse = openmetrics if "openmetrics" in accept else plain
     assert content_type.startswith("application/openmetrics" if "openmetrics" in accept else "text")
-    names = {family.name for family in parse(text)}
+    names = {family.name for family in parse(page)}
     assert {"rx580_http_request_duration_seconds", "rx580_metrics_collect_seconds"} <= names
 
 
 def test_merged_files_parse_as_openmetrics(tmp_path: Path) -> None:
     slot_files(tmp_path, 0)
     write(tmp_path / "counter_0.db", [("a", 3), ('quote " and \\ and \n', 1)])
-    text, _ = Exposition(tmp_path, tmp_path).page("application/openmetrics-text;version=1.0.0")
-    found = {family.name: family for family in openmetrics(text)}
+    page, _ = Exposition(tmp_path, tmp_path).page("application/openmetrics-text;version=1.0.0")
+    found = {family.name: family for family in openmetrics(page)}
     assert {s.labels["name"] for s in found["x"].samples} == {"a", 'quote " and \\ and \n'}
+
+
+def test_the_page_says_the_same_as_prometheus_clients_own_encoder(tmp_path: Path) -> None:
+    for number in range(5):
+        catalogue.HTTP_SECONDS.labels("GET", f"/{number}").observe(number / 3)
+    exposition = Exposition(None, tmp_path)
+    families = [f for f in exposition.collect() if "collect_seconds" not in f.name]
+
+    class Given:
+        def collect(self) -> list[Metric]:
+            return families
+
+    def parsed(page: str) -> set[tuple[str, frozenset[tuple[str, str]], float]]:
+        return {(s.name, frozenset(s.labels.items()), s.value)
+                for f in plain(page) for s in f.samples}  # fmt: skip
+
+    ours, _ = text.render(families, "")
+    assert parsed(ours) == parsed(generate_latest(Given()).decode())
 
 
 def test_a_process_without_a_slot_writes_no_files(tmp_path: Path) -> None:

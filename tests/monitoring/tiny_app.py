@@ -50,6 +50,7 @@ def die() -> str:
 @app.get("/hang")
 def hang() -> str:
     os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(1)  # another thread takes the signal, and on a busy machine not at once
     return "late"
 
 
