@@ -6,11 +6,13 @@ tests/engine/safety/test_oclgrind.py runs this file under oclgrind; by itself it
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from flatbuffers import flexbuffers
 
 from app.engine.profile import RX_580, DeviceProfile
 from app.engine.runtime import Runtime
@@ -19,7 +21,7 @@ from bench.kernels.plans import launches, plan_blob
 from tests.engine import oracle
 from tests.engine.builder import Spec, single_op
 from tests.engine.corpus import NETS
-from tests.engine.engine_check import assert_op_same
+from tests.engine.engine_check import assert_op_same, run_engine
 
 KERNELS = Path(__file__).parents[3] / "app/engine/kernels"
 CPU = DeviceProfile("a CPU", "cpu", 2, 4096, 1 << 15, 1 << 30, 1 << 32, 128, 16)
@@ -113,7 +115,25 @@ CASES: dict[str, Case] = {
 SMALL_NETS = ("lstm_float32", "text_float32")
 
 
+POOL = struct.pack("<6i", 1, 2, 2, 2, 2, 0)
+CROP = bytes(flexbuffers.Dumps({
+    "left_rotation_idx": 0, "right_rotation_idx": 1, "target_rotation_radians": 0.3,
+    "output_height": 6, "output_width": 5, "scale_x": 1.5, "scale_y": 1.5, "subset_idxs": [2, 3]}))
+# Custom ops that no TFLite runtime here has: op, inputs, outputs, options.
+CUSTOM: dict[str, tuple[str, list[Spec], list[Spec], bytes]] = {
+    "pool": ("MaxPoolingWithArgmax2D", [spec(1, 5, 4, 3)], [spec(1, 3, 2, 3)] * 2, POOL),
+    "unpool": ("MaxUnpooling2D", [spec(1, 3, 2, 3)] * 2, [spec(1, 6, 4, 3)], POOL),
+    "matrix": ("Landmarks2TransformMatrix", [spec(1, 5, 3)], [spec(1, 4, 4)], CROP),
+    "points": ("TransformLandmarks", [spec(1, 5, 3), spec(1, 4, 4)], [spec(1, 5, 3)], b""),
+    "resample": ("TransformTensorBilinear", [spec(1, 5, 4, 3), spec(1, 4, 4)],
+                 [spec(1, 6, 5, 3)], CROP),
+}
+
+
 def blob_of(name: str) -> bytes:
+    if name in CUSTOM:
+        kind, ins, outs, custom = CUSTOM[name]
+        return single_op(kind, ins, outs, custom=custom)
     if name in SMALL_NETS:
         return (NETS / f"{name}.tflite").read_bytes()
     op, inputs, outputs, options = CASES[name]
@@ -127,8 +147,16 @@ def test_small_shapes(runtime: Runtime, name: str) -> None:
                    plain=name.startswith(("quantised", "hybrid")))
 
 
+@pytest.mark.parametrize("name", CUSTOM)
+def test_small_custom_ops(runtime: Runtime, name: str) -> None:
+    rng = np.random.default_rng(8)
+    inputs = [rng.uniform(0, 3, given.shape).astype("f4") for given in CUSTOM[name][1]]
+    assert all(np.isfinite(y).all() for y in run_engine(runtime, blob_of(name), inputs))
+
+
 def test_the_cases_use_every_kernel() -> None:
-    used = {launch.kernel for name in (*CASES, *SMALL_NETS) for profile in (CPU, RX_580)
+    names = (*CASES, *SMALL_NETS, *CUSTOM)
+    used = {launch.kernel for name in names for profile in (CPU, RX_580)
             for launch in launches(plan_blob(blob_of(name), profile=profile))}
     text = "\n".join(path.read_text("utf-8") for path in KERNELS.glob("*.cl"))
     there = set(re.findall(r"void (\w+)\s*\(__(?:global|read_only)", text))
