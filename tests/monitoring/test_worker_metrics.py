@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.monitoring.running import Tiny, free_port, parse, tiny_server, wait_for
+from tests.monitoring.running import ROOT, Tiny, free_port, parse, tiny_server, wait_for
 
 
 def ask(server: Tiny, path: str = "/health", tries: int = 1, **kwargs: object) -> int | None:
@@ -70,6 +71,21 @@ def test_restarts_neither_lose_a_count_nor_add_a_file(tmp_path: Path, restarts: 
         first, last = min(sizes), max(sizes)
         assert sizes[last] <= 2 * sizes[first]
         assert server.total("rx580_worker_starts_total") >= restarts
+
+
+def test_a_thousand_lives_cost_a_scrape_nothing_and_lose_no_count(tmp_path: Path) -> None:
+    lives = 1000
+    out = subprocess.check_output(
+        [sys.executable, "-m", "tests.monitoring.restarts", tmp_path, str(lives)], cwd=ROOT
+    )
+    result = json.loads(out)
+    early, late = result["seen"]["10"], result["seen"][str(lives)]
+    assert result["told"] == 10 * lives
+    assert late["requests"] == late["observed"] == 10 * lives
+    assert (late["starts"], late["killed"], late["broken"]) == (lives, lives // 10, 0)
+    assert (late["files"], late["bytes"]) == (early["files"], early["bytes"])
+    assert late["in_flight"] == 0
+    assert late["cpu_ms"] < 3 * early["cpu_ms"] + 5
 
 
 def test_kill_9_under_load_breaks_nothing(tmp_path: Path) -> None:
