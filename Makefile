@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 export VENV HOST PORT WORKERS
 
 .DEFAULT_GOAL := help
-.PHONY: help serve models test test-full tools bench-engine kernels-report lint clean
+.PHONY: help serve models test test-full tools bench-engine kernels-report test-rusticl lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ test-full: tools  ## all tests and the long sweeps
 
 bench-engine: tools  ## time the engine on PoCL beside the TFLite runtimes
 	@$(PY) -m bench.engine $(BENCH_ARGS)
+
+test-rusticl: tools  ## the engine on Mesa's rusticl, in a Debian 13 root (needs root, 1.4 GB, once)
+	@deploy/apt-install.sh $$($(PY) -m tests.tools --all)
+	@$(PY) -m pytest -s tests/rusticl $(PYTEST_ARGS)
 
 kernels-report: tools  ## compile every kernel of the corpus for gfx803, predict each model's time
 	@$(PY) -m bench.kernels --check --output docs/benchmarks/kernels-gfx803.md

@@ -8,6 +8,7 @@ import numpy as np
 
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Launch, Node
+from app.engine.ops.gemm import WAVE
 from app.engine.ops.tiles import lanes
 from app.engine.profile import DeviceProfile
 from app.engine.registry import op
@@ -28,5 +29,8 @@ def layer_norm(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     defines, operands = compile_steps(node.epilogue, y)
     args = (x, y, i32(x.size // length), i32(length), np.float32(node.options["epsilon"]),
             *operands)
-    return [Launch("norm", "layer_norm", args, (x.size // length,), (profile.group,),
+    if not profile.is_cpu:
+        return [Launch("norm_gpu", "layer_norm_gpu", args, (x.size // length * WAVE,), (WAVE,),
+                       {"VW": 1, **defines}, 8 * x.size)]
+    return [Launch("norm", "layer_norm", args, (x.size // length,), (1,),
                    {"VW": lanes(profile, length), **defines}, 8 * x.size)]

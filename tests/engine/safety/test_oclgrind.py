@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.safety.test_small_shapes import ELSEWHERE
 from tests.tools import require_tool
 
 FOLDER = Path(__file__).parent
@@ -44,8 +45,11 @@ def watch_tests(folder: Path, tests: list[str], timeout: float) -> None:
     assert not found, found[:4000]
 
 
+@pytest.mark.timeout(900)
 def test_every_kernel_on_small_shapes(tmp_path: Path) -> None:
-    watch_tests(tmp_path, [str(FOLDER / "test_small_shapes.py")], 280)
+    others = [str(FOLDER.parent / name) for name in ELSEWHERE]
+    watch_tests(tmp_path, [str(FOLDER / "test_small_shapes.py"), *others,
+                           "-k", "not segmentation"], 880)
 
 
 SUITES = sorted(p.name for p in FOLDER.parent.glob("test_engine_*.py"))

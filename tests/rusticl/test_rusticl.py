@@ -1,0 +1,54 @@
+"""The engine on Mesa's rusticl, the OpenCL of an RX 580 today: same kernels, other compiler."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.engine.corpus import cache_folder
+from tests.rusticl.cases import write_cases
+from tests.tools import require_tool
+
+RUN = Path(__file__).with_name("run.sh")
+
+
+def as_root() -> list[str]:
+    if os.geteuid() == 0:
+        return []
+    if shutil.which("sudo") and not subprocess.run(["sudo", "-n", "true"], check=False).returncode:
+        return ["sudo", "-n"]
+    pytest.skip("chroot needs root or passwordless sudo")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_engine_on_rusticl(tmp_path: Path) -> None:
+    require_tool("debootstrap")
+    root = as_root()
+    cache = cache_folder() / "rusticl"
+    packages = cache / "packages"
+    if not (packages / "tflite").exists():
+        # The two pure Python packages that Debian does not have.
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target",
+                        str(packages), "tflite", "flatbuffers"], check=True, timeout=300)
+    names = write_cases(tmp_path)
+    command = [*root, str(RUN), str(cache), str(tmp_path), "-m", "tests.rusticl.inside", "/shared",
+               "rusticl", "own", "rx580"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3500, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    print(json.dumps(results, indent=1))
+    wrong = {k: v for k, v in results.items() if " " in k and isinstance(v, str)}
+    assert not wrong, json.dumps(wrong, indent=1)
+    assert {f"{p} {n}" for p in ("own", "rx580") for n in names} <= set(results)
+
+
+def test_nothing_stays_mounted() -> None:
+    mounts = Path("/proc/self/mounts").read_text("utf-8")
+    assert str(cache_folder() / "rusticl") not in mounts
