@@ -46,7 +46,7 @@ def load(server: Tiny, path: str, clients: int, each: int) -> collections.Counte
 
 
 @pytest.mark.parametrize(
-    "restarts", [60, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+    "restarts", [30, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
 )
 def test_restarts_neither_lose_a_count_nor_add_a_file(tmp_path: Path, restarts: int) -> None:
     each = 10
@@ -259,7 +259,7 @@ def test_scrapes_stay_quick_when_the_workers_are_overloaded(tmp_path: Path) -> N
     # bench/metrics.py measures the contract's 250 ms for each of 100; other processes of the
     # machine may run here, so that only a scrape that waits for workers has to fail.
     assert sorted(took)[len(took) // 2] < 0.25
-    assert max(took) < 2
+    assert max(took) < 5
 
 
 def test_unknown_paths_and_methods_make_no_series(tmp_path: Path) -> None:
