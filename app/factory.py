@@ -27,6 +27,7 @@ from app.repository import manifest
 from app.repository.card import Card, CardOptions
 from app.repository.folder import Folder
 from app.repository.house import Housekeeper
+from app.repository.labels import Labels
 from app.repository.loading import Loader, LoadOptions
 from app.repository.models import Models
 from app.repository.sandbox import Sandbox, SandboxOptions
@@ -141,6 +142,7 @@ def build(settings: Settings) -> Runtime:
         opener,
         settings.heartbeat_s,
         Housekeeper(state, card, settings.idle_unload_s).sweep,
+        Labels(models.manifest),
     )
     watch = Watch(
         store, card, settings.verify_period_s, settings.shadow_share,

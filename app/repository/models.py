@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import IO
 
-from app.errors import InvalidInput, ModelConflict, ModelNotFound
+from app.errors import InvalidInput, InvalidModel, ModelConflict, ModelNotFound
 from app.repository.folder import Folder
 from app.repository.manifest import Manifest, read
 from app.repository.names import Key, checked, order
@@ -132,7 +132,7 @@ class Models:
         """Take note of what is on disk, and forget what no longer is."""
         present = self._folder.listed()
         for key in present:
-            self._adopt(key, wanted)
+            self._adopt(key, wanted and self._allowed(key, present))
         for wish in self._state.wishes():
             if wish.key not in present and not self._folder.path(wish.key).exists():
                 self._state.delete(wish.key)
@@ -202,6 +202,27 @@ class Models:
             wish = self._state.delete(key)
         return self._begin("delete", key, wish)
 
+    def _allowed(self, key: Key, present: Iterable[Key]) -> bool:
+        """Tell whether the model's version policy wants this version loaded."""
+        try:
+            policy = self.manifest(key.name).version_policy
+        except InvalidModel:
+            return True
+        if policy.specific:
+            return key.version in policy.specific
+        versions = sorted((k.version for k in present if k.name == key.name), key=order)
+        return not policy.latest or key.version in versions[-policy.latest :]
+
+    def _thin(self, name: str) -> None:
+        """Unload the versions that a newer one has pushed out of a policy of the latest ones."""
+        try:
+            latest = self.manifest(name).version_policy.latest
+        except InvalidModel:
+            return
+        wanted = [item.wish.key for item in self.versions(name) if item.wish.wanted]
+        for key in wanted[:-latest] if latest else ():
+            self._state.want(key, False)
+
     def _adopt(self, key: Key, wanted: bool) -> None:
         with self._folder.locked(key):
             if self._folder.path(key).is_file():
@@ -237,6 +258,8 @@ class Models:
         end = time.monotonic() + seconds
         while True:
             outcome = self._outcome(action)
+            if outcome.state == "done" and action.kind == "put":
+                self._thin(action.key.name)
             if outcome.state != "pending" or time.monotonic() >= end:
                 return outcome
             seen = self._state.changed()

@@ -38,6 +38,7 @@ class Store:
         open_lane: Opener,
         heartbeat: float,
         sweep: Callable[[Sequence[Loaded]], None],
+        label: Callable[[str, str], str | None],
     ) -> None:
         self.worker = f"{os.getpid()}-{time.time_ns():x}"
         self._state = state
@@ -45,6 +46,7 @@ class Store:
         self._open_lane = open_lane
         self._heartbeat = heartbeat
         self._sweep = sweep
+        self._label = label
         self._asleep: dict[Key, str] = {}
         self._newest: dict[str, Loaded] = {}
         self._lock = threading.Lock()
@@ -157,6 +159,9 @@ class Store:
 
     def _find(self, name: str, version: str | None) -> Loaded:
         loaded = self.peek(name, version)
+        if loaded is None and version is not None and any(k.name == name for k in self._wishes):
+            version = self._label(name, version) or version
+            loaded = self.peek(name, version)
         if loaded is None:
             raise self._absent(name, version)
         return loaded

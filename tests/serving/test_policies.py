@@ -1,0 +1,152 @@
+"""What model.yaml says about versions and batching, and what callers may expect of deadlines."""
+
+from __future__ import annotations
+
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+from app.repository.manifest import Batching, VersionPolicy, parse
+from tests.service import tiny
+from tests.service.live import Server
+
+
+def put(folder: Path, name: str, described: dict[str, Any], **versions: bytes) -> None:
+    for version, data in versions.items():
+        path = folder / "models" / name / version.lstrip("v") / "model.tflite"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+    (folder / "models" / name / "model.yaml").write_text(yaml.safe_dump(described))
+
+
+def infer(server: Server, name: str, version: str | None = None, **more: Any) -> requests.Response:
+    body = {"model_name": name, "version": version, "input_data": [[0, 0, 0, 0]]}
+    return requests.post(server.url + "/inference", json=body, timeout=60, **more)
+
+
+def value(answer: requests.Response) -> float:
+    assert answer.status_code == 200, answer.text
+    (output,) = answer.json()["outputs"].values()
+    return float(output["data"][0][0])
+
+
+def test_version_policies_and_labels(tmp_path: Path) -> None:
+    three = {"v1": tiny.add(1), "v2": tiny.add(2), "v10": tiny.add(10)}
+    labels = {"version_labels": {"stable": "1", "canary": "10"}}
+    put(tmp_path, "all", {"version_policy": "all", **labels}, **three)
+    put(tmp_path, "latest", {"version_policy": {"latest": 2}}, **three)
+    put(tmp_path, "some", {"version_policy": {"specific": ["2"]}}, **three)
+    with Server(tmp_path, workers=2) as server:
+        assert [value(infer(server, "all", v)) for v in (None, "2", "stable", "canary")] == [
+            10, 2, 1, 10,
+        ]  # fmt: skip
+        assert infer(server, "all", "beta").status_code == 404
+        url = server.url + "/v2/models/all/versions/stable/ready"
+        assert requests.get(url, timeout=30).json()["version"] == "1"
+        assert infer(server, "latest", "1").status_code == 503
+        assert value(infer(server, "latest", "2")) == 2
+        assert value(infer(server, "some")) == 2
+        # A newer version pushes the oldest one out.
+        assert server.upload("latest", "11", tiny.add(11)).status_code == 200
+        server.until(lambda: infer(server, "latest", "2").status_code == 503)
+        assert value(infer(server, "latest")) == 11
+
+
+def test_a_quota_is_answered_with_429_and_a_full_queue_with_503(tmp_path: Path) -> None:
+    bounds = {"REQUESTS_PER_CALLER": "1", "INTERPRETERS": "1"}
+    put(tmp_path, "slow", {}, v1=tiny.heavy(48))
+    body = {"model_name": "slow", "input_data": [[0.0] * 1024] * 40}
+    with Server(tmp_path, workers=1, **bounds) as server, ThreadPoolExecutor(24) as pool:
+
+        def ask(caller: str) -> requests.Response:
+            url, headers = server.url + "/inference", {"X-Caller": caller}
+            return requests.post(url, json=body, headers=headers, timeout=60)
+
+        same = [f.result() for f in [pool.submit(ask, "greedy") for _ in range(6)]]
+        assert {a.status_code for a in same} == {200, 429}
+        many = [f.result() for f in [pool.submit(ask, f"caller-{i}") for i in range(24)]]
+        assert {a.status_code for a in many} == {200, 503}
+        refused = [a for a in (*same, *many) if a.status_code != 200]
+        assert all(int(a.headers["Retry-After"]) >= 1 for a in refused)
+
+
+def test_deadlines_and_hang_ups_are_dropped_and_counted(tmp_path: Path) -> None:
+    put(tmp_path, "slow", {}, v1=tiny.heavy(48))
+    put(tmp_path, "quick", {}, v1=tiny.add(1))
+    body = {"model_name": "slow", "input_data": [[0.0] * 1024] * 200}
+    with Server(tmp_path, workers=1, INTERPRETERS="1") as server, ThreadPoolExecutor(4) as pool:
+        busy = pool.submit(
+            lambda: requests.post(server.url + "/inference", json=body, timeout=60)
+        )
+        time.sleep(0.3)
+        began = time.monotonic()
+        late = requests.post(
+            server.url + "/inference", json=body, headers={"X-Request-Timeout": "0.2"}, timeout=60
+        )
+        assert late.status_code == 504
+        assert time.monotonic() - began < 5
+        raw = b'{"model_name":"slow","input_data":[[' + b"0," * 1023 + b"0]]}"
+        with socket.create_connection(("127.0.0.1", server.port)) as gone:
+            head = f"POST /inference HTTP/1.1\r\nHost: x\r\nContent-Length: {len(raw)}\r\n\r\n"
+            gone.sendall(head.encode() + raw)
+            time.sleep(0.1)
+        assert busy.result(60).status_code == 200
+        assert value(infer(server, "quick")) == 1
+
+        def dropped() -> dict[str, float]:
+            text = requests.get(server.url + "/metrics", timeout=30).text
+            lines = [x for x in text.splitlines() if x.startswith("rx580_inference_dropped_total")]
+            return {line.split('"')[1]: float(line.split()[-1]) for line in lines}
+
+        server.until(lambda: dropped()["hangup"] >= 1 or dropped()["deadline"] >= 2)
+        assert dropped()["deadline"] >= 1
+
+
+def test_equal_requests_are_answered_from_the_cache(tmp_path: Path) -> None:
+    put(tmp_path, "m", {}, v1=tiny.add(1))
+    with Server(tmp_path, workers=1, CACHE_MB="1") as server:
+        assert [value(infer(server, "m")) for _ in range(5)] == [1] * 5
+        text = requests.get(server.url + "/metrics", timeout=30).text
+        assert 'rx580_cache_hits_total{model="m"} 4.0' in text
+        assert 'rx580_cache_misses_total{model="m"} 1.0' in text
+        # Another file under the same version is another answer.
+        assert server.upload("m", "1", tiny.add(5)).status_code == 200
+        assert value(infer(server, "m")) == 5
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"batching": {"max_batch": -1}},
+        {"batching": {"max_batch": 1.5}},
+        {"batching": {"max_delay_ms": "soon"}},
+        {"batching": {"preferred": [4, "x"]}},
+        {"batching": {"speed": 1}},
+        {"batching": {"default_priority": 9}},
+        {"version_policy": "newest"},
+        {"version_policy": {"latest": 1, "specific": ["1"]}},
+        {"version_policy": {"latest": True}},
+    ],
+)
+def test_a_wrong_description_is_refused_with_its_key(bad: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError), match=next(iter(bad))):
+        parse(bad)
+
+
+def test_a_right_description() -> None:
+    read = parse(
+        {
+            "batching": {"max_batch": 8, "max_delay_ms": 2, "preferred": [4, 8]},
+            "version_policy": {"latest": 3},
+            "version_labels": {"stable": 1},
+        }
+    )
+    assert read.batching == Batching(max_batch=8, max_delay_ms=2, preferred=(4, 8))
+    assert read.version_policy == VersionPolicy(latest=3)
+    assert read.version_labels == {"stable": "1"}
