@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from monitoring.stack import alerting, local
-from monitoring.stack.process import StackError
+from monitoring.stack.process import StackError, answers
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -33,6 +33,7 @@ def main() -> int:
 def up(options: local.Options) -> None:
     """Start everything, wait until it is ready, print where it is. Again: nothing changes."""
     if _has_docker():
+        _refuse_second_api(options)
         _compose(options, "up", "--detach", "--wait")
         print("Grafana       http://localhost:3000   (dashboards: RX 580 API)")
         if "GRAFANA_PASSWORD" not in options.environ:
@@ -133,7 +134,15 @@ def _has_docker() -> bool:
     )
 
 
-def _compose(options: local.Options, *arguments: str) -> None:
+def _refuse_second_api(options: local.Options) -> None:
+    if answers(f"http://{options.api}/health/live") and not _compose(options, "ps", "-q", "api"):
+        raise StackError(
+            f"an API that Docker did not start answers on {options.api}, and compose would start "
+            "another there; end it (Ctrl-C in make serve), then try again"
+        )
+
+
+def _compose(options: local.Options, *arguments: str) -> str:
     if arguments[0] == "up":
         _render_alerting(options)
     environ = {
@@ -144,7 +153,9 @@ def _compose(options: local.Options, *arguments: str) -> None:
     }
     command = ["docker", "compose", "--project-name", "rx580", "--file",
                str(options.deploy / "docker-compose.yml"), "--profile", "monitoring"]  # fmt: skip
-    subprocess.run([*command, *arguments], check=True, env=environ)
+    quiet = subprocess.PIPE if arguments[0] == "ps" else None
+    run = subprocess.run([*command, *arguments], check=True, env=environ, stdout=quiet, text=True)
+    return run.stdout or ""
 
 
 def _options(environ: Mapping[str, str]) -> local.Options:

@@ -45,7 +45,7 @@ class Service:
         """
         if self.pid() is not None:
             return False
-        if _answers(self.url):
+        if answers(self.url):
             raise StackError(
                 f"{self.name}: something that we did not start answers on {self.address}; stop it "
                 f"(Debian's package starts one: systemctl disable --now {self.command[0]}), or "
@@ -71,7 +71,7 @@ class Service:
         Raises: StackError with the end of its log if it ends or is not ready in time.
         """
         end = time.monotonic() + patience
-        while not _answers(self.url + self.ready):
+        while not answers(self.url + self.ready):
             if self.pid() is None or time.monotonic() > end:
                 tail = self.log.read_text(errors="replace").splitlines()[-5:]
                 raise StackError(f"{self.name} is not ready; its log {self.log} ends with:\n  "
@@ -122,7 +122,8 @@ def _started(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Say whether a program is there; for its readiness, whether it is ready."""
     try:
         with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310
             return bool(response.status == 200)

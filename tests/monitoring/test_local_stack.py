@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.e2e.receiver import receiving
 from tests.monitoring.running import ROOT, free_port
 from tests.tools import require_tool
 
@@ -86,3 +87,37 @@ def test_a_bad_port_is_named(port: str, environ: dict[str, str]) -> None:
     assert found.stderr == (
         f"up: ALERTMANAGER_PORT is {port!r}, but must be a port, 1 to 65535\n"
     )
+
+
+@pytest.fixture
+def docker(environ: dict[str, str], tmp_path: Path) -> Path:
+    """Put a Docker in the place that only writes down what it is told."""
+    log = tmp_path / "docker.log"
+    stub = tmp_path / "bin/docker"
+    stub.write_text(f'#!/bin/sh\necho "$@ alerting=$RX580_ALERTING" >> {log}\n')
+    return log
+
+
+def test_with_docker_compose_starts_everything(environ: dict[str, str], docker: Path) -> None:
+    found = stack("up", environ | {"PORT": str(free_port())})
+    assert found.returncode == 0, found.stderr
+    command = docker.read_text().splitlines()[-1]
+    assert "--profile monitoring up --detach --wait" in command
+    # The receivers are rendered before Alertmanager starts.
+    assert (Path(command.partition("alerting=")[2]) / "alertmanager.yml").exists()
+    assert "Grafana       http://localhost:3000" in found.stdout
+    assert "set GRAFANA_PASSWORD" in found.stdout
+    assert stack("reload", environ).returncode == 0
+    assert "kill --signal HUP prometheus alertmanager" in docker.read_text()
+    assert stack("down", environ).returncode == 0
+    assert "stop prometheus alertmanager grafana" in docker.read_text()
+
+
+def test_compose_starts_no_second_api_beside_one_that_serves(
+    environ: dict[str, str], docker: Path
+) -> None:
+    with receiving() as api:
+        found = stack("up", environ | {"PORT": str(api.port)})
+    assert found.returncode == 1
+    assert "end it (Ctrl-C in make serve)" in found.stderr
+    assert " up " not in docker.read_text()
