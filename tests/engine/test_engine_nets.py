@@ -13,7 +13,7 @@ from tests.engine.engine_check import run_engine
 
 OWN = pytest.mark.parametrize("runtime", ["own"], indirect=True)
 CARD = pytest.mark.parametrize("runtime", ["rx580"], indirect=True)
-NETS = [p for p in nets() if not p.stem.startswith("lstm_int8")]
+NETS = nets()
 
 
 @OWN

@@ -4,11 +4,14 @@
 // x [.., GATES*H] with row b of this step at row first + b*stride; r [B,GATES*H], c [B,H];
 // h, c' [B,H]; float32. Work-item (j, b). With START r and c are zero and not read.
 // Defines: GATES (4, or 3 where the input gate is 1 - forget) START
+// INTEGER: all values are integers held in floats, as TFLite's 8x8_16 form has them: x and r in
+// steps of 2^-12, c in steps of cell, gates and tanh in steps of 2^-15, h in steps of hidden.
+#define SHARE(v) clamp(rint((v) * 32768.0f), -32767.0f, 32767.0f)
 #define SIGMOID(v) (1.0f / (1.0f + exp(-(v))))
 __kernel void lstm_cell(__global const float* restrict x, __global const float* restrict r,
                         __global const float* restrict c, __global float* restrict h,
                         __global float* restrict next, int B, int H, int first, int stride,
-                        float clip)
+                        float clip, float cell, float hidden, float lo, float hi)
 {
     const int j = get_global_id(0), b = get_global_id(1);
     if (j >= H || b >= B) return;
@@ -19,13 +22,29 @@ __kernel void lstm_cell(__global const float* restrict x, __global const float* 
         g[k] += r[b * GATES * H + k * H + j];
 #endif
     }
+#if INTEGER
+    for (int k = 0; k < GATES; k++) {
+        const float v = clamp(g[k], -32768.0f, 32767.0f) / 4096.0f;
+        g[k] = k == GATES - 2 ? SHARE(tanh(v)) : SHARE(SIGMOID(v));
+    }
+    const float forget = g[GATES - 3], input = GATES == 4 ? g[0] : 32767.0f - forget;
+    float sum = rint(input * g[GATES - 2] * 0x1p-30f / cell);
+#if !START
+    sum += rint(forget * c[b * H + j] * 0x1p-15f);
+#endif
+    sum = clamp(sum, -32768.0f, 32767.0f);
+    if (clip > 0.0f) sum = clamp(sum, -clip / cell, clip / cell);
+    next[b * H + j] = sum;
+    h[b * H + j] = clamp(rint(g[GATES - 1] * SHARE(tanh(sum * cell)) * 0x1p-30f / hidden), lo, hi);
+#else
     const float forget = SIGMOID(g[GATES - 3]);
     const float input = GATES == 4 ? SIGMOID(g[0]) : 1.0f - forget;
-    float cell = input * tanh(g[GATES - 2]);
+    float sum = input * tanh(g[GATES - 2]);
 #if !START
-    cell += forget * c[b * H + j];
+    sum += forget * c[b * H + j];
 #endif
-    if (clip > 0.0f) cell = clamp(cell, -clip, clip);
-    next[b * H + j] = cell;
-    h[b * H + j] = SIGMOID(g[GATES - 1]) * tanh(cell);
+    if (clip > 0.0f) sum = clamp(sum, -clip, clip);
+    next[b * H + j] = sum;
+    h[b * H + j] = SIGMOID(g[GATES - 1]) * tanh(sum);
+#endif
 }

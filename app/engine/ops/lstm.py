@@ -38,7 +38,10 @@ def cell(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     hidden, after = node.outputs
     batch, first, stride = _rows(node)
     units, gates = int(node.options["units"]), int(node.options["gates"])
-    numbers = (i32(batch), i32(units), i32(first), i32(stride), np.float32(node.options["clip"]))
+    numbers = (i32(batch), i32(units), i32(first), i32(stride),
+               *(np.float32(node.options.get(k, 0.0)) for k in ("clip", "cell", "hidden", "lo",
+                                                                "hi")))
     return [Launch("lstm", "lstm_cell", (x, r or x, c or x, hidden, after, *numbers),
                    (units, batch), (profile.group, 1),
-                   {"GATES": gates, "START": int(r is None)}, 20 * batch * units)]
+                   {"GATES": gates, "START": int(r is None),
+                    "INTEGER": int("hidden" in node.options)}, 20 * batch * units)]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -22,13 +21,23 @@ from app.engine.ir import Graph, Node, Tensor
 from app.engine.passes.integers import (
     CLAMPS,
     Lowering,
-    bounds,
     by_reals,
     fresh,
     is_quantised,
     keep,
     ratio,
     scale,
+)
+from app.engine.passes.rounding import (
+    activation,
+    clamp,
+    combine,
+    leaky,
+    lstm_cell,
+    prelu,
+    squared_difference,
+    twice,
+    without_activation,
 )
 
 # Where an op with weights has its data, its weights and its bias.
@@ -86,22 +95,13 @@ def product(low: Lowering, node: Node) -> None:
     if b is not None and b.data is not None:
         inputs[bias] = Tensor(b.name, b.shape, "float32", b.data.astype(np.float32))
     sums = fresh(y)
-    low.emit(node.op, inputs, (sums,), _without_activation(node))
+    low.emit(node.op, inputs, (sums,), without_activation(node))
     assert w.quant is not None
     if node.op == "BATCH_MATMUL":
         twice(low, sums, y, scale(x) * scale(w) / scale(y))
         return
     factors = np.float32(scale(x)) * np.asarray(w.quant.scales, np.float32) / np.float32(scale(y))
-    low.requant(sums, y, factors, _activation(node))
-
-
-def twice(low: Lowering, x: Tensor, y: Tensor, factor: float) -> None:
-    """Round first to a part of a step, then to steps, as TFLite's fixed-point product does."""
-    mantissa, exponent = np.frexp(factor)
-    least, most = bounds(y, "NONE")
-    low.emit("REQUANT_TWICE", (x,), (low.result(y),),
-             {"s": float(np.ldexp(mantissa, max(exponent, 0))),
-              "t": float(np.ldexp(1.0, min(exponent, 0))), "lo": least, "hi": most})
+    low.requant(sums, y, factors, activation(node))
 
 
 def hybrid(low: Lowering, node: Node) -> None:
@@ -130,14 +130,14 @@ def move(low: Lowering, node: Node) -> None:
     y = node.outputs[0]
     inputs = [_aligned(low, t, y) if t is not None and is_quantised(t) else t
               for t in node.inputs]
-    activation = _activation(node)
+    own = activation(node)
     outputs = [low.result(t) if is_quantised(t) else t for t in node.outputs]
-    if activation == "NONE":
+    if own == "NONE":
         low.emit(node.op, inputs, outputs, node.options)
         return
     inner = fresh(y)
-    low.emit(node.op, inputs, (inner,), _without_activation(node))
-    low.requant(inner, y, 1.0, activation)
+    low.emit(node.op, inputs, (inner,), without_activation(node))
+    low.requant(inner, y, 1.0, own)
 
 
 def _aligned(low: Lowering, x: Tensor, y: Tensor) -> Tensor:
@@ -159,59 +159,8 @@ def linear(low: Lowering, node: Node) -> None:
         keep(low, node)
         return
     inner = fresh(y)
-    low.emit(node.op, (low.centred(x), *node.inputs[1:]), (inner,), _without_activation(node))
-    low.requant(inner, y, ratio(x, y), _activation(node))
-
-
-def clamp(low: Lowering, node: Node) -> None:
-    """A RELU is a rescaling with other bounds."""
-    x, y = node.input(0), node.outputs[0]
-    low.requant(low.centred(x), y, ratio(x, y), node.op)
-
-
-def leaky(low: Lowering, node: Node) -> None:
-    """Slopes in steps of 1/256, as XNNPACK has them."""
-    x, y = node.input(0), node.outputs[0]
-    least, most = bounds(y, "NONE")
-    slope = float(node.options.get("alpha", 0.0))
-    steps = [float(np.rint(256 * ratio(x, y) * factor)) / 256 for factor in (1.0, slope)]
-    low.emit("LEAKY_REQUANT", (low.centred(x),), (low.result(y),),
-             {"s": steps[0], "t": steps[1], "lo": least, "hi": most})
-
-
-def squared_difference(low: Lowering, node: Node) -> None:
-    """Both sides to 128ths of a common step, then exact integers, as TFLite does it."""
-    a, b, y = node.input(0), node.input(1), node.outputs[0]
-    if not (is_quantised(a) and is_quantised(b) and is_quantised(y)):
-        keep(low, node)
-        return
-    common = 2 * max(scale(a), scale(b))
-    sides = []
-    for tensor in (a, b):
-        sides.append(fresh(tensor))
-        low.emit("REQUANT", (low.centred(tensor),), (sides[-1],),
-                 {"s": 128 * scale(tensor) / common, "lo": -np.inf, "hi": np.inf})
-    squares = fresh(y)
-    low.emit("SQUARED_DIFFERENCE", sides, (squares,))
-    twice(low, squares, y, common * common / (128 * 128 * scale(y)))
-
-
-def combine(low: Lowering, node: Node) -> None:
-    """ADD, SUB and MUL in one step with one rounding."""
-    a, b, y = node.input(0), node.input(1), node.outputs[0]
-    if not (is_quantised(a) and is_quantised(b) and is_quantised(y)):
-        keep(low, node)
-        return
-    first, second, step = (np.float32(scale(t)) for t in (a, b, y))
-    least, most = bounds(y, _activation(node))
-    options: dict[str, Any] = {"lo": least, "hi": most}
-    if node.op == "MUL":
-        options["s"] = float(first * second / step)
-    else:
-        options["s"] = float(first / step)
-        options["t"] = float(second / step) * (-1 if node.op == "SUB" else 1)
-    name = "MUL_REQUANT" if node.op == "MUL" else "ADD_REQUANT"
-    low.emit(name, (low.centred(a), low.centred(b)), (low.result(y),), options)
+    low.emit(node.op, (low.centred(x), *node.inputs[1:]), (inner,), without_activation(node))
+    low.requant(inner, y, ratio(x, y), activation(node))
 
 
 def quantize(low: Lowering, node: Node) -> None:
@@ -250,14 +199,6 @@ def order(low: Lowering, node: Node) -> None:
     low.emit(node.op, (low.centred(node.input(0)), *node.inputs[1:]), node.outputs, node.options)
 
 
-def prelu(low: Lowering, node: Node) -> None:
-    """The slopes become reals; the rest is linear."""
-    x, y = node.input(0), node.outputs[0]
-    inner = fresh(y)
-    low.emit("PRELU", (low.centred(x), low.real(node.input(1))), (inner,))
-    low.requant(inner, y, ratio(x, y))
-
-
 def lookup(low: Lowering, node: Node) -> None:
     """EMBEDDING_LOOKUP of an int8 table gives floats."""
     low.emit(node.op, (node.inputs[0], low.real(node.input(1))), node.outputs, node.options)
@@ -267,14 +208,6 @@ def extents(low: Lowering, node: Node) -> None:
     """SHAPE and RANK look at no value."""
     x = node.input(0)
     low.emit(node.op, (low.floats.get(x, x),), node.outputs, node.options)
-
-
-def _activation(node: Node) -> str:
-    return str(node.options.get("fused_activation_function", "NONE"))
-
-
-def _without_activation(node: Node) -> dict[str, Any]:
-    return {**node.options, "fused_activation_function": "NONE"}
 
 
 RULES: dict[str, Rule] = {
@@ -290,6 +223,7 @@ RULES: dict[str, Rule] = {
     "QUANTIZE": quantize,
     "DEQUANTIZE": dequantize,
     "PRELU": prelu,
+    "LSTM_CELL": lstm_cell,
     "SQUARED_DIFFERENCE": squared_difference,
     "LEAKY_RELU": leaky,
     "EMBEDDING_LOOKUP": lookup,

@@ -10,6 +10,7 @@ import numpy as np
 
 from app.engine.ir import Data, Graph, Node, Tensor
 from app.engine.passes.integers import is_quantised
+from app.tensors import Quantization
 
 NAME = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 # Inputs of the op: four gates each (input, forget, cell, output), then states.
@@ -20,7 +21,7 @@ LAYER_NORM = (20, 21, 22, 23)
 
 
 def unfold(graph: Graph) -> Graph:
-    """Replace every LSTM that has no projection, peepholes or integer states by its steps.
+    """Replace every LSTM that has no projection, peepholes or layer norms by its steps.
 
     Source: TFLite kernels/unidirectional_sequence_lstm.cc.
     """
@@ -37,7 +38,10 @@ def _plain(node: Node) -> bool:
     axis = 0 if node.options.get("time_major") else 1
     gates = [node.optional(i) for i in (*WEIGHTS[1:], *RECURRENT[1:], *BIASES[1:])]
     states = {t is None or t.is_variable for t in map(node.optional, (HIDDEN, CELL))}
-    return (len(states) == 1 and x.dtype == "float32" and len(x.shape) == 3 and x.shape[axis] > 0
+    typed = x.dtype == "float32" or (x.dtype == "int8" and is_quantised(node.outputs[0])
+                                     and all(is_quantised(t) for t in gates[:6])
+                                     and is_quantised(node.optional(CELL)))
+    return (len(states) == 1 and typed and len(x.shape) == 3 and x.shape[axis] > 0
             and all(t is not None and t.data is not None for t in gates)
             and all(node.optional(i) is None for i in (*PEEPHOLES_AND_PROJECTION, *LAYER_NORM))
             and node.options.get("fused_activation_function") == "TANH")
@@ -63,7 +67,8 @@ class _Layer:
             batch = x.shape[1 if major else 0]
             again = None if hidden is None else self.product(
                 hidden, RECURRENT, gates, (batch, wide))
-            after = [_float(f"{node.outputs[0].name}/{step}/{k}", (batch, units)) for k in "hc"]
+            after = [self.like(t, f"{node.outputs[0].name}/{step}", (batch, units))
+                     for t in (node.outputs[0], node.optional(CELL))]
             self.emit("LSTM_CELL", (sums, again, cell if again is not None else None), after,
                       step=step, units=units, gates=len(gates), time_major=major,
                       clip=float(node.options.get("cell_clip", 0.0)))
@@ -82,11 +87,17 @@ class _Layer:
         tensor = self.node.optional(position)
         return None if tensor is None or tensor.is_variable else tensor
 
+    def like(self, tensor: Tensor | None, name: str, extents: tuple[int, ...]) -> Tensor:
+        """A new state: in the type and the steps of a given one where the layer is quantised."""
+        if tensor is None or not is_quantised(self.node.input(0)):
+            return _float(name, extents)
+        return Tensor(name, extents, tensor.dtype, quant=tensor.quant)
+
     def row(self, hidden: Tensor, axis: int) -> Tensor:
         """[B,H] with an axis of one step."""
         place = Tensor("", (), "int32", np.asarray(axis, np.int32))
         extents = (1, *hidden.shape) if axis == 0 else (hidden.shape[0], 1, hidden.shape[1])
-        made = _float(hidden.name, extents)
+        made = Tensor(hidden.name, extents, hidden.dtype, quant=hidden.quant)
         self.emit("EXPAND_DIMS", (hidden, place), (made,))
         return made
 
@@ -94,6 +105,8 @@ class _Layer:
                 biases: Sequence[int] = ()) -> Tensor:
         """x times the weights of all gates at once."""
         weights = [self.node.input(at[k]) for k in gates]
+        if is_quantised(x):
+            return self.integer_product(x, weights, gates, extents, biases)
         key = f"{weights[-1].name}/gates"
         if key not in self.joined:
             self.joined[key] = _joined(key, weights)
@@ -109,6 +122,30 @@ class _Layer:
         self.emit("FULLY_CONNECTED", (x, self.joined[key], bias), (made,),
                   keep_num_dims=len(extents) == 3, fused_activation_function="NONE")
         return made
+    def integer_product(self, x: Tensor, weights: Sequence[Tensor], gates: Sequence[int],
+                        extents: Any, biases: Sequence[int]) -> Tensor:
+        """The same in integers; the sums are in steps of 2^-12."""
+        key = f"{weights[-1].name}/gates"
+        if key not in self.joined:
+            self.joined[key] = _integers(key, weights)
+        bias = None
+        if biases:
+            parts = [self.node.input(biases[k]).data for k in gates]
+            data: Data = np.concatenate([p for p in parts if p is not None])
+            bias = Tensor(f"{key}/bias", data.shape, "int32", data)
+        made = Tensor(key, tuple(extents), "int16", quant=Quantization((2.0 ** -12,), (0,)))
+        self.emit("FULLY_CONNECTED", (x, self.joined[key], bias), (made,),
+                  keep_num_dims=len(extents) == 3, fused_activation_function="NONE")
+        return made
+
+
+def _integers(name: str, parts: Sequence[Tensor]) -> Tensor:
+    """int8 rows of several matrices, each row with its own steps."""
+    data: Data = np.concatenate([t.data for t in parts if t.data is not None])
+    scales = tuple(s for t in parts if t.quant is not None
+                   for s in (t.quant.scales * t.shape[0])[:t.shape[0]])
+    return Tensor(name, data.shape, "int8", data, Quantization(scales, (0,) * len(scales)))
+
 
 def _joined(name: str, parts: Sequence[Tensor]) -> Tensor:
     data: Data = np.concatenate([_reals(t) for t in parts])
