@@ -109,8 +109,7 @@ def probe(path: Path, runtime: str, threads: int) -> dict[str, Any]:
     try:
         session = TfliteSession(data, options)
         size, seconds = _time(session)
-        if size:
-            _repeat(data, options, size, same=not facts["random"])
+        _repeat(data, options, size, same=not facts["random"])
     except ServingError:
         raise
     except (MemoryError, ValueError, TypeError, OverflowError, RuntimeError) as error:
@@ -146,18 +145,20 @@ def _repeat(data: bytes, options: TfliteOptions, size: int, same: bool) -> None:
 def _time(session: TfliteSession) -> tuple[int, float]:
     """Find the smallest size of the free dimensions that runs, and the time it takes.
 
-    A model that parses and allocates but runs at none of the sizes gets size 0.
+    Raises: InvalidModel if it runs at none: what fails here for want of memory would take all
+            that a worker can get.
     """
-    free = any(size < 0 for spec in session.inputs for size in spec.shape)
+    free = any(size < 0 for spec in session.inputs for size in spec.shape[1:])
+    reason = ""
     for size in FREE_SIZES if free else (1,):
         inputs = {spec.name: zeros(spec, size) for spec in session.inputs}
         try:
             session.run(inputs)
             return size, _fastest(session, inputs)
         except InvalidInput as error:
-            if not free:
-                raise InvalidModel(str(error)) from error
-    return 0, 0.0
+            reason = str(error)
+    tried = f" at any of the sizes {FREE_SIZES} of its free dimensions" if free else ""
+    raise InvalidModel(f"it does not run{tried}: {reason}")
 
 
 def _fastest(session: TfliteSession, inputs: Mapping[str, Array]) -> float:

@@ -179,7 +179,7 @@ def _choose(good: dict[str, Any], answers: dict[str, Any]) -> tuple[str, str]:
     choice = next(iter(good))
     for name, answer in good.items():
         best = good[choice]
-        smaller = 0 < answer["size"] < best["size"] or not best["size"]
+        smaller = answer["size"] < best["size"]
         faster = answer["seconds"] < CLEARLY_FASTER * best["seconds"]
         if smaller or (faster and answer["size"] == best["size"]):
             choice = name

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 
@@ -104,6 +105,26 @@ def test_hostile_models_are_refused(server: Server, make: object) -> None:
     assert time.monotonic() - start < 15
     assert server.pids() == before
     assert server.get("/models/hostile").status_code == 404
+
+
+def test_single_flips_are_refused_or_harmless(server: Server) -> None:
+    """One wrong bit may leave a sound model; a worker must survive what it accepts."""
+    chance, before = random.Random(1), server.pids()
+    weights = weight_ranges()
+    for _ in range(60):
+        at = chance.randrange(8, len(GOOD))
+        while any(start <= at < end for start, end in weights):
+            at = chance.randrange(8, len(GOOD))
+        blob = bytearray(GOOD)
+        blob[at] ^= 1 << chance.randrange(8)
+        answer = server.upload("nudged", "1", bytes(blob))
+        assert answer.status_code in (200, 422), answer.text
+        if answer.status_code == 200:
+            (version,) = server.model("nudged")["versions"]
+            shape = [max(1, size) for size in version["inputs"][0]["shape"]]
+            assert server.infer("nudged", np.ones(shape).tolist()).status_code in (200, 422)
+    assert server.pids() == before
+    server.delete("/models/nudged/versions/1")
 
 
 @pytest.mark.parametrize(
