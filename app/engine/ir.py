@@ -78,7 +78,8 @@ class Node:
     """One operation. inputs holds None where an optional input is left out.
 
     epilogue holds the elementwise operations that passes.fuse moved into this node;
-    outputs is then the last one's output.
+    outputs is then the last one's output. index and graph are the operator's and its subgraph's
+    numbers in the file.
     """
 
     op: str
@@ -87,6 +88,7 @@ class Node:
     options: Mapping[str, Any] = field(default_factory=dict)
     epilogue: tuple[Fused, ...] = ()
     index: int = -1
+    graph: int = 0
 
     def input(self, position: int) -> Tensor:
         """The input at position, which the op cannot do without.
@@ -111,12 +113,19 @@ class Node:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """One subgraph; nodes are in an order in which they can run."""
+    """One subgraph; nodes are in an order in which they can run.
+
+    index is its number in the file, blob the whole file, which the CPU's part is cut from;
+    siblings are the file's graphs by number, which control flow refers to.
+    """
 
     name: str
     nodes: tuple[Node, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    index: int = 0
+    blob: bytes = field(default=b"", repr=False)
+    siblings: Mapping[int, Graph] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,6 +67,7 @@ class _Reader:
     def __init__(self, blob: bytes) -> None:
         self.blob = blob
         self.root = tflite.Model.GetRootAs(blob, 0)
+        self.siblings: dict[int, Graph] = {}
         self.codes = [self._code(i) for i in range(self.root.OperatorCodesLength())]
 
     def model(self) -> Model:
@@ -72,7 +75,8 @@ class _Reader:
             raise ValueError("it has no subgraph")
         tensors = [self._tensors(self.root.Subgraphs(i))
                    for i in range(self.root.SubgraphsLength())]
-        graphs = [self._graph(self.root.Subgraphs(i), t) for i, t in enumerate(tensors)]
+        graphs = [self._graph(i, t) for i, t in enumerate(tensors)]
+        self.siblings.update(enumerate(graphs))
         description = (self.root.Description() or b"").decode("utf-8", "replace")
         return Model(tuple(graphs), self._signatures(tensors), description, self.blob)
 
@@ -104,7 +108,13 @@ class _Reader:
 
     def _tensors(self, graph: Any) -> list[Tensor]:
         inputs = set(_ints(graph, "Inputs"))
-        return [self._tensor(graph.Tensors(i), i in inputs) for i in range(graph.TensorsLength())]
+        operators = (graph.Operators(n) for n in range(graph.OperatorsLength()))
+        made = {i for operator in operators for i in _ints(operator, "Outputs")}
+        found = [self._tensor(graph.Tensors(i), i in inputs) for i in range(graph.TensorsLength())]
+        # A constant without elements has no bytes in the file either.
+        return [replace(t, data=np.empty(t.shape, t.dtype)) if 0 in t.shape and t.data is None
+                and t.dtype not in OPAQUE and i not in made and i not in inputs else t
+                for i, t in enumerate(found)]
 
     def _tensor(self, raw: Any, is_input: bool) -> Tensor:
         shape = _ints(raw, "Shape")
@@ -128,20 +138,25 @@ class _Reader:
             return data
         return data.reshape(shape)
 
-    def _graph(self, raw: Any, tensors: list[Tensor]) -> Graph:
-        nodes = [self._node(raw.Operators(i), tensors, i) for i in range(raw.OperatorsLength())]
+    def _graph(self, index: int, tensors: list[Tensor]) -> Graph:
+        raw = self.root.Subgraphs(index)
+        nodes = [self._node(raw.Operators(i), tensors, i, index)
+                 for i in range(raw.OperatorsLength())]
+        check_order(nodes, [_pick(tensors, i) for i in _ints(raw, "Inputs")])
         name = (raw.Name() or b"").decode("utf-8", "replace")
         return Graph(name, tuple(nodes), tuple(_pick(tensors, i) for i in _ints(raw, "Inputs")),
-                     tuple(_pick(tensors, i) for i in _ints(raw, "Outputs")))
+                     tuple(_pick(tensors, i) for i in _ints(raw, "Outputs")), index,
+                     self.blob, self.siblings)
 
-    def _node(self, raw: Any, tensors: list[Tensor], index: int) -> Node:
+    def _node(self, raw: Any, tensors: list[Tensor], index: int, graph: int) -> Node:
         inputs = tuple(None if i == -1 else _pick(tensors, i) for i in _ints(raw, "Inputs"))
         outputs = tuple(_pick(tensors, i) for i in _ints(raw, "Outputs"))
         options = _options(raw)
         intermediates = _ints(raw, "Intermediates")
         if intermediates:
             options["intermediates"] = tuple(_pick(tensors, i) for i in intermediates)
-        return Node(self.codes[raw.OpcodeIndex()], inputs, outputs, options, index=index)
+        return Node(self.codes[raw.OpcodeIndex()], inputs, outputs, options, index=index,
+                    graph=graph)
 
     def _signatures(self, tensors: list[list[Tensor]]) -> tuple[Signature, ...]:
         found = []
@@ -154,6 +169,24 @@ class _Reader:
                                    {m.Name().decode(): own[m.TensorIndex()].name for m in ins},
                                    {m.Name().decode(): own[m.TensorIndex()].name for m in outs}))
         return tuple(found)
+
+
+def check_order(nodes: Sequence[Node], inputs: Sequence[Tensor]) -> None:
+    """Make sure that everything is there before it is read, and is made once.
+
+    Raises: ValueError that names the operator and the tensor.
+    """
+    there = set(inputs)
+    for node in nodes:
+        for tensor in node.reads:
+            if tensor not in there and tensor.data is None and not tensor.is_variable:
+                raise ValueError(f"operator {node.index} ({node.op}) reads the tensor "
+                                 f"{tensor.name!r}, which nothing before it makes")
+        for tensor in node.outputs:
+            if tensor in there or tensor.data is not None:
+                raise ValueError(f"operator {node.index} ({node.op}) writes the tensor "
+                                 f"{tensor.name!r}, which is there already")
+            there.add(tensor)
 
 
 def _pick(tensors: list[Tensor], index: int) -> Tensor:

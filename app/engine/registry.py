@@ -6,10 +6,11 @@ Filled by decorators when app.engine.ops is imported; a duplicate raises at once
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from app.engine.ir import Data, Launch, Node, Tensor
+from app.engine.ir import Data, Launch, Node
 from app.engine.profile import DeviceProfile
+from app.engine.values import Value
 from app.errors import UnsupportedOp
 
 Shape = tuple[int, ...]
@@ -22,18 +23,30 @@ ViewRule = Callable[[Node], int]
 class RunContext(Protocol):
     """What a stateful op may use during one request.
 
-    variables lives for one request and is shared by all subgraphs; opaque holds the values of
-    tensors that are no arrays of numbers (resource handles, strings).
+    variables and tables live for one request and are shared by all subgraphs and steps.
     """
 
-    variables: dict[str, Data]
-    opaque: dict[Tensor, Data]
+    variables: dict[str, Value]
+    tables: dict[str, dict[Any, Any]]
+    done_once: set[int]
 
-    def call_graph(self, index: int, inputs: Sequence[Data]) -> Sequence[Data]:
-        """Run subgraph index of the model with the same variables."""
+    def call_graph(self, index: int, inputs: Sequence[Value | None]) -> Sequence[Value]:
+        """Run subgraph index of the model; its results may stay on the device."""
+
+    def array(self, value: Value | None) -> Data:
+        """The numbers of a value; waits for the device if they are there."""
+
+    def store(self, name: str, value: Value) -> None:
+        """Give a variable a value, in memory of its own."""
+
+    def entered(self, executor: Any) -> None:
+        """Told before a plan runs: state tensors of its parts begin anew in each request."""
+
+    def keep(self, things: Sequence[Any]) -> None:
+        """Hold what the device still reads until the request is over."""
 
 
-StatefulRule = Callable[[Node, Sequence[Data | None], RunContext], Sequence[Data]]
+StatefulRule = Callable[[Node, Sequence[Value | None], RunContext], Sequence[Value]]
 Rule = TypeVar("Rule")
 
 OPS: dict[str, Planner] = {}

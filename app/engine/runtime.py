@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyopencl as cl
 
 import app.engine.ops  # noqa: F401  (fills the tables)
 from app.engine.batches import Batcher
 from app.engine.choices import load, save
 from app.engine.ir import Data, Graph, Model, Tensor
+from app.engine.known import refuse_unknown
 from app.engine.opencl.device import Device
-from app.engine.opencl.executor import Executor, Weights
+from app.engine.opencl.executor import Executor
 from app.engine.opencl.programs import Programs
+from app.engine.opencl.weights import Weights
 from app.engine.passes.control import settle
-from app.engine.passes.fuse import fuse
-from app.engine.passes.quantize import lower
-from app.engine.passes.recurrent import unfold
 from app.engine.passes.specialise import specialise
 from app.engine.planner import Plan, plan
 from app.engine.profile import DeviceProfile
+from app.engine.routine import Routines, check_inputs
+from app.engine.run import Run
 from app.engine.tuned import choices_file
 from app.errors import InvalidInput
 
 Shape = tuple[int, ...]
-# Plans kept per subgraph: enough for a few batch sizes, bounded for changing lengths.
-MAX_PLANS = 16
+# Extents to try at load where the file leaves them open and 1 is too little for the model.
+TRIALS = (1, 16, 256, 4096, 16384, 65536)
 
 
 class Runtime:
@@ -59,23 +61,32 @@ def compile_graph(graph: Graph, shapes: Sequence[Shape], profile: DeviceProfile)
 
     Raises: UnsupportedOp, InvalidInput, InvalidModel.
     """
-    return plan(fuse(specialise(graph, shapes)), profile)
+    return plan(specialise(graph, shapes), profile)
 
 
 def graphs_of(model: Model) -> list[Graph]:
     """The model's graphs after all passes that do not depend on shapes."""
-    return [lower(unfold(g)) for g in settle(model.graphs)]
+    return settle(model.graphs)
 
 
 class LoadedModel:
-    """A model on a runtime. Thread-safe: the runtime's lock guards the queue."""
+    """A model on a runtime. Thread-safe: the runtime's lock guards the queue.
+
+    Raises: UnsupportedOp that names every operation that nothing here knows.
+    """
 
     def __init__(self, runtime: Runtime, model: Model) -> None:
+        refuse_unknown(model)
         self.runtime, self.model = runtime, model
         self._graphs = graphs_of(model)
         self._weights = Weights(runtime.context, runtime.queue)
+        self._constants: dict[tuple[Tensor, str], Tensor] = {}
         self._batcher = Batcher(self.run)
-        self._plans: dict[tuple[int, tuple[Shape, ...]], Executor] = {}
+        self._routines = Routines(lambda graph: self._make(graph, False))
+        # State tensors of the old kind live in the CPU's part where steps follow each other.
+        self._lasting = self._routines
+        if any(t.is_variable for g in model.graphs for n in g.nodes for t in n.reads):
+            self._lasting = Routines(lambda graph: self._make(graph, True))
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -85,22 +96,43 @@ class LoadedModel:
     @property
     def outputs(self) -> tuple[Tensor, ...]:
         """The main graph's outputs, as the file describes them."""
-        return self._graphs[0].outputs
+        return self.model.graphs[0].outputs
+
+    @property
+    def stateful(self) -> bool:
+        """Whether the steps of one request depend on each other."""
+        return any(n.op in STATE_OPS or any(t.is_variable for t in n.reads)
+                   for g in self.model.graphs for n in g.nodes)
 
     @property
     def nbytes(self) -> int:
         """Device memory held: weights and the arenas of all plans."""
-        return self._weights.nbytes + sum(e.plan.arena_bytes for e in self._plans.values())
+        executors = {*self._routines.executors, *self._lasting.executors}
+        return self._weights.nbytes + sum(e.nbytes for e in executors)
 
     def prepare(self, shapes: Sequence[Shape] | None = None) -> Executor:
-        """Plan and build for input shapes (default: the file's, 1 where it leaves them open),
-        run once on zeros and save the built programs."""
-        wanted = tuple(shapes or default_shapes(self._graphs[0]))
+        """Plan and build for input shapes, run once on zeros and save the built programs.
+
+        Shapes: default the file's, with the smallest extents that the model takes where it
+                leaves them open.
+        """
+        trials = [list(shapes)] if shapes else list(trial_shapes(self._graphs[0]))
         with self.runtime.lock:
-            executor = self._executor(0, wanted)
-            executor.warm_up(_Run(self))
-            self.runtime.programs.save()
-            return executor
+            for position, wanted in enumerate(trials):
+                try:
+                    return self._prepared(wanted)
+                except InvalidInput:
+                    if position == len(trials) - 1:
+                        raise
+        raise AssertionError("there is always one trial")
+
+    def _prepared(self, shapes: Sequence[Shape]) -> Executor:
+        graph = self._graphs[0]
+        executor = self._routines.stage(graph, shapes, {}).executor
+        zeros = [np.zeros(s, _numpy_type(t)) for t, s in zip(graph.inputs, shapes, strict=True)]
+        Run(self._routines, self._graphs, self.runtime.queue).main(zeros)
+        self.runtime.programs.save()
+        return executor
 
     def run(self, inputs: Sequence[Data]) -> list[Data]:
         """Run the main graph.
@@ -108,63 +140,77 @@ class LoadedModel:
         Shapes: one array per input; any shape the model can be resized to.
         Raises: InvalidInput if the arrays do not fit the model.
         """
+        check_inputs(self._graphs[0], inputs)
         with self.runtime.lock:
-            return _Run(self).call_graph(0, inputs)
+            return Run(self._routines, self._graphs, self.runtime.queue).main(inputs)
+
+    def run_steps(self, steps: Sequence[Sequence[Data]]) -> list[list[Data]]:
+        """Run the main graph once per step; variables live from the first step to the last.
+
+        Raises: InvalidInput if the arrays do not fit the model.
+        """
+        for arrays in steps:
+            check_inputs(self._graphs[0], arrays)
+        with self.runtime.lock:
+            state = Run(self._lasting, self._graphs, self.runtime.queue)
+            return [state.main(arrays) for arrays in steps]
+
+    def run_sequence(self, inputs: Sequence[Data]) -> list[Data]:
+        """Run the steps of one request: see docs/stateful-models.md.
+
+        Shapes: every input has one more dimension in front, the steps; every output likewise.
+        Raises: InvalidInput if the inputs have different numbers of steps.
+        """
+        counts = {a.shape[0] if a.ndim else 0 for a in inputs}
+        if len(counts) != 1 or 0 in counts:
+            raise InvalidInput("every input needs the same number of steps, at least one, in its "
+                               f"first dimension; they have {sorted(counts)}")
+        answers = self.run_steps([[np.asarray(a[step]) for a in inputs]
+                                  for step in range(counts.pop())])
+        return [np.stack(own) for own in zip(*answers, strict=True)]
 
     def run_batches(self, inputs: Sequence[Data], runs: int) -> list[Data]:
         """Run several of the model's own batches, joined on dimension 0: see batches.Batcher."""
         return self._batcher.run(inputs, runs)
 
-    def run_steps(self, steps: Sequence[Sequence[Data]]) -> list[list[Data]]:
-        """Run a stateful model over several inputs; its variables start anew with each call.
-
-        Raises: InvalidInput if the arrays do not fit the model.
-        """
-        with self.runtime.lock:
-            state = _Run(self)
-            return [state.call_graph(0, inputs) for inputs in steps]
-
-    def _executor(self, index: int, shapes: tuple[Shape, ...]) -> Executor:
-        key = (index, shapes)
-        if key not in self._plans:
-            if len(shapes) != len(self._graphs[index].inputs):
-                raise InvalidInput(f"the model has {len(self._graphs[index].inputs)} inputs and "
-                                   f"{len(shapes)} were given")
-            ready = compile_graph(self._graphs[index], shapes, self.runtime.device.profile)
-            while len(self._plans) >= MAX_PLANS:
-                self._plans.pop(next(iter(self._plans)))
-            runtime = self.runtime
-            self._plans[key] = Executor(ready, runtime.queue, runtime.programs, self._weights)
-        return self._plans[key]
+    def _make(self, graph: Graph, lasting: bool) -> Executor:
+        runtime = self.runtime
+        ready = plan(graph, runtime.device.profile, self._constants, lasting)
+        return Executor(ready, runtime.queue, runtime.programs, self._weights)
 
     def replan(self) -> None:
         """Forget the plans and what was packed for them: choices have changed."""
         with self.runtime.lock:
             self.runtime.queue.finish()
-            self._plans.clear()
+            self._routines.clear()
+            self._lasting.clear()
             self._weights.clear()
 
     def close(self) -> None:
         """Free plans and weights."""
         with self.runtime.lock:
             self.runtime.queue.finish()
-            self._plans.clear()
+            self._routines.clear()
+            self._lasting.clear()
+            self._constants.clear()
             self._weights.clear()
 
 
-class _Run:
-    """The state of one request: see registry.RunContext."""
+STATE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 
-    def __init__(self, owner: LoadedModel) -> None:
-        self._owner = owner
-        self.variables: dict[str, Data] = {}
-        self.opaque: dict[Tensor, Data] = {}
 
-    def call_graph(self, index: int, inputs: Sequence[Data]) -> list[Data]:
-        shapes = tuple(tuple(a.shape) for a in inputs)
-        return self._owner._executor(index, shapes).run(inputs, self)
+def _numpy_type(tensor: Tensor) -> str:
+    return "O" if tensor.dtype == "bytes" else tensor.dtype
 
 
 def default_shapes(graph: Graph) -> list[Shape]:
     """The file's input shapes with 1 for every dimension it leaves open."""
     return [tuple(1 if e < 0 else e for e in t.shape) for t in graph.inputs]
+
+
+def trial_shapes(graph: Graph) -> Iterator[list[Shape]]:
+    """The file's input shapes with growing extents for what it leaves open; a batch stays 1."""
+    free = any(e < 0 for t in graph.inputs for e in t.shape)
+    for extent in TRIALS if free else (1,):
+        yield [tuple((1 if i == 0 and len(t.shape) > 1 else extent) if e < 0 else e
+                     for i, e in enumerate(t.shape)) for t in graph.inputs]

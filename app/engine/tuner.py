@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from app.engine import registry
 from app.engine.choices import Choices
 from app.engine.ir import Graph, Node
-from app.engine.opencl.executor import Executor, Weights
+from app.engine.opencl.executor import Executor
+from app.engine.opencl.weights import Weights
 from app.engine.planner import plan
 from app.errors import DeviceError, UnsupportedOp
 

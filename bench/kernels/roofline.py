@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.engine.ir import Const, Launch, Scratch, Tensor
-from app.engine.planner import HostCall, Plan
+from app.engine.planner import Plan
 from app.engine.profile import DeviceProfile
+from app.engine.segments import HostCall
 from bench.kernels.plans import launches
 
 WAVE = 64
@@ -47,7 +48,7 @@ def predict(plan: Plan, profile: DeviceProfile, launch_cost: float) -> Roofline:
         compute += seconds
         total += seconds + launch_cost
     ends = sum(t.nbytes for t in (*plan.graph.inputs, *plan.graph.outputs))
-    return Roofline(len(own), sum(isinstance(s, HostCall) for s in plan.steps),
+    return Roofline(len(own), sum(len(s.nodes) for s in plan.steps if isinstance(s, HostCall)),
                     sum(s.flops for s in own), moved, ends + sum(sizes.values()), compute, total,
                     sum(waves(s) < 4 * profile.compute_units for s in own))
 

@@ -1,4 +1,4 @@
-"""Branches, loops and variables: host code that lives as long as one request."""
+"""Control flow, variables and tables: what the engine does itself, between kernels."""
 
 from __future__ import annotations
 
@@ -6,66 +6,74 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.engine.ir import Data, Node
+from app.engine.ir import Node
 from app.engine.registry import RunContext, stateful
+from app.engine.values import Handle, Value
+from app.errors import InvalidInput
 
 MAX_TURNS = 1 << 20
 
 
 @stateful("IF")
-def branch(node: Node, arrays: Sequence[Data | None], run: RunContext) -> Sequence[Data]:
-    """Run one of two subgraphs on the inputs after the condition."""
-    condition, *rest = arrays
-    assert condition is not None
-    chosen = "then_subgraph_index" if condition.reshape(-1)[0] else "else_subgraph_index"
-    return run.call_graph(int(node.options[chosen]), [a for a in rest if a is not None])
+def branch(node: Node, values: Sequence[Value | None], run: RunContext) -> Sequence[Value]:
+    """Run one of two subgraphs."""
+    taken = bool(run.array(values[0]).reshape(-1)[0])
+    name = "then_subgraph_index" if taken else "else_subgraph_index"
+    return run.call_graph(int(node.options[name]), values[1:])
 
 
 @stateful("WHILE")
-def loop(node: Node, arrays: Sequence[Data | None], run: RunContext) -> Sequence[Data]:
-    """Run the body on its own results as long as the condition's subgraph says so.
+def loop(node: Node, values: Sequence[Value | None], run: RunContext) -> Sequence[Value]:
+    """Run the body as long as the condition holds; what the body makes stays on the device.
 
-    Raises: ValueError if it does not end within 2^20 turns.
+    Raises: InvalidInput if it does not end within 2^20 turns.
     """
-    state: Sequence[Data] = [a for a in arrays if a is not None]
     condition = int(node.options["cond_subgraph_index"])
     body = int(node.options["body_subgraph_index"])
+    state = [v for v in values if v is not None]
     for _ in range(MAX_TURNS):
-        (more,) = run.call_graph(condition, state)
-        if not more.reshape(-1)[0]:
+        if not run.array(run.call_graph(condition, state)[0]).reshape(-1)[0]:
             return state
-        state = run.call_graph(body, state)
-    raise ValueError(f"WHILE (operator {node.index}) does not end within {MAX_TURNS} turns")
+        state = list(run.call_graph(body, state))
+    raise InvalidInput(f"WHILE (operator {node.index}) does not end within {MAX_TURNS} turns")
 
 
 @stateful("CALL_ONCE")
-def call_once(node: Node, arrays: Sequence[Data | None], run: RunContext) -> Sequence[Data]:
-    """Run a subgraph the first time in a request: it sets variables to their initial values."""
+def once(node: Node, values: Sequence[Value | None], run: RunContext) -> Sequence[Value]:
+    """Run a subgraph in the first step of a request only."""
     index = int(node.options["init_subgraph_index"])
-    done = f"CALL_ONCE/{index}"
-    if done not in run.variables:
-        run.variables[done] = np.ones(1, bool)
-        run.call_graph(index, [])
+    if index not in run.done_once:
+        run.done_once.add(index)
+        run.call_graph(index, ())
     return []
 
 
 @stateful("VAR_HANDLE")
-def handle(node: Node, arrays: Sequence[Data | None], run: RunContext) -> Sequence[Data]:
-    """A variable's name."""
-    return [np.asarray(f"{node.options.get('container', '')}/{node.options['shared_name']}")]
-
-
-@stateful("READ_VARIABLE")
-def read_variable(node: Node, arrays: Sequence[Data | None], run: RunContext) -> Sequence[Data]:
-    """A variable's value; zeros before the first assignment."""
-    value = run.variables.get(str(arrays[0]))
-    y = node.outputs[0]
-    return [np.zeros(y.shape, y.dtype) if value is None else value]
+def handle(node: Node, values: Sequence[Value | None], run: RunContext) -> Sequence[Value]:
+    """Name a variable."""
+    return [Handle(f"{node.options.get('container') or ''}/{node.options.get('shared_name')}",
+                   node.outputs[0].shape)]
 
 
 @stateful("ASSIGN_VARIABLE")
-def assign_variable(node: Node, arrays: Sequence[Data | None], run: RunContext) -> Sequence[Data]:
-    """Keep a value for what follows in the same request."""
-    assert arrays[1] is not None
-    run.variables[str(arrays[0])] = arrays[1].copy()
+def assign(node: Node, values: Sequence[Value | None], run: RunContext) -> Sequence[Value]:
+    """Keep a value until the request is over."""
+    value = values[1]
+    assert value is not None
+    run.store(named(values[0]), value)
     return []
+
+
+@stateful("READ_VARIABLE")
+def recall(node: Node, values: Sequence[Value | None], run: RunContext) -> Sequence[Value]:
+    """The variable's value; zeros before the first assignment."""
+    y = node.outputs[0]
+    value = run.variables.get(named(values[0]))
+    return [np.zeros([max(e, 0) for e in y.shape], y.dtype) if value is None else value]
+
+
+def named(value: Value | None) -> str:
+    """The name behind a handle."""
+    if not isinstance(value, Handle):
+        raise InvalidInput("the model uses numbers where it needs a resource")
+    return value.name

@@ -47,7 +47,7 @@ def axis(extent: int, kernel: int, stride: int, dilation: int, padding: str,
     """Place a window along an axis.
 
     pads is explicit padding that a fused PAD adds; it goes with padding VALID only.
-    Raises: InvalidModel if the numbers make no window.
+    Raises: InvalidModel if the numbers make no window; ValueError if the input is too small.
     Source: TFLite kernels/padding.h.
     """
     if min(kernel, stride, dilation) < 1:
@@ -60,7 +60,10 @@ def axis(extent: int, kernel: int, stride: int, dilation: int, padding: str,
         before, after = total // 2, total - total // 2
     else:
         before, after = pads
-        out = (extent + before + after - reach) // stride + 1
+        room = extent + before + after - reach + stride
+        if room <= -stride:
+            raise ValueError(f"an axis of {extent} is too small for a window of {reach}")
+        out = max(room, 0) // stride
     return Axis(extent, kernel, stride, dilation, before, after, max(out, 0))
 
 

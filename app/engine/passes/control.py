@@ -41,7 +41,7 @@ def _settled(graph: Graph, known: list[Graph]) -> Graph:
     outputs = tuple(values.get(t, t) for t in graph.outputs)
     if not values:
         return replace(graph, nodes=tuple(nodes))
-    return fold(Graph(graph.name, tuple(nodes), graph.inputs, outputs))
+    return fold(replace(graph, nodes=tuple(nodes), outputs=outputs))
 
 
 def _taken(node: Node, known: Sequence[Graph]) -> Graph | None:
@@ -81,7 +81,8 @@ def called(graph: Graph, inputs: Sequence[Tensor | None]) -> Graph:
         outputs = tuple(replace(t) for t in raw.outputs)
         nodes.append(replace(substitute(raw, values), outputs=outputs))
         values.update(zip(raw.outputs, outputs, strict=True))
-    return Graph(graph.name, tuple(nodes), (), tuple(values.get(t, t) for t in graph.outputs))
+    return replace(graph, nodes=tuple(nodes), inputs=(),
+                   outputs=tuple(values.get(t, t) for t in graph.outputs))
 
 
 def _bound(node: Node, known: list[Graph]) -> Node:
@@ -97,7 +98,7 @@ def _bound(node: Node, known: list[Graph]) -> Node:
         inputs = tuple(t for t in graph.inputs if t not in constants)
         nodes = tuple(substitute(n, constants) for n in graph.nodes)
         outputs = tuple(constants.get(t, t) for t in graph.outputs)
-        known.append(fold(Graph(graph.name, nodes, inputs, outputs)))
+        known.append(fold(replace(graph, nodes=nodes, inputs=inputs, outputs=outputs)))
         options[key] = len(known) - 1
     left = tuple(t for t in given if t is None or t.data is None)
     return replace(node, inputs=(node.inputs[0], *left), options=options)

@@ -27,8 +27,16 @@ class Lowering:
     raw: set[Tensor]
     nodes: list[Node] = field(default_factory=list)
     floats: dict[Tensor, Tensor] = field(default_factory=dict)
-    reals: dict[Tensor, Tensor] = field(default_factory=dict)
     index: int = -1
+    # Float forms of constants, kept from plan to plan: (tensor, which form).
+    constants: dict[tuple[Tensor, str], Tensor] = field(default_factory=dict)
+
+    def _constant(self, tensor: Tensor, form: str) -> Tensor:
+        key = (tensor, form)
+        if key not in self.constants:
+            data = _centred_data(tensor) if form == "centred" else _dequantised_data(tensor)
+            self.constants[key] = Tensor(tensor.name, tensor.shape, "float32", data)
+        return self.constants[key]
 
     def emit(self, op: str, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor],
              options: Any = None) -> None:
@@ -39,10 +47,11 @@ class Lowering:
     def centred(self, tensor: Tensor) -> Tensor:
         """The float tensor that holds q - zero_point."""
         if tensor not in self.floats:
-            made = _as_float(tensor)
-            if tensor.data is None:
-                self.emit("LOAD_QUANTIZED", (tensor,), (made,), {"offset": -_zero(tensor)})
-            self.floats[tensor] = made
+            if tensor.data is not None:
+                return self._constant(tensor, "centred")
+            self.floats[tensor] = fresh(tensor)
+            self.emit("LOAD_QUANTIZED", (tensor,), (self.floats[tensor],),
+                      {"offset": -_zero(tensor)})
         return self.floats[tensor]
 
     def real(self, tensor: Tensor) -> Tensor:
@@ -50,9 +59,7 @@ class Lowering:
         if not is_quantised(tensor):
             return tensor
         if tensor.data is not None:
-            if tensor not in self.reals:
-                self.reals[tensor] = _dequantised(tensor)
-            return self.reals[tensor]
+            return self._constant(tensor, "real")
         made = fresh(tensor)
         self.emit("SCALE", (self.centred(tensor),), (made,), {"s": scale(tensor)})
         return made
@@ -111,15 +118,12 @@ def _along(values: Sequence[float], quant: Quantization, rank: int) -> Data:
     return np.asarray(values).reshape(spread)
 
 
-def _as_float(tensor: Tensor) -> Tensor:
-    return fresh(tensor) if tensor.data is None else _constant(tensor, _centred_data(tensor))
-
-
-def _dequantised(tensor: Tensor) -> Tensor:
+def _dequantised_data(tensor: Tensor) -> Data:
     assert tensor.quant is not None
     data = _centred_data(tensor)
     scales = _along(tensor.quant.scales, tensor.quant, data.ndim).astype(np.float32)
-    return _constant(tensor, data * scales)
+    real: Data = data * scales
+    return real
 
 
 def _centred_data(tensor: Tensor) -> Data:
@@ -128,10 +132,6 @@ def _centred_data(tensor: Tensor) -> Data:
     zeros = _along(tensor.quant.zero_points, tensor.quant, tensor.data.ndim)
     centred: Data = tensor.data.astype(np.float32) - zeros.astype(np.float32)
     return centred
-
-
-def _constant(tensor: Tensor, data: Data) -> Tensor:
-    return Tensor(tensor.name, tensor.shape, "float32", data)
 
 
 def bounds(y: Tensor, activation: str) -> tuple[float, float]:

@@ -58,14 +58,15 @@ COMPARISONS = ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_E
 Rule = Callable[[Lowering, Node], None]
 
 
-def lower(graph: Graph) -> Graph:
+def lower(graph: Graph, constants: dict[tuple[Tensor, str], Tensor] | None = None) -> Graph:
     """Rewrite every quantised node that has a rule; the others keep their integers.
 
+    constants keeps the float forms of weights, so that all plans of a model share them.
     Source: https://ai.google.dev/edge/litert/models/quantization_spec
     """
     if not any(_touches(node) for node in graph.nodes):
         return graph
-    lowering = Lowering(raw=set(graph.inputs))
+    lowering = Lowering(set(graph.inputs), constants={} if constants is None else constants)
     for node in graph.nodes:
         lowering.index = node.index
         rule = RULES.get(node.op, by_reals if node.op in STEPS else keep)

@@ -14,7 +14,8 @@ import pytest
 
 from app.engine import planner
 from app.engine.arena import Key, Slot, Span
-from app.engine.opencl.executor import FLAGS, Executor
+from app.engine.opencl.executor import Executor
+from app.engine.opencl.weights import FLAGS
 
 
 def keep_apart(patch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,92 @@
+"""Refuse a model at load if it has operations that nobody knows, and name all of them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from functools import cache
+
+import flatbuffers
+from ai_edge_litert import schema_py_generated as schema
+
+from app.engine import registry
+from app.engine.cpu.interpreter import MODULES
+from app.engine.cpu.part import open_part
+from app.engine.ir import Graph, Model, Node
+from app.errors import UnsupportedOp
+
+CUSTOM = "CUSTOM:"
+# A runtime may have dropped the oldest version of an operation.
+VERSIONS = (1, 2, 3)
+UNRESOLVED = ("unresolved custom op", "Didn't find op", "not supported by this interpreter")
+
+
+def refuse_unknown(model: Model) -> None:
+    """Look at every node of every subgraph.
+
+    Raises: UnsupportedOp with all the names, and what they are where that is known.
+    """
+    unknown = dict.fromkeys(_label(n.op) for g in model.graphs for n in g.nodes
+                            if not _known(g, n))
+    if unknown:
+        raise UnsupportedOp(
+            f"the model has {len(unknown)} operation(s) that neither the card nor the CPU can "
+            f"run: {', '.join(unknown)}. Convert it without custom operations and without "
+            "Select TF ops, or leave that part out of the model")
+
+
+def _label(name: str) -> str:
+    custom = name.removeprefix(CUSTOM)
+    if custom.startswith("Flex"):
+        return f"{custom} (a TensorFlow op; it needs the Flex delegate)"
+    return f"{custom} (a custom op)" if name.startswith(CUSTOM) else name
+
+
+def _known(graph: Graph, node: Node) -> bool:
+    tables = (registry.OPS, registry.HOSTS, registry.STATEFUL, registry.VIEWS)
+    if any(node.op in table for table in tables):
+        return True
+    if node.op.startswith(CUSTOM):
+        return _custom_known(graph, node)
+    return _builtin_known(node.op)
+
+
+def _custom_known(graph: Graph, node: Node) -> bool:
+    try:
+        open_part(graph, [node], set(node.outputs))
+    except UnsupportedOp as error:
+        return not any(text in str(error) for text in UNRESOLVED)
+    return True
+
+
+@cache
+def _builtin_known(name: str) -> bool:
+    code = (int(name.removeprefix("BUILTIN:")) if name.startswith("BUILTIN:")
+            else getattr(schema.BuiltinOperator, name, -1))
+    if code < 0:
+        return False
+    return any(_takes(module, code, version) for module in MODULES for version in VERSIONS)
+
+
+def _takes(module: str, code: int, version: int) -> bool:
+    if importlib.util.find_spec(module.split(".")[0]) is None:
+        return False
+    try:
+        importlib.import_module(module).Interpreter(model_content=_lone(code, version),
+                                                    num_threads=1)
+    except (ValueError, RuntimeError) as error:
+        # Complaints about missing options prove that the runtime knows the operation.
+        return "Didn't find op" not in str(error)
+    return True
+
+
+def _lone(code: int, version: int) -> bytes:
+    operator = schema.OperatorT(opcodeIndex=0, inputs=[], outputs=[])
+    graph = schema.SubGraphT(name="lone", tensors=[], inputs=[], outputs=[], operators=[operator])
+    kind = schema.OperatorCodeT(deprecatedBuiltinCode=min(code, 127), builtinCode=code,
+                               version=version)
+    model = schema.ModelT(version=3, buffers=[schema.BufferT()], subgraphs=[graph],
+                          operatorCodes=[kind])
+    builder = flatbuffers.Builder(256)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

@@ -1,0 +1,313 @@
+"""Where each node runs: on the device, for free, on the CPU, or in the engine's own hands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+from app.engine import registry
+from app.engine.control_cost import light
+from app.engine.ir import Graph, Launch, Node, Tensor
+from app.engine.passes.facts import plain
+from app.engine.profile import DeviceProfile
+from app.engine.segments import HostCall, close_segment, small
+from app.errors import UnsupportedOp
+
+Storage = tuple[Tensor, int]
+Rewrite = Callable[[Graph], Graph]
+APART = "APART:"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StateCall:
+    """One node that needs variables or other subgraphs; reason tells why it is no kernel."""
+
+    node: Node
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where one node runs: "device", "host", "state" or "free" (a view), and why.
+
+    origin holds the nodes of the graph that it stands for, more than one where they are fused.
+    """
+
+    node: Node
+    where: str
+    reason: str = ""
+    origin: tuple[Node, ...] = ()
+
+
+@dataclass(slots=True)
+class Draft:
+    """A plan under construction: steps in order, a place per node, views of other tensors."""
+
+    steps: list[Launch | HostCall | StateCall] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    views: dict[Tensor, Storage] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    node: Node
+    where: str
+    reason: str = ""
+    launches: Sequence[Launch] = ()
+    origin: tuple[Node, ...] = ()
+    whole: bool = False
+
+
+def settle(graph: Graph, profile: DeviceProfile, lower: Rewrite, fuse: Rewrite) -> Draft:
+    """Lower and fuse a graph, then give every node its place and its steps.
+
+    What the device refuses in a changed form is taken apart and tried node by node.
+    Raises: UnsupportedOp that names all nodes that nothing here can run.
+    """
+    apart: dict[Node, str] = {}
+    while True:
+        # Under another name no rewriting knows the node; its number tells where parts come from.
+        numbered = [replace(n, op=APART + n.op if n in apart else n.op, index=i)
+                    for i, n in enumerate(graph.nodes)]
+        lowered = lower(replace(graph, nodes=tuple(numbered)))
+        fused = fuse(lowered)
+        views: dict[Tensor, Storage] = {}
+        made: set[Tensor] = set()
+        kept = set(graph.outputs)
+        entries: list[_Entry] = []
+        for node in fused.nodes:
+            own = _own(graph, numbered, node)
+            entries.append(_place(graph, own or node, profile, views, made, kept))
+            entries[-1].whole = own is not None
+            entries[-1].origin = ((graph.nodes[node.index],) if own is not None
+                                  else _originals(graph, lowered, node))
+        changed = [e for e in entries if e.where in ("host", "state") and not e.whole]
+        if not changed:
+            break
+        before = len(apart)
+        for entry in changed:
+            for node in entry.origin:
+                apart.setdefault(node, entry.reason)
+        if len(apart) == before:
+            raise UnsupportedOp("; ".join(e.reason for e in changed))
+    for entry in entries:
+        first = apart.get(entry.origin[0]) if entry.origin else None
+        entry.reason = first or entry.reason if entry.where in ("host", "state") else ""
+    return _assembled(graph, _ordered(_absorbed(entries, fused, views)), views)
+
+
+def _own(graph: Graph, numbered: Sequence[Node], node: Node) -> Node | None:
+    """The file's operator behind a node that no rewriting changed, but for what it reads."""
+    if not 0 <= node.index < len(numbered):
+        return None
+    before = numbered[node.index]
+    alike = (node.op == before.op and not node.epilogue and node.options is before.options
+             and [t and t.dtype for t in node.inputs] == [t and t.dtype for t in before.inputs]
+             and [t.dtype for t in node.outputs] == [t.dtype for t in before.outputs])
+    if not alike:
+        return None
+    return replace(graph.nodes[node.index], inputs=node.inputs, outputs=node.outputs)
+
+
+def _originals(graph: Graph, lowered: Graph, node: Node) -> tuple[Node, ...]:
+    numbers = {n.index for n in members(lowered, node)} | {node.index}
+    return tuple(graph.nodes[i] for i in sorted(numbers) if 0 <= i < len(graph.nodes))
+
+
+def members(graph: Graph, fused: Node) -> set[Node]:
+    """The nodes of the graph that a fused node stands for."""
+    makers = {t: n for n in graph.nodes for t in n.outputs}
+    ends = set(fused.reads)
+    found: set[Node] = set()
+    waiting = [t for t in fused.outputs if t in makers]
+    while waiting:
+        node = makers[waiting.pop()]
+        if node not in found:
+            found.add(node)
+            waiting.extend(t for t in node.reads if t in makers and t not in ends)
+    return found
+
+
+def resolve(views: dict[Tensor, Storage], tensor: Tensor) -> Storage:
+    """Follow views down to the tensor that owns the memory."""
+    offset = 0
+    while tensor in views:
+        tensor, more = views[tensor]
+        offset += more
+    return tensor, offset
+
+
+def _place(graph: Graph, node: Node, profile: DeviceProfile, views: dict[Tensor, Storage],
+           made: set[Tensor], kept: set[Tensor]) -> _Entry:
+    if node.op in registry.STATEFUL:
+        if light(graph, node):
+            return _Entry(node, "host", f"{node.op} of so little work that the CPU is done with it "
+                                        "before a kernel would have started")
+        return _Entry(node, "state", f"{node.op} is done by the engine itself")
+    if _free(node, profile, views):
+        return _Entry(node, "free")
+    rule = registry.OPS.get(node.op)
+    if rule is None:
+        return _Entry(node, "host", f"there is no kernel for {node.op}")
+    if any(-1 in t.shape for t in node.outputs):
+        return _Entry(node, "host", f"the shape of {node.op}'s result depends on data")
+    try:
+        inside = node
+        if node.op == "CONCATENATION":
+            inside = _in_place(views, made, node, profile, kept)
+        entry = _Entry(node, "device", "", rule(inside, profile))
+        made.update(node.outputs)
+        return entry
+    except UnsupportedOp as error:
+        reason = str(error)
+        return _Entry(node, "host", reason if node.op in reason else f"{node.op}: {reason}")
+
+
+def _in_place(views: dict[Tensor, Storage], made: set[Tensor], node: Node, profile: DeviceProfile,
+              kept: set[Tensor]) -> Node:
+    """Let what feeds a concatenation write into its result, where the parts lie one after the
+    other; the op then only copies the rest (options["in_place"] lists what is there already)."""
+    y = node.outputs[0]
+    axis = int(node.options["axis"]) % max(len(y.shape), 1)
+    if any(e != 1 for e in y.shape[:axis]):
+        return node
+    there, offset = [], 0
+    for position, x in enumerate(node.inputs):
+        if x is None:
+            continue
+        root, inside = resolve(views, x)
+        if (root in made and root not in kept and inside == 0 and root.nbytes == x.nbytes
+                and x not in kept and offset % profile.align == 0 and x.quant == y.quant):
+            views[root] = (y, offset)
+            made.discard(root)
+            there.append(position)
+        offset += x.nbytes
+    return replace(node, options={**node.options, "in_place": tuple(there)})
+
+
+def _free(node: Node, profile: DeviceProfile, views: dict[Tensor, Storage]) -> bool:
+    rule = registry.VIEWS.get(node.op)
+    if rule is None or node.epilogue:
+        return False
+    try:
+        offset = rule(node)
+    except UnsupportedOp:
+        return False
+    source = node.input(0)
+    base = 0 if source.data is not None else resolve(views, source)[1]
+    if source.data is not None or (base + offset) % profile.align:
+        return False
+    views[node.outputs[0]] = (source, offset)
+    return True
+
+
+def _absorbed(entries: Sequence[_Entry], graph: Graph,
+              views: dict[Tensor, Storage]) -> list[_Entry]:
+    """Move small kernels to the host where all that they read and feed is there already."""
+    readers: dict[Tensor, list[_Entry]] = {}
+    for entry in entries:
+        for tensor in entry.node.reads:
+            readers.setdefault(tensor, []).append(entry)
+    leads = set()
+    for entry in reversed(entries):
+        after = [r for t in entry.node.outputs for r in readers.get(t, ())]
+        if (entry.where == "device" and after and _movable(entry.node, graph)
+                and all(r.where == "host" or r in leads for r in after)):
+            leads.add(entry)
+    on_host = set(graph.inputs)
+    by_host: set[Tensor] = set()
+    for entry in entries:
+        near = all(t in on_host or t.data is not None for t in entry.node.reads)
+        after = [r for t in entry.node.outputs for r in readers.get(t, ())]
+        if entry in leads and near:
+            entry.where, entry.reason = "host", "small, between operations of the CPU"
+            entry.launches = ()
+        elif (entry.where == "free" and entry.node.input(0) in by_host
+              and any(r.where == "host" for r in after)):
+            # A segment must not look through a view at what it makes itself.
+            entry.where, entry.reason = "host", "between operations of the CPU"
+            views.pop(entry.node.outputs[0])
+        if entry.where == "host":
+            by_host.update(entry.node.outputs)
+        if entry.where == "host" or (entry.where == "free" and near):
+            on_host.update(entry.node.outputs)
+    return list(entries)
+
+
+def _movable(node: Node, graph: Graph) -> bool:
+    return (not node.epilogue and small(node) and not any(t in graph.outputs for t in node.outputs)
+            and (bool(graph.blob) or (node.op in registry.HOSTS and plain(node))))
+
+
+def _ordered(entries: list[_Entry]) -> list[_Entry]:
+    """Bring host nodes together, where that makes fewer changes between device and host."""
+    other = _clustered(entries)
+    return other if _changes(other) < _changes(entries) else entries
+
+
+def _changes(entries: Sequence[_Entry]) -> int:
+    kinds = [e.where for e in entries if e.where != "free"]
+    return sum(a != b for a, b in pairwise(kinds) if "host" in (a, b))
+
+
+def _clustered(entries: Sequence[_Entry]) -> list[_Entry]:
+    makers = {t: e for e in entries for t in e.node.outputs}
+    waits: dict[_Entry, set[_Entry]] = {}
+    last_state: _Entry | None = None
+    for entry in entries:
+        waits[entry] = {makers[t] for t in entry.node.reads if t in makers}
+        if entry.where == "state":
+            waits[entry] |= {last_state} if last_state is not None else set()
+            last_state = entry
+    order: list[_Entry] = []
+    done: set[_Entry] = set()
+    left, kind = list(entries), "device"
+    while left:
+        ready = [e for e in left if waits[e] <= done]
+        chosen = next((e for e in ready if e.where in (kind, "free")), ready[0])
+        kind = kind if chosen.where == "free" else chosen.where
+        left.remove(chosen)
+        done.add(chosen)
+        order.append(chosen)
+    return order
+
+
+def _assembled(graph: Graph, entries: Sequence[_Entry], views: dict[Tensor, Storage]) -> Draft:
+    draft = Draft(views=views)
+    needed = _needed(graph, entries)
+    refused: list[str] = []
+    run: list[_Entry] = []
+    for entry in [*entries, None]:
+        if entry is not None and entry.where == "host":
+            run.append(entry)
+            continue
+        if entry is not None and entry.where == "free":
+            continue
+        if run:
+            call, why = close_segment(graph, [(e.node, e.reason) for e in run], needed)
+            refused += why
+            draft.steps.append(call)
+            run = []
+        if entry is not None:
+            draft.steps.extend(entry.launches if entry.where == "device"
+                               else [StateCall(entry.node, entry.reason)])
+    if refused:
+        raise UnsupportedOp("this model has operations that nothing here can run: "
+                            + "; ".join(dict.fromkeys(refused)))
+    draft.places = [Place(e.node, e.where, e.reason, e.origin) for e in entries]
+    return draft
+
+
+def _needed(graph: Graph, entries: Sequence[_Entry]) -> dict[Tensor, set[Node]]:
+    # Who reads a tensor; a graph output is read by nobody in particular.
+    readers: dict[Tensor, set[Node]] = {}
+    for entry in entries:
+        for tensor in entry.node.reads:
+            readers.setdefault(tensor, set()).add(entry.node)
+    for tensor in graph.outputs:
+        readers.setdefault(tensor, set()).add(OUTSIDE)
+    return readers
+
+
+OUTSIDE = Node("OUTSIDE", (), ())

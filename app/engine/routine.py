@@ -1,0 +1,106 @@
+"""Graphs as callables: plans by input shapes, stage after stage where shapes depend on data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.engine.ir import Data, Graph, Tensor
+from app.engine.opencl.executor import Executor
+from app.engine.passes.stages import Stage, first_stage
+from app.engine.registry import RunContext
+from app.engine.values import Value
+from app.errors import InvalidInput, UnsupportedOp
+
+Shape = tuple[int, ...]
+Key = tuple[Graph, tuple[Shape, ...], tuple[tuple[int, bytes], ...]]
+# Plans kept per model: enough for its subgraphs and a few sizes, bounded for changing lengths.
+MAX_PLANS = 48
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    """A stage with what runs it."""
+
+    stage: Stage
+    executor: Executor
+
+
+class Routines:
+    """The plans of one model. Not thread-safe: its owner holds a lock."""
+
+    def __init__(self, make: Callable[[Graph], Executor]) -> None:
+        self._make = make
+        self._ready: dict[Key, Ready] = {}
+
+    @property
+    def executors(self) -> list[Executor]:
+        """Everything that is planned at present."""
+        return [r.executor for r in self._ready.values()]
+
+    def clear(self) -> None:
+        """Drop all plans."""
+        self._ready.clear()
+
+    def stage(self, graph: Graph, shapes: Sequence[Shape],
+              contents: Mapping[Tensor, Data]) -> Ready:
+        """The plan of a graph, or of its first part, from memory or made now.
+
+        Raises: InvalidInput, UnsupportedOp, DeviceMemoryError, KernelBuildError.
+        """
+        order = [i for i, t in enumerate(graph.inputs) if t in contents]
+        key: Key = (graph, tuple(shapes),
+                    tuple((i, contents[graph.inputs[i]].tobytes()) for i in order))
+        found = self._ready.pop(key, None)
+        if found is None:
+            stage = first_stage(graph, shapes, contents)
+            while len(self._ready) >= MAX_PLANS:
+                self._ready.pop(next(iter(self._ready)))
+            found = Ready(stage, self._make(stage.graph))
+        # The last one used is the last to go.
+        self._ready[key] = found
+        return found
+
+    def run(self, graph: Graph, values: Sequence[Value], context: RunContext,
+            stay: bool = False) -> list[Value]:
+        """Run a graph through all its stages.
+
+        Raises: InvalidInput if the values do not fit the graph.
+        """
+        env: dict[Tensor, Value] = {}
+        contents: dict[Tensor, Data] = {}
+        while True:
+            shapes = [t.shape if t.dtype in ("resource", "variant") else tuple(v.shape)
+                      for t, v in zip(graph.inputs, values, strict=True)]
+            ready = self.stage(graph, shapes, contents)
+            rest = ready.stage.rest
+            context.entered(ready.executor)
+            results = ready.executor.run(values, context, stay or rest is not None)
+            if rest is None:
+                return results
+            env = dict(zip(graph.inputs, values, strict=True))
+            env.update(zip(ready.stage.produced, results, strict=True))
+            wanted = [t for t in rest.inputs if t in ready.stage.values]
+            if not ready.stage.graph.nodes and all(t in contents for t in wanted):
+                raise UnsupportedOp(f"the shape of {rest.nodes[0].op}'s result is not to be found")
+            contents = {t: context.array(env[t]) for t in wanted}
+            graph, values = rest, [env[t] for t in rest.inputs]
+
+
+def check_inputs(graph: Graph, arrays: Sequence[Data]) -> None:
+    """Compare arrays with what the graph takes.
+
+    Raises: InvalidInput.
+    """
+    if len(arrays) != len(graph.inputs):
+        raise InvalidInput(f"the model has {len(graph.inputs)} inputs and {len(arrays)} were "
+                           "given")
+    for tensor, array in zip(graph.inputs, arrays, strict=True):
+        if len(array.shape) != len(tensor.shape):
+            raise InvalidInput(f"{tensor.name} has {len(tensor.shape)} dimensions; the array "
+                               f"given has shape {array.shape}")
+        if tensor.dtype != "bytes" and array.dtype != np.dtype(tensor.dtype):
+            raise InvalidInput(f"{tensor.name} is {tensor.dtype}; the array given is "
+                               f"{array.dtype}")

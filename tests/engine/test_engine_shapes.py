@@ -1,0 +1,98 @@
+"""Shapes that the caller chooses or that the data decide."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from app.engine.reader import read
+from app.engine.runtime import LoadedModel, Runtime
+from app.errors import InvalidInput
+from tests.engine import oracle
+from tests.engine.builder import ModelBuilder, Spec
+from tests.engine.corpus import CORPUS
+
+
+def check(runtime: Runtime, blob: bytes, *requests: list[oracle.Array]) -> None:
+    """Send several requests to one loaded model."""
+    model = LoadedModel(runtime, read(blob))
+    for inputs in requests:
+        for actual, expected in zip(model.run(inputs), oracle.run(blob, inputs), strict=True):
+            oracle.assert_same(actual, expected)
+
+
+def test_a_reshape_by_a_computed_shape(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    x, wanted = graph.input((4, 6)), graph.input((2,), "int32")
+    (twice,) = graph.op("ADD", [wanted, wanted], [wanted.spec])
+    (y,) = graph.op("RESHAPE", [x, twice], [Spec((-1, -1))])
+    (z,) = graph.op("EXP", [y], [Spec((-1, -1))])
+    (mean,) = graph.op("MEAN", [z, graph.const(np.array([1], "i4"))], [Spec((-1,))])
+    graph.outputs(z, mean)
+    x_value = oracle.random_array(np.random.default_rng(1), (4, 6), "float32")
+    check(runtime, model.build(),
+          *[[x_value, np.array(half, "i4")] for half in ((3, 2), (1, 6), (6, 1), (3, 2))])
+
+
+def test_what_is_found_is_computed_on(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((5, 4))
+    zero = graph.const(np.float32(0.0))
+    (mask,) = graph.op("GREATER", [x, zero], [Spec((5, 4), "bool")])
+    (where,) = graph.op("WHERE", [mask], [Spec((-1, 2), "int64")])
+    (picked,) = graph.op("GATHER_ND", [x, where], [Spec((-1,))])
+    (root,) = graph.op("SQRT", [picked], [Spec((-1,))])
+    (total,) = graph.op("SUM", [root, graph.const(np.array([0], "i4"))], [Spec(())])
+    graph.outputs(root, total)
+    rng = np.random.default_rng(2)
+    check(runtime, model.build(),
+          *[[oracle.random_array(rng, (5, 4), "float32")] for _ in range(4)],
+          [np.full((5, 4), -1, "f4")])
+
+
+def test_a_range_up_to_a_computed_number(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((-1, 3))
+    (extents,) = graph.op("SHAPE", [x], [Spec((2,), "int32")], {"outType": "int32"})
+    (rows,) = graph.op("GATHER", [extents, graph.const(np.int32(0))], [Spec((), "int32")])
+    (numbers,) = graph.op("RANGE", [graph.const(np.int32(0)), rows, graph.const(np.int32(1))],
+                          [Spec((-1,), "int32")])
+    (reals,) = graph.op("CAST", [numbers], [Spec((-1,))],
+                        {"inDataType": "int32", "outDataType": "float32"})
+    (column,) = graph.op("EXPAND_DIMS", [reals, graph.const(np.int32(1))], [Spec((-1, 1))])
+    (y,) = graph.op("MUL", [x, column], [Spec((-1, 3))])
+    graph.outputs(y)
+    rng = np.random.default_rng(3)
+    check(runtime, model.build(),
+          *[[oracle.random_array(rng, (n, 3), "float32")] for n in (1, 4, 2, 4)])
+
+
+def test_boxes_that_survive_suppression(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    boxes, scores = graph.input((20, 4)), graph.input((20,))
+    constants = [graph.const(v) for v in (np.int32(10), np.float32(0.5), np.float32(0.1),
+                                          np.float32(0.0))]
+    outputs = graph.op("NON_MAX_SUPPRESSION_V5", [boxes, scores, *constants],
+                       [Spec((10,), "int32"), Spec((10,)), Spec((), "int32")])
+    (best,) = graph.op("GATHER", [boxes, outputs[0]], [Spec((10, 4))], {"axis": 0})
+    graph.outputs(*outputs, best)
+    rng = np.random.default_rng(4)
+    corner = rng.uniform(0, 1, (20, 2))
+    given = np.concatenate([corner, corner + rng.uniform(0.1, 0.5, (20, 2))], 1).astype("f4")
+    check(runtime, model.build(), [given, rng.uniform(0, 1, 20).astype("f4")])
+
+
+@pytest.mark.parametrize("samples", [1280, 4000])
+def test_any_number_of_samples(runtime: Runtime, samples: int) -> None:
+    blob = CORPUS["melspectrogram"].blob()
+    check(runtime, blob, [oracle.random_array(np.random.default_rng(5), (1, samples), "float32")])
+
+
+def test_an_input_that_is_too_small_is_refused_by_name(runtime: Runtime) -> None:
+    model = LoadedModel(runtime, read(CORPUS["melspectrogram"].blob()))
+    with pytest.raises(InvalidInput, match="too small"):
+        model.run([np.zeros((1, 10), "f4")])
