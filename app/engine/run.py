@@ -29,7 +29,7 @@ class Run:
 
     def main(self, inputs: Sequence[Data]) -> list[Data]:
         """Run the main graph once; call again for the next step."""
-        results = self._routines.run(self._graphs[0], inputs, self)
+        results = self._routines.run(self._graphs[0], [np.asarray(a) for a in inputs], self)
         self._queue.finish()
         self._kept.clear()
         return [self.array(r) for r in results]
