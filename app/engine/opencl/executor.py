@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from time import perf_counter
 from typing import Any
 
@@ -11,15 +12,16 @@ import pyopencl as cl
 
 from app.engine import registry
 from app.engine.ir import Arg, Const, Launch, Local, Scratch, Tensor
+from app.engine.opencl.kernel import Kernel
 from app.engine.opencl.programs import Programs
+from app.engine.opencl.recording import Recording, supported
 from app.engine.opencl.request import Request
 from app.engine.opencl.weights import FLAGS, Weights
+from app.engine.placement import StateCall
 from app.engine.planner import Plan
 from app.engine.segments import HostCall
 from app.engine.values import Resident, Value
 from app.errors import DeviceMemoryError
-
-Call = tuple[Any, tuple[int, ...], tuple[int, ...]]
 
 
 class Executor:
@@ -35,6 +37,8 @@ class Executor:
         self._kept: dict[tuple[int, int, int], Any] = {}
         self._results: dict[Tensor, list[Resident]] = {}
         self._steps = [self._bind(s) if isinstance(s, Launch) else s for s in plan.steps]
+        self._kernels = [s for s in self._steps if isinstance(s, Kernel)]
+        self._recorded = self._record() if supported(queue.device) else self._steps
         self.launches = sum(isinstance(s, Launch) for s in plan.steps)
 
     def run(self, inputs: Sequence[Value], context: registry.RunContext,
@@ -47,10 +51,11 @@ class Executor:
         request = Request(self, context)
         for tensor, value in zip(self.plan.graph.inputs, inputs, strict=True):
             request.put(tensor, value, lasting=True)
-        enqueue, queue = cl.enqueue_nd_range_kernel, self.queue
-        for step in self._steps:
-            if isinstance(step, tuple):
-                enqueue(queue, *step)
+        queue = self.queue.int_ptr
+        # A recording must not be enqueued again before it has finished, as loops would.
+        for step in self._steps if stay else self._recorded:
+            if isinstance(step, Kernel | Recording):
+                step.enqueue(queue)
             elif isinstance(step, HostCall):
                 request.run_host(step)
             else:
@@ -76,24 +81,24 @@ class Executor:
 
         Units: seconds. Only means something where the driver does not run kernels in the call.
         """
-        calls = [c for c in self._steps if isinstance(c, tuple)]
+        queue = self.queue.int_ptr
         best = float("inf")
         for _ in range(rounds):
             start = perf_counter()
-            for call in calls:
-                cl.enqueue_nd_range_kernel(self.queue, *call)
+            for step in self._recorded:
+                if isinstance(step, Kernel | Recording):
+                    step.enqueue(queue)
             best = min(best, perf_counter() - start)
             self.queue.finish()
-        return best / max(len(calls), 1)
+        return best / max(len(self._kernels), 1)
 
     def seconds(self, times: int = 10) -> float:
         """The mean time of all launches, run that often without a pause. Units: seconds."""
-        calls = [c for c in self._steps if isinstance(c, tuple)]
         self.queue.finish()
         start = perf_counter()
         for _ in range(times):
-            for call in calls:
-                cl.enqueue_nd_range_kernel(self.queue, *call)
+            for kernel in self._kernels:
+                kernel.enqueue(self.queue.int_ptr)
         self.queue.finish()
         return (perf_counter() - start) / times
 
@@ -102,17 +107,16 @@ class Executor:
 
         Units: seconds.
         """
-        calls = [(s, c) for s, c in zip(self.plan.steps, self._steps, strict=True)
-                 if isinstance(s, Launch) and isinstance(c, tuple)]
-        times: list[list[float]] = [[] for _ in calls]
+        launches = [s for s in self.plan.steps if isinstance(s, Launch)]
+        times: list[list[float]] = [[] for _ in launches]
         for _ in range(rounds):
-            for own, (_, call) in zip(times, calls, strict=True):
+            for own, kernel in zip(times, self._kernels, strict=True):
                 start = perf_counter()
-                cl.enqueue_nd_range_kernel(self.queue, *call)
+                kernel.enqueue(self.queue.int_ptr)
                 self.queue.finish()
                 own.append(perf_counter() - start)
         return [(launch, sorted(own)[rounds // 2])
-                for own, (launch, _) in zip(times, calls, strict=True)]
+                for own, launch in zip(times, launches, strict=True)]
 
     def memory(self, tensor: Tensor) -> Any:
         """The device memory of a tensor: its place in the arena, or its constant's buffer."""
@@ -143,14 +147,21 @@ class Executor:
             raise DeviceMemoryError(nbytes, device.max_mem_alloc_size)
         return cl.Buffer(self._context, FLAGS, max(nbytes, 1))
 
-    def _bind(self, launch: Launch) -> Call:
+    def _record(self) -> list[Kernel | Recording | HostCall | StateCall]:
+        """The steps with every run of kernels in a command buffer of its own."""
+        found: list[Kernel | Recording | HostCall | StateCall] = []
+        for is_kernel, run in groupby(self._steps, lambda s: isinstance(s, Kernel)):
+            steps = list(run)
+            kernels = [s for s in steps if isinstance(s, Kernel)]
+            found += [Recording(self.queue, kernels)] if is_kernel else steps
+        return found
+
+    def _bind(self, launch: Launch) -> Kernel:
         program = self._programs.get(launch.source, launch.defines)
-        kernel = cl.Kernel(program, launch.kernel)
-        for position, arg in enumerate(launch.args):
-            kernel.set_arg(position, self._argument(arg))
+        args = [self._argument(a) for a in launch.args]
         size = tuple(-(-g // w) * w for g, w in
                      zip(launch.global_size, launch.local_size, strict=True))
-        return kernel, size, launch.local_size
+        return Kernel(program, launch.kernel, args, size, launch.local_size)
 
     def _argument(self, arg: Arg) -> Any:
         if isinstance(arg, Const):

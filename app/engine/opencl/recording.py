@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import c_int32, c_size_t, c_uint32, c_void_p
+from ctypes import c_int32, c_uint32, c_void_p
 from typing import Any
 
 import pyopencl as cl
 
+from app.engine.opencl.kernel import Kernel, check, library
 from app.errors import DeviceError
 
 EXTENSION = "cl_khr_command_buffer"
-Call = tuple[Any, tuple[int, ...], tuple[int, ...]]
 PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "clCreateCommandBufferKHR": (c_void_p, c_uint32, c_void_p, c_void_p, c_void_p),
     "clFinalizeCommandBufferKHR": (c_int32, c_void_p),
@@ -31,58 +31,45 @@ def supported(device: Any) -> bool:
 
 
 class Recording:
-    """A sequence of launches on one queue; kernels and buffers must outlive it.
+    """A sequence of launches on one in-order queue.
 
     Raises: DeviceError if the driver announces the extension but does not do it.
     """
 
-    def __init__(self, queue: cl.CommandQueue, calls: Sequence[Call]) -> None:
+    def __init__(self, queue: cl.CommandQueue, kernels: Sequence[Kernel]) -> None:
         self._functions = _functions(queue.device.platform)
-        self._queue = (c_void_p * 1)(queue.int_ptr)
-        # The kernels are kept: the driver may look at them when the buffer is enqueued.
-        self._calls = list(calls)
+        self._handle: int | None = None
+        self.kernels = list(kernels)
         error = c_int32(0)
         self._handle = self._functions["clCreateCommandBufferKHR"](
-            1, self._queue, None, ctypes.byref(error))
-        _check("clCreateCommandBufferKHR", error.value)
-        for kernel, size, local in self._calls:
-            self._record(kernel, size, local)
+            1, (c_void_p * 1)(queue.int_ptr), None, ctypes.byref(error))
+        check("clCreateCommandBufferKHR", error.value)
+        for k in self.kernels:
+            self._call("clCommandNDRangeKernelKHR", self._handle, None, None, k.handle, k.rank,
+                       None, k.size, k.local, 0, None, None, None)
         self._call("clFinalizeCommandBufferKHR", self._handle)
+        self._enqueue = self._functions["clEnqueueCommandBufferKHR"]
 
-    def _record(self, kernel: Any, size: tuple[int, ...], local: tuple[int, ...]) -> None:
-        rank = len(size)
-        extents = (c_size_t * rank)(*size)
-        group = (c_size_t * rank)(*local)
-        self._call("clCommandNDRangeKernelKHR", self._handle, None, None, kernel.int_ptr, rank,
-                   None, extents, group, 0, None, None, None)
-
-    def enqueue(self) -> None:
-        """Enqueue all launches. The previous ones must have finished."""
-        code = self._functions["clEnqueueCommandBufferKHR"](0, None, self._handle, 0, None, None)
-        _check("clEnqueueCommandBufferKHR", code)
+    def enqueue(self, queue: int) -> None:
+        """Enqueue all launches on their queue; what was enqueued before must have finished."""
+        code = self._enqueue(0, None, self._handle, 0, None, None)
+        if code:
+            check("clEnqueueCommandBufferKHR", code)
 
     def _call(self, name: str, *args: Any) -> None:
-        _check(name, self._functions[name](*args))
+        check(name, self._functions[name](*args))
 
-    def close(self) -> None:
-        """Release the buffer; the queue must be idle."""
-        if self._handle:
-            self._functions["clReleaseCommandBufferKHR"](self._handle)
-            self._handle = None
-
-
-def _check(name: str, code: int) -> None:
-    if code:
-        raise DeviceError(f"{name} failed with {code}")
+    def __del__(self) -> None:
+        handle, self._handle = getattr(self, "_handle", None), None
+        if handle:
+            self._functions["clReleaseCommandBufferKHR"](handle)
 
 
 def _functions(platform: Any) -> dict[str, Any]:
-    library = ctypes.CDLL("libOpenCL.so.1")
-    address = library.clGetExtensionFunctionAddressForPlatform
-    address.restype, address.argtypes = c_void_p, (c_void_p, ctypes.c_char_p)
     found = {}
     for name, types in PROTOTYPES.items():
-        pointer = address(platform.int_ptr, name.encode())
+        pointer = library().clGetExtensionFunctionAddressForPlatform(platform.int_ptr,
+                                                                     name.encode())
         if not pointer:
             raise DeviceError(f"the driver has no {name}")
         found[name] = ctypes.CFUNCTYPE(*types)(pointer)

@@ -1,0 +1,103 @@
+"""One kernel with its arguments set, enqueued by a plain C call.
+
+pyopencl generates Python code for every kernel object, which costs half a millisecond each: more
+than all else of a cached load. So kernels are made and enqueued through the C interface itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import byref, c_char_p, c_int32, c_size_t, c_uint32, c_void_p
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyopencl as cl
+
+from app.errors import DeviceError
+
+PROTOTYPES: dict[str, tuple[Any, ...]] = {
+    "clCreateKernel": (c_void_p, c_void_p, c_char_p, c_void_p),
+    "clSetKernelArg": (c_int32, c_void_p, c_uint32, c_size_t, c_void_p),
+    "clEnqueueNDRangeKernel": (c_int32, c_void_p, c_void_p, c_uint32, c_void_p, c_void_p,
+                               c_void_p, c_uint32, c_void_p, c_void_p),
+    "clReleaseKernel": (c_int32, c_void_p),
+    "clGetExtensionFunctionAddressForPlatform": (c_void_p, c_void_p, c_char_p),
+}
+
+
+@cache
+def library() -> Any:
+    """The OpenCL loader that pyopencl uses: the one in its wheel, or the system's.
+
+    Raises: DeviceError if neither can be opened.
+    """
+    bundled = Path(cl.__file__).parent.parent / "pyopencl.libs"
+    for name in (*sorted(bundled.glob("libOpenCL*")), "libOpenCL.so.1"):
+        try:
+            loaded = ctypes.CDLL(str(name))
+        except OSError:
+            continue
+        for function, (result, *arguments) in PROTOTYPES.items():
+            entry = getattr(loaded, function)
+            entry.restype, entry.argtypes = result, arguments
+        return loaded
+    raise DeviceError("the OpenCL loader (libOpenCL.so.1) cannot be opened; "
+                      "install ocl-icd-libopencl1")
+
+
+def check(name: str, code: int) -> None:
+    """Turn an OpenCL status into an exception.
+
+    Raises: DeviceError unless code is 0.
+    """
+    if code:
+        said = cl.status_code.to_string(code, "unknown status %d")
+        raise DeviceError(f"{name} failed: {said}")
+
+
+class Kernel:
+    """A kernel bound to its arguments and its extents; keeps both alive.
+
+    Raises: DeviceError if the driver refuses an argument.
+    """
+
+    def __init__(self, program: cl.Program, name: str, args: Sequence[Any],
+                 size: tuple[int, ...], local: tuple[int, ...]) -> None:
+        api = library()
+        error = c_int32(0)
+        self.handle = api.clCreateKernel(program.int_ptr, name.encode(), byref(error))
+        check(f"clCreateKernel({name})", error.value)
+        # The driver does not keep buffers alive: PoCL aborts if one goes before its kernel.
+        self._kept = (program, list(args))
+        for position, arg in enumerate(args):
+            check(f"clSetKernelArg({name}, {position})", _set(api, self.handle, position, arg))
+        self.rank = len(size)
+        self.size = (c_size_t * self.rank)(*size)
+        self.local = (c_size_t * self.rank)(*local)
+        self._enqueue = api.clEnqueueNDRangeKernel
+        self._release = api.clReleaseKernel
+
+    def enqueue(self, queue: int) -> None:
+        """Enqueue on the queue with that handle."""
+        code = self._enqueue(queue, self.handle, self.rank, None, self.size, self.local, 0, None,
+                             None)
+        if code:
+            check("clEnqueueNDRangeKernel", code)
+
+    def __del__(self) -> None:
+        handle, self.handle = getattr(self, "handle", None), None
+        if handle:
+            self._release(handle)
+
+
+def _set(api: Any, kernel: int, position: int, arg: Any) -> int:
+    if isinstance(arg, cl.LocalMemory):
+        return int(api.clSetKernelArg(kernel, position, arg.size, None))
+    if isinstance(arg, np.generic):
+        raw = arg.tobytes()
+        return int(api.clSetKernelArg(kernel, position, len(raw), raw))
+    return int(api.clSetKernelArg(kernel, position, ctypes.sizeof(c_void_p),
+                                  byref(c_void_p(arg.int_ptr))))
