@@ -67,6 +67,7 @@ class Kernel:
     def __init__(self, program: cl.Program, name: str, args: Sequence[Any],
                  size: tuple[int, ...], local: tuple[int, ...]) -> None:
         api = library()
+        self._enqueue, self._release = api.clEnqueueNDRangeKernel, api.clReleaseKernel
         error = c_int32(0)
         self.handle = api.clCreateKernel(program.int_ptr, name.encode(), byref(error))
         check(f"clCreateKernel({name})", error.value)
@@ -77,8 +78,6 @@ class Kernel:
         self.rank = len(size)
         self.size = (c_size_t * self.rank)(*size)
         self.local = (c_size_t * self.rank)(*local)
-        self._enqueue = api.clEnqueueNDRangeKernel
-        self._release = api.clReleaseKernel
 
     def enqueue(self, queue: int) -> None:
         """Enqueue on the queue with that handle."""

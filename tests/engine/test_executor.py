@@ -1,0 +1,76 @@
+"""Running plans: one call for many launches, shared weights, errors that tell what was wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.engine.ir import Graph, Launch, Node, Tensor
+from app.engine.opencl.executor import Executor
+from app.engine.opencl.weights import Weights
+from app.engine.planner import plan
+from app.engine.reader import read
+from app.engine.runtime import LoadedModel, Runtime
+from app.errors import DeviceError, InvalidInput, KernelBuildError
+from tests.engine import oracle
+from tests.engine.builder import Spec, single_op
+from tests.engine.corpus import NETS
+
+
+def test_plans_of_several_batches_share_their_weights(runtime: Runtime) -> None:
+    blob = (NETS / "unet_float32.tflite").read_bytes()
+    model = LoadedModel(runtime, read(blob))
+    (x,) = oracle.random_inputs(blob, free=4)
+    model.run([x[:1]])
+    packed = model.nbytes
+    batch = model.run([x])[0]
+    arenas = 4 * packed
+    assert model.nbytes < arenas
+    for row in range(4):
+        oracle.assert_close(batch[row:row + 1], model.run([x[row:row + 1]])[0])
+    model.close()
+
+
+@pytest.mark.parametrize("net", sorted(NETS.glob("*_float32.tflite")), ids=lambda p: p.stem)
+def test_the_arena_is_near_its_lower_bound(runtime: Runtime, net: Path) -> None:
+    model = LoadedModel(runtime, read(net.read_bytes()))
+    found = model.prepare().plan
+    # Alignment alone may cost that much where every tensor is tiny.
+    room = runtime.device.profile.align * 16
+    assert found.arena_bytes <= 1.1 * found.bound_bytes + room
+    model.close()
+
+
+def _launch(runtime: Runtime, launch: Launch, x: Tensor, y: Tensor) -> None:
+    graph = Graph("g", (Node("ABS", (x,), (y,)),), (x,), (y,))
+    ready = plan(graph, runtime.device.profile)
+    object.__setattr__(ready, "steps", (launch,))
+    Executor(ready, runtime.queue, runtime.programs, Weights(runtime.context, runtime.queue))
+
+
+def test_a_kernel_that_does_not_build_tells_its_log(runtime: Runtime) -> None:
+    x, y = Tensor("x", (4,), "float32"), Tensor("y", (4,), "float32")
+    bad = Launch("elementwise", "elementwise", (x, y, np.int32(1), np.int32(4)), (1, 1), (1, 1),
+                 {"VW": 3.5, "PER": "nonsense"})  # type: ignore[dict-item]
+    with pytest.raises(KernelBuildError, match=r"elementwise\.cl did not build with \[VW=3\.5"):
+        _launch(runtime, bad, x, y)
+
+
+def test_a_wrong_argument_is_an_error_of_the_device(runtime: Runtime) -> None:
+    x, y = Tensor("x", (4,), "float32"), Tensor("y", (4,), "float32")
+    bad = Launch("elementwise", "elementwise", (x, y, np.float64(1), np.int32(4)), (1, 1), (1, 1),
+                 {"VW": 1, "PER": 1})
+    with pytest.raises(DeviceError, match=r"clSetKernelArg\(elementwise, 2\)"):
+        _launch(runtime, bad, x, y)
+
+
+def test_shapes_that_do_not_fit_are_refused(runtime: Runtime) -> None:
+    blob = single_op("ADD", [Spec((2, 3)), Spec((2, 3))], [Spec((2, 3))])
+    model = LoadedModel(runtime, read(blob))
+    with pytest.raises(InvalidInput, match="operator 0"):
+        model.run([np.zeros((2, 3), "f4"), np.zeros((4, 5), "f4")])
+    with pytest.raises(InvalidInput, match="has 2 inputs and 1 were given"):
+        model.run([np.zeros((2, 3), "f4")])
+    model.close()
