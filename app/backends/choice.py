@@ -33,12 +33,14 @@ class OpenclOptions:
 
     pattern: see OPENCL_DEVICE; kernels: the folder of compiled programs and
     tuned choices, None keeps none.
+    precision: "fp32", or "fp16-storage" which keeps weights as float16 on the device.
     Units: tune_seconds is what the first load of a model on a GPU may spend on timing variants.
     """
 
     pattern: str = "auto"
     kernels: Path | None = None
     tune_seconds: float = 15.0
+    precision: str = "fp32"
 
     def slot(self, pid: int) -> int:
         """Spread the workers over equal devices: children of one master have pids in a row."""

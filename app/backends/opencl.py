@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -55,7 +56,8 @@ def runtime_of(options: OpenclOptions, pid: int) -> Runtime:
         raise DeviceNotFound("there is no OpenCL GPU; name a CPU device in OPENCL_DEVICE to "
                              f"use one all the same ({options.pattern or AUTO} never does)")
     probe(device)
-    return Runtime(device, options.kernels)
+    stored = replace(device.profile, fp16_storage=options.precision == "fp16-storage")
+    return Runtime(replace(device, profile=stored), options.kernels)
 
 
 class OpenclSession:

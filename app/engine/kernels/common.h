@@ -14,6 +14,18 @@
 #define VSTORE(v, p) CAT(vstore, VW)(v, 0, p)
 #endif
 #endif
+// Constant weights: half in memory with HALF_WEIGHTS, float in registers always.
+#if HALF_WEIGHTS
+#define WT half
+#if VW == 1
+#define WLOAD(p) vload_half(0, p)
+#else
+#define WLOAD(p) CAT(vload_half, VW)(0, p)
+#endif
+#else
+#define WT float
+#define WLOAD(p) VLOAD(p)
+#endif
 // Operands of an epilogue step: idx is v's index in the output, c its channel.
 #define E_SAME(p) VLOAD((p) + idx)
 #define E_CHAN(p) VLOAD((p) + c)

@@ -12,7 +12,7 @@
     for (int k = FROM; k < TO; k++) {                                \
         VT b[NP];                                                    \
         UNROLL for (int p = 0; p < NP; p++)                          \
-            b[p] = VLOAD(wp + p * panel + k * VW);                   \
+            b[p] = WLOAD(wp + p * panel + k * VW);                   \
         UNROLL for (int r = 0; r < R; r++) {                         \
             const float a = (XP)[r * (LDX) + k];                     \
             UNROLL for (int p = 0; p < NP; p++)                      \
@@ -37,7 +37,7 @@
             acc[r][p] = VLOAD(bias + group * GN + min((first + p) * VW, GN - VW));
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void conv(__global const float* restrict x, __global const float* restrict w,
+void conv(__global const float* restrict x, __global const WT* restrict w,
           __global const float* restrict bias, __global float* restrict y,
           int H, int W, int C, int KC, int OH, int OW, int GN, int GROUPS,
           int KH, int KW, int SH, int SW, int PT, int PL, int DH, int DW,
@@ -53,7 +53,7 @@ void conv(__global const float* restrict x, __global const float* restrict w,
     const int n = row / OH, i = row % OH;
     const int segment = SEGS == 1 ? KW * KC : KC;
     const int panel = KH * KW * KC * VW;
-    __global const float* weights = w + (group * panels + first) * panel;
+    __global const WT* weights = w + (group * panels + first) * panel;
     const int top = i * SH - PT;
 
     for (int t = begin; t < end; t++)
@@ -65,7 +65,7 @@ void conv(__global const float* restrict x, __global const float* restrict w,
             const int ih = top + h * DH;
             if (ih < 0 || ih >= H) continue;
             __global const float* xp = x + ((n * H + ih) * W + j * SW - PL) * C + group * KC;
-            __global const float* wp = weights + h * KW * KC * VW;
+            __global const WT* wp = weights + h * KW * KC * VW;
             for (int s = 0; s < SEGS; s++) {
                 DOT(RM, xp, SW * C, 0, segment)
                 xp += DW * C;
@@ -85,13 +85,13 @@ void conv(__global const float* restrict x, __global const float* restrict w,
             const int ih = top + h * DH;
             if (ih < 0 || ih >= H) continue;
             __global const float* xp = x + ((n * H + ih) * W + start) * C + group * KC;
-            __global const float* wp = weights + h * KW * KC * VW;
+            __global const WT* wp = weights + h * KW * KC * VW;
             if (SEGS == 1) {
                 DOT(1, xp, 0, lo * KC, hi * KC)
             } else {
                 for (int s = lo; s < hi; s++) {
                     __global const float* xs = xp + s * DW * C;
-                    __global const float* ws = wp;
+                    __global const WT* ws = wp;
                     wp = ws + s * KC * VW;
                     DOT(1, xs, 0, 0, KC)
                     wp = ws;

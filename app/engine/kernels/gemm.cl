@@ -111,7 +111,7 @@ inline void add_slices(VT acc[TM][TN], __local float* lds, int t, int slice)
 
 #ifdef POINT
 __kernel WAVES(4) __attribute__((reqd_work_group_size(LANES * KS, 1, 1)))
-void gemm(__global const float* restrict x, __global const float* restrict w,
+void gemm(__global const float* restrict x, __global const WT* restrict w,
           __global const float* restrict bias, __global float* restrict y,
           int H, int W, int C, int KC, int OW, int OHW, int M, int GN, int GROUPS, int KW, int K,
           int SH, int SW, int PT, int PL, int DH, int DW, int ROUNDS,
@@ -122,7 +122,7 @@ void gemm(__global const float* restrict x, __global const float* restrict w,
     const int panels = (GN + VW - 1) / VW;
     const int start = slice * ROUNDS * TK;
     int k = start + t % PER_ROW * AV;
-    __global const float* wp = w
+    __global const WT* wp = w
         + ((group * get_num_groups(0) + get_group_id(0)) * KS + slice) * ROUNDS * TK * BN + t * VW;
     x += group * KC;
 
@@ -162,7 +162,7 @@ void gemm(__global const float* restrict x, __global const float* restrict w,
         a[l] = INSIDE(l) ? ALOAD(x + origin[l] + OFFSET) : (AT)(0.0f);           \
     UNROLL for (int l = 0; l < B_LOADS; l++)                                     \
         if (TK * PANELS % LANES == 0 || t + l * LANES < TK * PANELS)             \
-            b[l] = VLOAD(wp + l * LANES * VW);
+            b[l] = WLOAD(wp + l * LANES * VW);
 
     MULTIPLY_ALL
 

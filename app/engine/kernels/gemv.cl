@@ -3,7 +3,7 @@
 // it side by side and add up in LDS; a work-group of 64 lanes owns 64/LK outputs.
 // Defines: VW (floats of k per load, divides K) RM LK
 __kernel WAVES(4) __attribute__((reqd_work_group_size(64, 1, 1)))
-void gemv(__global const float* restrict x, __global const float* restrict w,
+void gemv(__global const float* restrict x, __global const WT* restrict w,
           __global const float* restrict bias, __global float* restrict y,
           int K, int O, int Y0, int YJ, int LDY EPI_PARAMS)
 {
@@ -14,7 +14,7 @@ void gemv(__global const float* restrict x, __global const float* restrict w,
     UNROLL for (int m = 0; m < RM; m++) acc[m] = (VT)(0.0f);
     if (c < O)
         for (int k = lane * VW; k < K; k += LK * VW) {
-            const VT column = VLOAD(w + c * K + k);
+            const VT column = WLOAD(w + c * K + k);
             UNROLL for (int m = 0; m < RM; m++) acc[m] += VLOAD(x + m * K + k) * column;
         }
     UNROLL for (int m = 0; m < RM; m++) {

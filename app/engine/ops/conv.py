@@ -11,6 +11,7 @@ from app.engine.epilogue import compile_steps
 from app.engine.ir import Const, Data, Fused, Launch, Node, Tensor
 from app.engine.ops.depthwise import depthwise_gpu
 from app.engine.ops.gemm import conv_gemm
+from app.engine.ops.precision import halved
 from app.engine.ops.tiles import dense_tile, depthwise_tile
 from app.engine.ops.window import Axis, axes
 from app.engine.profile import DeviceProfile
@@ -104,6 +105,7 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
     sets = -(-panels // tile.panels)
     border = g.columns.out - g.columns.inner
     work = 2 * tile.rows * tile.panels * tile.lanes * depth
+    half = halved(w, profile)
     chunk = max(1, min(tiles + border, CHUNK_FLOPS // max(work, 1)))
     numbers = (g.rows.extent, g.columns.extent, g.channels, g.channels // g.groups, g.rows.out,
                g.columns.out, of_group, g.groups, g.rows.kernel, g.columns.kernel, g.rows.stride,
@@ -111,8 +113,9 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
                g.columns.dilation, g.columns.left, g.columns.inner, tiles, chunk, sets, *g.steps,
                g.outputs)
     defines = {"VW": tile.lanes, "RM": tile.rows, "NP": tile.panels,
+               "HALF_WEIGHTS": int(half),
                "SEGS": 1 if whole else "KW", **epilogue}
-    args = (x, packed(w, g, tile.lanes, select), bias(node, g.outputs), y,
+    args = (x, packed(w, g, tile.lanes, select, half), bias(node, g.outputs), y,
             *map(i32, numbers), *operands)
     size = (-(-(tiles + border) // chunk), sets * g.groups, g.batch * g.rows.out)
     return [Launch("conv", "conv", args, size, (1, 1, 1), defines, g.flops)]
@@ -132,7 +135,8 @@ def bias(node: Node, outputs: int) -> Tensor | Const:
     return Const(node.input(1), f"zeros{outputs}", lambda _: np.zeros(outputs, np.float32))
 
 
-def packed(w: Tensor, g: Geometry, width: int, select: Selection = ALL) -> Const:
+def packed(w: Tensor, g: Geometry, width: int, select: Selection = ALL,
+           half: bool = False) -> Const:
     """Weights in panels of width outputs: [group][panel][KH][KW][C/groups][width]."""
     of_group = g.outputs // g.groups
     starts = [min(p * width, of_group - width) for p in range(-(-of_group // width))]
@@ -140,10 +144,10 @@ def packed(w: Tensor, g: Geometry, width: int, select: Selection = ALL) -> Const
     def pack(data: Data) -> Data:
         rows = select[1](data).reshape(g.groups, of_group, -1)
         panels = [rows[:, s:s + width].transpose(0, 2, 1) for s in starts]
-        stacked: Data = np.stack(panels, 1).astype(np.float32)
+        stacked: Data = np.stack(panels, 1).astype(np.float16 if half else np.float32)
         return stacked
 
-    return Const(w, f"panels{width}/{g.groups} {select[0]}", pack)
+    return Const(w, f"panels{width}/{g.groups} {select[0]} {half}", pack)
 
 
 @shape("DEPTHWISE_CONV_2D")

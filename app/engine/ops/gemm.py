@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.engine.ir import Arg, Const, Data, Launch, Tensor
+from app.engine.ops.precision import halved
 from app.engine.profile import DeviceProfile
 
 if TYPE_CHECKING:
@@ -148,9 +149,10 @@ def conv_gemm(x: Tensor, w: Tensor, bias: Arg, y: Tensor, g: Geometry, select: S
     point = k == g.channels and all(
         a.kernel == a.stride == 1 and not a.before and not a.after for a in (g.rows, g.columns))
     point = point and g.batch * g.rows.out == 1
+    half = halved(w, profile)
     if point and rows <= FEW_ROWS:
-        return _gemv(x, w, bias, y, (rows, k, g.outputs), (first, per_column), select, epilogue,
-                     operands)
+        return _gemv(x, w, bias, y, (rows, k, g.outputs), (first, per_column), select, half,
+                     epilogue, operands)
     lanes = _vector(of_group, profile)
     block = choose(profile, rows, of_group, k, g.groups, lanes, 4 if channels % 4 == 0 else 1)
     steps = block.steps(k)
@@ -159,13 +161,15 @@ def conv_gemm(x: Tensor, w: Tensor, bias: Arg, y: Tensor, g: Geometry, select: S
                g.rows.stride, g.columns.stride, g.rows.before, g.columns.before,
                g.rows.dilation, g.columns.dilation, steps, first, per_image, per_row, per_column,
                g.outputs)
-    args = (x, packed(w, g, block, steps, select), bias, y, *map(i32, numbers), *operands)
+    args = (x, packed(w, g, block, steps, select, half), bias, y, *map(i32, numbers), *operands)
     size = (-(-of_group // block.width) * block.group, -(-rows // block.rows), g.groups)
     return Launch("gemm", "gemm", args, size, (block.group, 1, 1),
-                  {**block.defines(), "POINT": int(point), **epilogue}, g.flops)
+                  {**block.defines(), "POINT": int(point), "HALF_WEIGHTS": int(half), **epilogue},
+                  g.flops)
 
 
-def packed(w: Tensor, g: Geometry, b: Block, steps: int, select: Selection) -> Const:
+def packed(w: Tensor, g: Geometry, b: Block, steps: int, select: Selection,
+           half: bool) -> Const:
     """Weights as gemm.cl reads them: [group][block][K, zeros behind][panel][lane]."""
     of_group = g.outputs // g.groups
     count = -(-of_group // b.lanes)
@@ -176,13 +180,14 @@ def packed(w: Tensor, g: Geometry, b: Block, steps: int, select: Selection) -> C
         rows = select[1](data).reshape(g.groups, of_group, -1)
         k = rows.shape[2]
         grouped = -(-count // b.panels)
-        full = np.zeros((g.groups, depth, grouped * b.panels, b.lanes), np.float32)
+        full = np.zeros((g.groups, depth, grouped * b.panels, b.lanes),
+                        np.float16 if half else np.float32)
         for position, start in enumerate(starts):
             full[:, :k, position] = rows[:, start:start + b.lanes].transpose(0, 2, 1)
         split = full.reshape(g.groups, depth, grouped, b.panels * b.lanes)
         return np.ascontiguousarray(split.transpose(0, 2, 1, 3))
 
-    return Const(w, f"blocks{b.lanes}x{b.panels},{depth}/{g.groups} {select[0]}", pack)
+    return Const(w, f"blocks{b.lanes}x{b.panels},{depth}/{g.groups} {select[0]} {half}", pack)
 
 
 def _vector(extent: int, profile: DeviceProfile) -> int:
@@ -193,16 +198,19 @@ def _vector(extent: int, profile: DeviceProfile) -> int:
 
 
 def _gemv(x: Tensor, w: Tensor, bias: Arg, y: Tensor, extents: tuple[int, int, int],
-          pixels: tuple[int, int], select: Selection, epilogue: Mapping[str, str | int],
-          operands: list[Arg]) -> Launch:
+          pixels: tuple[int, int], select: Selection, half: bool,
+          epilogue: Mapping[str, str | int], operands: list[Arg]) -> Launch:
     rows, k, outputs = extents
     vector = 4 if k % 4 == 0 else 1
     share = 64 if k >= 64 * vector else 16 if k >= 16 * vector else 4
-    rewritten = Const(w, f"rows {select[0]}", lambda d: np.ravel(select[1](d)))
+    kind = np.float16 if half else np.float32
+    rewritten = Const(w, f"rows {select[0]} {half}",
+                      lambda d: np.ravel(select[1](d)).astype(kind))
     numbers = (k, outputs, *pixels, outputs)
     return Launch("gemv", "gemv", (x, rewritten, bias, y, *map(i32, numbers), *operands),
                   (-(-outputs // (WAVE // share)) * WAVE,), (WAVE,),
-                  {"VW": vector, "RM": rows, "LK": share, **epilogue}, 2 * rows * k * outputs)
+                  {"VW": vector, "RM": rows, "LK": share, "HALF_WEIGHTS": int(half), **epilogue},
+                  2 * rows * k * outputs)
 
 
 def batch_gemm(left: Arg, right: Arg, y: Tensor, extents: tuple[int, int, int], batches: int,
