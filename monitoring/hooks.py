@@ -23,6 +23,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,11 +72,14 @@ class MetricsHooks:
         self._ensure_exporter(server)
 
     def pre_fork(self, server: Any, worker: Any) -> None:
-        """Take a slot for the worker to come."""
-        worker.metrics_slot = slots.acquire(self._directory)
-        worker.metrics_slot.mend()
-        self._ledger.started(server.num_workers)
-        self._ensure_exporter(server)
+        """Take a slot for the worker to come; without one (a full disk) it counts nothing."""
+        worker.metrics_slot = None
+        with _surviving(server):
+            slot = slots.acquire(self._directory)
+            worker.metrics_slot = slot
+            slot.mend()
+            self._ledger.started(server.num_workers)
+            self._ensure_exporter(server)
 
     def post_fork(self, server: Any, worker: Any) -> None:
         """Make this process count into its slot's files.
@@ -82,14 +87,17 @@ class MetricsHooks:
         Raises: RuntimeError if metrics exist already.
         """
         for sibling in server.WORKERS.values():
-            os.close(sibling.metrics_slot.fd)
-        slot: slots.Slot = worker.metrics_slot
-        slot.write(pid=os.getpid())
-        install(slot)
+            if sibling.metrics_slot is not None:
+                os.close(sibling.metrics_slot.fd)
+        slot: slots.Slot | None = worker.metrics_slot
+        if slot is not None and slot.is_sound():
+            install(slot)
+            with _surviving(server):
+                slot.write(pid=os.getpid())
 
     def worker_exit(self, server: Any, worker: Any) -> None:
         """Note why the worker ends; one that is killed notes nothing."""
-        if os.getpid() != worker.pid:
+        if os.getpid() != worker.pid or worker.metrics_slot is None:
             return
         ending = sys.exc_info()[1]
         code = ending.code if isinstance(ending, SystemExit) else None
@@ -100,10 +108,14 @@ class MetricsHooks:
 
     def child_exit(self, server: Any, worker: Any) -> None:
         """Count the exit, remove the dead worker's gauges and hand its slot on."""
-        slot: slots.Slot = worker.metrics_slot
+        slot: slots.Slot | None = worker.metrics_slot
+        if slot is None:
+            return
         reason = "timeout" if worker.aborted else slot.read().get("exit", "killed")
-        self._ledger.exited(reason)
-        slot.drop_gauges()
+        with _surviving(server):
+            self._ledger.exited(reason)
+        with _surviving(server):
+            slot.drop_gauges()
         slot.release()
 
     def on_exit(self, server: Any) -> None:
@@ -131,6 +143,15 @@ class MetricsHooks:
             close_fds=True,
             start_new_session=True,
         )  # fmt: skip
+
+
+@contextmanager
+def _surviving(server: Any) -> Iterator[None]:
+    # An exception in a hook ends gunicorn's master: a full disk may cost numbers, never the server.
+    try:
+        yield
+    except OSError as error:
+        server.log.error("metrics: %s; some numbers will be missing until this is mended", error)
 
 
 def install(slot: slots.Slot) -> None:

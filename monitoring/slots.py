@@ -50,6 +50,13 @@ class Slot:
         self.drop_gauges()
         return sum(dbfile.mend(path) for path in self.files().values())
 
+    def is_sound(self) -> bool:
+        """Say whether every file is there to be written, with its first pages on the disk."""
+        return all(
+            path.exists() and path.stat().st_size >= dbfile.CAPACITY
+            for path in self.files().values()
+        )
+
     def drop_gauges(self) -> None:
         """Remove what only a live holder may say."""
         for prefix, path in self.files().items():

@@ -16,7 +16,7 @@ from monitoring.dashboards.panel import (
 )
 
 ALL = 'job=~"$job"'
-USERS = f'{ALL},handler!~"/metrics|/health.*|/v2/health.*"'
+USERS = f'{ALL},handler!~"/metrics|/health.*|/v2/health.*|.*/ready"'
 RATE = "[$__rate_interval]"
 REQUESTS = "rx580_http_requests_total"
 SECONDS = "rx580_http_request_duration_seconds"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 
 from monitoring import catalogue, dbfile, slots, text
 from monitoring.exposition import Exposition
+from monitoring.hooks import MetricsConfig, MetricsHooks
 from monitoring.ledger import WorkerLedger
 from monitoring.merge import Reader
 from monitoring.metric import BoundedLabels, define
@@ -78,6 +81,34 @@ def test_any_damage_is_mended_and_readable_by_prometheus_client(
     file.close()
 
 
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("step", ["monitoring.slots.acquire", "monitoring.dbfile._replace",
+                                  "monitoring.ledger.WorkerLedger.started"])  # fmt: skip
+def test_a_full_disk_costs_numbers_and_never_the_master(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise FULL
+
+    said: list[str] = []
+    log = SimpleNamespace(error=lambda text, *parts: said.append(text % parts))
+    server = SimpleNamespace(WORKERS={}, num_workers=1, master_pid=0, log=log)
+    worker = SimpleNamespace(aborted=False, pid=1)
+    hooks = MetricsHooks(MetricsConfig(directory=tmp_path, port=0))
+    hooks.on_starting(server)
+    with monkeypatch.context() as patch:
+        patch.setattr(step, fail)
+        hooks.pre_fork(server, worker)
+        hooks.child_exit(server, worker)
+    assert "No space left" in said[0]
+    hooks.pre_fork(server, worker)
+    assert worker.metrics_slot.number == 0
+    assert worker.metrics_slot.is_sound()
+    hooks.child_exit(server, worker)
+
+
 def slot_files(folder: Path, *numbers: int) -> None:
     for number in numbers:
         (folder / f"slot_{number}.lock").touch()
@@ -116,6 +147,7 @@ def test_a_broken_file_hides_nothing_of_the_others(content: bytes, tmp_path: Pat
 HOLD = """
 import sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from monitoring import slots
 slot = slots.acquire(Path(sys.argv[1]))
 slot.write(pid=1)
