@@ -11,6 +11,7 @@ import numpy as np
 
 from app.backends.choice import OpenclOptions, Source
 from app.backends.fit import fit
+from app.backends.steps import has_axis, joined, steps
 from app.engine.choices import alone
 from app.engine.ir import Tensor
 from app.engine.opencl.device import AUTO, choose, probe
@@ -73,10 +74,11 @@ class OpenclSession:
             raise UnsupportedOp(f"strings do not run on the card: {', '.join(refused)}")
         self.inputs = describe(model.inputs, "input")
         self.outputs = describe(model.outputs, "output")
-        plan = model.prepare().plan
+        self.stateful = model.stateful
+        executor = model.prepare()
         self.device = model.runtime.device.label
-        hosts = sum(p.where == "host" for p in plan.places)
-        self.reason = (f"{self.device} runs {len(plan.steps) - hosts} kernels"
+        hosts = sum(p.where == "host" for p in executor.plan.places)
+        self.reason = (f"{self.device} runs {executor.launches} kernels"
                        + (f", the CPU {hosts} operations between them" if hosts else ""))
 
     @property
@@ -89,10 +91,19 @@ class OpenclSession:
 
         Raises: InvalidInput; DeviceError.
         """
+        if self._model.has_variables or (self.stateful and has_axis(self.inputs, inputs)):
+            return self._run_steps(inputs)
         arrays, runs = fit(self.inputs, inputs)
         ordered = [arrays[spec.name] for spec in self.inputs]
         results = self._model.run_batches(ordered, runs)
         return {spec.name: r for spec, r in zip(self.outputs, results, strict=True)}
+
+    def _run_steps(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        parts, stacked = steps(self.inputs, inputs)
+        answers = self._model.run_steps([[p[s.name] for s in self.inputs] for p in parts])
+        names = [spec.name for spec in self.outputs]
+        results = [dict(zip(names, answer, strict=True)) for answer in answers]
+        return joined(self.inputs, results, stacked)
 
     def close(self) -> None:
         """Free the model's device memory; the context stays for the worker's other models."""

@@ -26,6 +26,9 @@ class Session(Protocol):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
+    stateful: bool
+    """Whether the rows of a request are steps that depend on each other: see backends.steps."""
+
     memory_bytes: int
     """What the loaded model holds: weights, arenas and staging, in bytes."""
 

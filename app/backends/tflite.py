@@ -12,6 +12,7 @@ import numpy as np
 from app.backends.details import specs
 from app.backends.fit import fit, splittable
 from app.backends.runtimes import installed, interpreter
+from app.backends.steps import joined, steps
 from app.errors import InvalidInput, ModelLoadFailed
 from app.tensors import Array, TensorSpec
 
@@ -43,6 +44,7 @@ class TfliteSession:
         self._idle: list[_Runner] = []
         self._free = threading.BoundedSemaphore(options.pool)
         self._closed = False
+        self.stateful = options.stateful
         self.device = f"CPU ({options.runtime} {installed().get(options.runtime, '?')})"
         self.reason = options.reason
         self.concurrency = options.pool
@@ -57,14 +59,24 @@ class TfliteSession:
         Shapes: outputs whose dimension 0 is the batch are joined on it, others are stacked.
         Raises: InvalidInput.
         """
+        if self.stateful:
+            return self._run_steps(inputs)
         arrays, runs = fit(self.inputs, inputs)
         with self._free:
             runner = self._take()
             # A runner that raised is dropped: what it holds is not known any more.
             results = [runner.run(_part(arrays, index, runs)) for index in range(runs)]
-            if not (self._options.stateful or self._closed):
+            if not self._closed:
                 self._idle.append(runner)
         return _joined(results, self.inputs)
+
+    def _run_steps(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        parts, stacked = steps(self.inputs, inputs)
+        with self._free:
+            # Variables are not to be reset: the interpreter goes with its request.
+            runner = self._take()
+            results = [runner.run(part, again=bool(i)) for i, part in enumerate(parts)]
+        return joined(self.inputs, results, stacked)
 
     def close(self) -> None:
         """Free the interpreters."""
@@ -103,13 +115,14 @@ class _Runner:
             # The placeholder of a free dimension may be impossible; the first request decides.
             self._allocated = False
 
-    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, arrays: Mapping[str, Array], again: bool = False) -> dict[str, Array]:
+        """Run once; again: go on from the state that the last run left."""
         try:
-            return self._run(arrays)
+            return self._run(arrays, again)
         except (ValueError, RuntimeError) as error:
             raise InvalidInput(f"the model cannot compute this input: {error}") from error
 
-    def _run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    def _run(self, arrays: Mapping[str, Array], again: bool) -> dict[str, Array]:
         native = self._native
         for spec, detail in zip(self.inputs, self._inputs, strict=True):
             shape = arrays[spec.name].shape
@@ -120,7 +133,8 @@ class _Runner:
         if not self._allocated:
             native.allocate_tensors()
             self._allocated = True
-        native.reset_all_variables()
+        if not again:
+            native.reset_all_variables()
         for spec, detail in zip(self.inputs, self._inputs, strict=True):
             native.set_tensor(detail["index"], arrays[spec.name])
         native.invoke()

@@ -99,10 +99,14 @@ class LoadedModel:
         return self.model.graphs[0].outputs
 
     @property
+    def has_variables(self) -> bool:
+        """Whether the model assigns variables: the rows of a request are steps then."""
+        return any(n.op in STATE_OPS for g in self.model.graphs for n in g.nodes)
+
+    @property
     def stateful(self) -> bool:
         """Whether the steps of one request depend on each other."""
-        return any(n.op in STATE_OPS or any(t.is_variable for t in n.reads)
-                   for g in self.model.graphs for n in g.nodes)
+        return self.has_variables or self._lasting is not self._routines
 
     @property
     def nbytes(self) -> int:

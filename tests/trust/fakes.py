@@ -20,6 +20,7 @@ class FakeDevice:
     reason = "a test"
     memory_bytes = 128
     concurrency = 1
+    stateful = False
 
     def __init__(self, backend: str = "opencl") -> None:
         self.backend = backend
