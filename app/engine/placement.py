@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 
 from app.engine import registry
+from app.engine.clusters import Entry, Storage, absorbed, ordered
 from app.engine.control_cost import light
 from app.engine.ir import Graph, Launch, Node, Tensor
-from app.engine.passes.facts import plain
 from app.engine.profile import DeviceProfile
-from app.engine.segments import HostCall, close_segment, small
+from app.engine.segments import HostCall, close_segment
 from app.errors import UnsupportedOp
 
-Storage = tuple[Tensor, int]
 Rewrite = Callable[[Graph], Graph]
 APART = "APART:"
 
@@ -49,16 +47,6 @@ class Draft:
     views: dict[Tensor, Storage] = field(default_factory=dict)
 
 
-@dataclass(slots=True, eq=False)
-class _Entry:
-    node: Node
-    where: str
-    reason: str = ""
-    launches: Sequence[Launch] = ()
-    origin: tuple[Node, ...] = ()
-    whole: bool = False
-
-
 def settle(graph: Graph, profile: DeviceProfile, lower: Rewrite, fuse: Rewrite) -> Draft:
     """Lower and fuse a graph, then give every node its place and its steps.
 
@@ -75,7 +63,7 @@ def settle(graph: Graph, profile: DeviceProfile, lower: Rewrite, fuse: Rewrite) 
         views: dict[Tensor, Storage] = {}
         made: set[Tensor] = set()
         kept = set(graph.outputs)
-        entries: list[_Entry] = []
+        entries: list[Entry] = []
         for node in fused.nodes:
             own = _own(graph, numbered, node)
             entries.append(_place(graph, own or node, profile, views, made, kept))
@@ -94,7 +82,7 @@ def settle(graph: Graph, profile: DeviceProfile, lower: Rewrite, fuse: Rewrite) 
     for entry in entries:
         first = apart.get(entry.origin[0]) if entry.origin else None
         entry.reason = first or entry.reason if entry.where in ("host", "state") else ""
-    return _assembled(graph, _ordered(_absorbed(entries, fused, views)), views)
+    return _assembled(graph, ordered(absorbed(entries, fused, views)), views)
 
 
 def _own(graph: Graph, numbered: Sequence[Node], node: Node) -> Node | None:
@@ -139,29 +127,29 @@ def resolve(views: dict[Tensor, Storage], tensor: Tensor) -> Storage:
 
 
 def _place(graph: Graph, node: Node, profile: DeviceProfile, views: dict[Tensor, Storage],
-           made: set[Tensor], kept: set[Tensor]) -> _Entry:
+           made: set[Tensor], kept: set[Tensor]) -> Entry:
     if node.op in registry.STATEFUL:
         if light(graph, node):
-            return _Entry(node, "host", f"{node.op} of so little work that the CPU is done with it "
+            return Entry(node, "host", f"{node.op} of so little work that the CPU is done with it "
                                         "before a kernel would have started")
-        return _Entry(node, "state", f"{node.op} is done by the engine itself")
+        return Entry(node, "state", f"{node.op} is done by the engine itself")
     if _free(node, profile, views):
-        return _Entry(node, "free")
+        return Entry(node, "free")
     rule = registry.OPS.get(node.op)
     if rule is None:
-        return _Entry(node, "host", f"there is no kernel for {node.op}")
+        return Entry(node, "host", f"there is no kernel for {node.op}")
     if any(-1 in t.shape for t in node.outputs):
-        return _Entry(node, "host", f"the shape of {node.op}'s result depends on data")
+        return Entry(node, "host", f"the shape of {node.op}'s result depends on data")
     try:
         inside = node
         if node.op == "CONCATENATION":
             inside = _in_place(views, made, node, profile, kept)
-        entry = _Entry(node, "device", "", rule(inside, profile))
+        entry = Entry(node, "device", "", rule(inside, profile))
         made.update(node.outputs)
         return entry
     except UnsupportedOp as error:
         reason = str(error)
-        return _Entry(node, "host", reason if node.op in reason else f"{node.op}: {reason}")
+        return Entry(node, "host", reason if node.op in reason else f"{node.op}: {reason}")
 
 
 def _in_place(views: dict[Tensor, Storage], made: set[Tensor], node: Node, profile: DeviceProfile,
@@ -202,82 +190,11 @@ def _free(node: Node, profile: DeviceProfile, views: dict[Tensor, Storage]) -> b
     return True
 
 
-def _absorbed(entries: Sequence[_Entry], graph: Graph,
-              views: dict[Tensor, Storage]) -> list[_Entry]:
-    """Move small kernels to the host where all that they read and feed is there already."""
-    readers: dict[Tensor, list[_Entry]] = {}
-    for entry in entries:
-        for tensor in entry.node.reads:
-            readers.setdefault(tensor, []).append(entry)
-    leads = set()
-    for entry in reversed(entries):
-        after = [r for t in entry.node.outputs for r in readers.get(t, ())]
-        if (entry.where == "device" and after and _movable(entry.node, graph)
-                and all(r.where == "host" or r in leads for r in after)):
-            leads.add(entry)
-    on_host = set(graph.inputs)
-    by_host: set[Tensor] = set()
-    for entry in entries:
-        near = all(t in on_host or t.data is not None for t in entry.node.reads)
-        after = [r for t in entry.node.outputs for r in readers.get(t, ())]
-        if entry in leads and near:
-            entry.where, entry.reason = "host", "small, between operations of the CPU"
-            entry.launches = ()
-        elif (entry.where == "free" and entry.node.input(0) in by_host
-              and any(r.where == "host" for r in after)):
-            # A segment must not look through a view at what it makes itself.
-            entry.where, entry.reason = "host", "between operations of the CPU"
-            views.pop(entry.node.outputs[0])
-        if entry.where == "host":
-            by_host.update(entry.node.outputs)
-        if entry.where == "host" or (entry.where == "free" and near):
-            on_host.update(entry.node.outputs)
-    return list(entries)
-
-
-def _movable(node: Node, graph: Graph) -> bool:
-    return (not node.epilogue and small(node) and not any(t in graph.outputs for t in node.outputs)
-            and (bool(graph.blob) or (node.op in registry.HOSTS and plain(node))))
-
-
-def _ordered(entries: list[_Entry]) -> list[_Entry]:
-    """Bring host nodes together, where that makes fewer changes between device and host."""
-    other = _clustered(entries)
-    return other if _changes(other) < _changes(entries) else entries
-
-
-def _changes(entries: Sequence[_Entry]) -> int:
-    kinds = [e.where for e in entries if e.where != "free"]
-    return sum(a != b for a, b in pairwise(kinds) if "host" in (a, b))
-
-
-def _clustered(entries: Sequence[_Entry]) -> list[_Entry]:
-    makers = {t: e for e in entries for t in e.node.outputs}
-    waits: dict[_Entry, set[_Entry]] = {}
-    last_state: _Entry | None = None
-    for entry in entries:
-        waits[entry] = {makers[t] for t in entry.node.reads if t in makers}
-        if entry.where == "state":
-            waits[entry] |= {last_state} if last_state is not None else set()
-            last_state = entry
-    order: list[_Entry] = []
-    done: set[_Entry] = set()
-    left, kind = list(entries), "device"
-    while left:
-        ready = [e for e in left if waits[e] <= done]
-        chosen = next((e for e in ready if e.where in (kind, "free")), ready[0])
-        kind = kind if chosen.where == "free" else chosen.where
-        left.remove(chosen)
-        done.add(chosen)
-        order.append(chosen)
-    return order
-
-
-def _assembled(graph: Graph, entries: Sequence[_Entry], views: dict[Tensor, Storage]) -> Draft:
+def _assembled(graph: Graph, entries: Sequence[Entry], views: dict[Tensor, Storage]) -> Draft:
     draft = Draft(views=views)
     needed = _needed(graph, entries)
     refused: list[str] = []
-    run: list[_Entry] = []
+    run: list[Entry] = []
     for entry in [*entries, None]:
         if entry is not None and entry.where == "host":
             run.append(entry)
@@ -299,7 +216,7 @@ def _assembled(graph: Graph, entries: Sequence[_Entry], views: dict[Tensor, Stor
     return draft
 
 
-def _needed(graph: Graph, entries: Sequence[_Entry]) -> dict[Tensor, set[Node]]:
+def _needed(graph: Graph, entries: Sequence[Entry]) -> dict[Tensor, set[Node]]:
     # Who reads a tensor; a graph output is read by nobody in particular.
     readers: dict[Tensor, set[Node]] = {}
     for entry in entries:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from app.engine.arena import Slot, lower_bound, place
-from app.engine.ir import Graph, Launch, Scratch, Tensor
+from app.engine.clusters import Storage
+from app.engine.ir import Const, Graph, Launch, Scratch, Tensor
 from app.engine.passes.fuse import fuse
 from app.engine.passes.quantize import lower
 from app.engine.passes.recurrent import unfold
-from app.engine.placement import Draft, Place, StateCall, Storage, resolve, settle
+from app.engine.placement import Draft, Place, StateCall, resolve, settle
 from app.engine.profile import DeviceProfile
 from app.engine.segments import HostCall
 
@@ -34,6 +35,14 @@ class Plan:
     on_device: frozenset[Tensor]
     arena_bytes: int
     bound_bytes: int
+
+    @property
+    def device_bytes(self) -> int:
+        """The arena and the constants that kernels read, as the file has them."""
+        constants = {a.tensor if isinstance(a, Const) else a
+                     for s in self.steps if isinstance(s, Launch) for a in s.args
+                     if isinstance(a, Const) or (isinstance(a, Tensor) and a.data is not None)}
+        return self.arena_bytes + sum(t.nbytes for t in constants)
 
     def storage(self, tensor: Tensor) -> Storage:
         """The tensor whose memory holds this one, and the byte offset in it."""

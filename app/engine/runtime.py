@@ -13,6 +13,7 @@ import pyopencl as cl
 import app.engine.ops  # noqa: F401  (fills the tables)
 from app.engine.batches import Batcher
 from app.engine.choices import load, save
+from app.engine.explain import Row, explain
 from app.engine.ir import Data, Graph, Model, Tensor
 from app.engine.known import refuse_unknown
 from app.engine.opencl.device import Device
@@ -26,7 +27,7 @@ from app.engine.profile import DeviceProfile
 from app.engine.routine import Routines, check_inputs
 from app.engine.run import Run
 from app.engine.tuned import choices_file
-from app.errors import InvalidInput
+from app.errors import DeviceMemoryError, InvalidInput
 
 Shape = tuple[int, ...]
 # Extents to try at load where the file leaves them open and 1 is too little for the model.
@@ -138,6 +139,10 @@ class LoadedModel:
         self.runtime.programs.save()
         return executor
 
+    def explain(self) -> list[Row]:
+        """Where each operator of the file's main graph runs, and why."""
+        return explain(self.model, self.prepare().plan)
+
     def run(self, inputs: Sequence[Data]) -> list[Data]:
         """Run the main graph.
 
@@ -180,6 +185,9 @@ class LoadedModel:
     def _make(self, graph: Graph, lasting: bool) -> Executor:
         runtime = self.runtime
         ready = plan(graph, runtime.device.profile, self._constants, lasting)
+        needed, room = self.nbytes + ready.device_bytes, runtime.device.profile.global_bytes
+        if needed > room:
+            raise DeviceMemoryError(needed, room)
         return Executor(ready, runtime.queue, runtime.programs, self._weights)
 
     def replan(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
 from app.engine.segments import HostCall
-from app.errors import UnsupportedOp
+from app.errors import DeviceMemoryError, InvalidModel, UnsupportedOp
 from tests.engine import oracle
 from tests.engine.builder import GraphBuilder, ModelBuilder, Spec, Value
 from tests.engine.corpus import CORPUS, NETS
@@ -199,3 +200,38 @@ def test_a_refused_part_is_taken_out_of_its_fusion(runtime: Runtime) -> None:
     blob = model.build()
     loaded = same(runtime, blob, oracle.random_inputs(blob))
     assert Counter(p.where for p in loaded.prepare().plan.places)["host"] >= 1
+
+
+def test_every_operator_has_a_place(runtime: Runtime) -> None:
+    model = LoadedModel(runtime, read(CORPUS["selfie_segmentation"].blob()))
+    rows = model.explain()
+    assert [r.index for r in rows] == list(range(len(rows)))
+    places = Counter(r.place for r in rows)
+    assert places["folded"] == 110
+    assert places["fused"] > 30
+    assert not places["CPU"]
+
+
+def test_a_graph_that_reads_what_nothing_makes_is_refused() -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((2, 3))
+    (y,) = graph.op("NEG", [x], [x.spec])
+    graph.outputs(y)
+    graph.table.operators[0].inputs = [y.index]
+    with pytest.raises(InvalidModel, match="reads the tensor 't1', which nothing before it makes"):
+        read(model.build())
+
+
+def test_a_model_that_does_not_fit_says_what_it_needs(runtime: Runtime) -> None:
+    device = runtime.device
+    tiny = replace(device, profile=replace(device.profile, global_bytes=1000))
+    small = Runtime(tiny)
+    blob = accumulator()
+    LoadedModel(small, read(blob)).prepare()
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((1, 8, 8, 16))
+    graph.outputs(conv(graph, x, 1))
+    with pytest.raises(DeviceMemoryError, match="bytes of device memory are needed and 1000 are"):
+        LoadedModel(small, read(model.build())).prepare()
