@@ -19,10 +19,11 @@ PROFILES = ("own", "rx580")
 
 @pytest.fixture(scope="session", autouse=True)
 def memory() -> Iterator[None]:
-    """With ENGINE_TEST_APART every tensor has a buffer of its own: for checkers of accesses."""
+    """With ENGINE_TEST_APART every tensor has a buffer of its own, for checkers of accesses;
+    with ENGINE_TEST_APART=poison these are full of NaN."""
     with pytest.MonkeyPatch.context() as patch:
         if os.environ.get("ENGINE_TEST_APART"):
-            keep_apart(patch)
+            keep_apart(patch, os.environ["ENGINE_TEST_APART"] == "poison")
         yield
 
 

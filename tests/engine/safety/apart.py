@@ -18,10 +18,13 @@ from app.engine.opencl.executor import Executor
 from app.engine.opencl.weights import FLAGS
 
 
-def keep_apart(patch: pytest.MonkeyPatch) -> None:
-    """Replace the planner's arena and the executor's memory for the tests of this process."""
+def keep_apart(patch: pytest.MonkeyPatch, poison: bool = False) -> None:
+    """Replace the planner's arena and the executor's memory for the tests of this process.
+
+    poison: fill every buffer with NaN, for devices that no checker watches.
+    """
     patch.setattr(planner, "place", side_by_side)
-    patch.setattr(Executor, "_allocate", lambda executor, _: Apart(executor))
+    patch.setattr(Executor, "_allocate", lambda executor, _: Apart(executor, poison))
 
 
 def side_by_side(spans: Mapping[Key, Span], sizes: Mapping[Key, int],
@@ -37,10 +40,14 @@ def side_by_side(spans: Mapping[Key, Span], sizes: Mapping[Key, int],
 class Apart:
     """Looks like the arena's buffer, but every slot is a buffer."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, poison: bool) -> None:
         context = executor._context
         self._buffers = [(slot, cl.Buffer(context, FLAGS, max(slot.nbytes, 1)))
                          for slot in executor.plan.slots.values()]
+        if poison:
+            for _, buffer in self._buffers:
+                # Not a number: what is used unwritten shows in the results.
+                cl.enqueue_fill_buffer(executor._queue, buffer, b"\xff", 0, buffer.size).wait()
 
     def get_sub_region(self, offset: int, nbytes: int) -> Any:
         """The buffer that begins here, or a part of the one that holds this."""
