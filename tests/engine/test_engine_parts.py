@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from flatbuffers import flexbuffers
 
 from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
@@ -235,3 +236,23 @@ def test_a_model_that_does_not_fit_says_what_it_needs(runtime: Runtime) -> None:
     graph.outputs(conv(graph, x, 1))
     with pytest.raises(DeviceMemoryError, match="bytes of device memory are needed and 1000 are"):
         LoadedModel(small, read(model.build())).prepare()
+
+
+def test_the_boxes_of_a_detector(runtime: Runtime) -> None:
+    options = flexbuffers.Builder()
+    numbers = {"max_detections": 10, "max_classes_per_detection": 1, "num_classes": 3,
+               "use_regular_nms": 0, "y_scale": 10.0, "x_scale": 10.0, "h_scale": 5.0,
+               "w_scale": 5.0, "nms_score_threshold": 0.1, "nms_iou_threshold": 0.6}
+    with options.Map():
+        for name, number in numbers.items():
+            (options.Float if isinstance(number, float) else options.Int)(name, number)
+    model = ModelBuilder()
+    graph = model.graph()
+    boxes, scores = graph.input((1, 20, 4)), graph.input((1, 20, 4))
+    anchors = np.random.default_rng(9).uniform(0.1, 0.9, (20, 4)).astype("f4")
+    graph.outputs(*graph.op(
+        "TFLite_Detection_PostProcess", [boxes, scores, graph.const(anchors)],
+        [Spec((1, 10, 4)), Spec((1, 10)), Spec((1, 10)), Spec((1,))],
+        custom=bytes(options.Finish())))
+    blob = model.build()
+    same(runtime, blob, oracle.random_inputs(blob))
