@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 export VENV HOST PORT WORKERS
 
 .DEFAULT_GOAL := help
-.PHONY: help serve models test test-full tools bench-engine kernels-report test-rusticl lint clean
+.PHONY: help serve models test test-full tools bench-engine kernels-report test-rusticl lint clean bench-serving
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ lint: $(VENV)/.installed-test  ## ruff, mypy --strict and the import contracts
 
 settings-table: $(VENV)/.installed  ## write the README's table of settings
 	@$(PY) -m app.settings --write README.md
+
+bench-serving: $(VENV)/.installed-test  ## this server beside Flask, FastAPI, LitServe, MLServer and BentoML
+	@PYTHONPATH=. $(PY) -m bench.serving.run $(BENCH_ARGS)
 
 clean:  ## remove what was built here; models and state stay
 	@rm -rf build reports .pytest_cache .mypy_cache .ruff_cache .coverage*

@@ -31,6 +31,7 @@ class Result:
     answers: list[tuple[int, float]] = field(default_factory=list)
     broken: int = 0
     unsent: int = 0
+    sent: int = 0
 
     def latencies(self, status: int = 200) -> list[float]:
         return sorted(latency for code, latency in self.answers if code == status)
@@ -193,6 +194,7 @@ def closed(
         for connection in loop.step(0.2, now > began + warm):
             loop.send(connection, time.perf_counter())
     loop.result.seconds = time.perf_counter() - began - warm
+    loop.result.sent = loop.sent - loop.open
     loop.close()
     return loop.result
 

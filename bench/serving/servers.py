@@ -184,7 +184,7 @@ class Running:
     def address(self) -> tuple[str, int]:
         return "127.0.0.1", self.port
 
-    def wait(self, works: Callable[[], bool], seconds: float = 90) -> None:
+    def wait(self, works: Callable[[], bool], seconds: float = 40) -> None:
         """Wait until a first request succeeds."""
         end = time.monotonic() + seconds
         while True:
@@ -199,16 +199,24 @@ class Running:
 
     def memory(self) -> int:
         """Resident bytes of all its processes."""
+        return sum(int(fields[21]) * 4096 for fields in self._stats())
+
+    def cpu(self) -> float:
+        """Seconds of CPU that all its processes have spent."""
+        ticks = sum(int(fields[11]) + int(fields[12]) for fields in self._stats())
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def _stats(self) -> list[list[str]]:
         session = os.getsid(self._process.pid)
-        total = 0
+        found = []
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
                 fields = path.read_text().rpartition(") ")[2].split()
             except OSError:
                 continue
             if int(fields[3]) == session:
-                total += int(fields[21]) * 4096
-        return total
+                found.append(fields)
+        return found
 
     def stop(self) -> None:
         """End the process group that was started here."""

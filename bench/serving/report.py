@@ -1,0 +1,121 @@
+"""Writes the comparison as a table and a plot."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.serving.load import Result
+
+COLOURS = ("#c0392b", "#2980b9", "#27ae60", "#8e44ad", "#f39c12", "#7f8c8d")
+Cell = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Requests a second, latencies in ms, and CPU ms of the server a request."""
+
+    rate: float
+    p50: float
+    p99: float
+    cpu: float
+
+    def __str__(self) -> str:
+        return f"{self.rate:.0f}/s p50 {self.p50:.1f} p99 {self.p99:.1f} cpu {self.cpu:.2f} ms"
+
+
+def median(measured: list[Measured]) -> Measured:
+    """The median of each figure over the rounds."""
+    return Measured(
+        *(
+            statistics.median(getattr(one, name) for one in measured)
+            for name in ("rate", "p50", "p99", "cpu")
+        )
+    )
+
+
+def write(
+    folder: Path, cells: dict[Cell, list[Measured]], overload: list[tuple[float, float, Result]]
+) -> None:
+    """Write serving.md and serving.svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    medians = {cell: median(measured) for cell, measured in cells.items()}
+    rounds = max(len(measured) for measured in cells.values())
+    load = os.getloadavg()[2]
+    parts = [
+        "# Serving, compared\n",
+        "Written by `make bench-serving`; the same models, runtime (tflite-runtime, one thread) and"
+        " two workers for all; the load generator shares the machine.\n",
+        f"Machine: {os.cpu_count()} cores, Python {platform.python_version()}, load average of the"
+        f" last 15 minutes {load:.1f}; medians over {rounds} interleaved round(s). With a load average"
+        " above the number of cores other work ran meanwhile: then only ratios, and above all the"
+        " CPU time a request, mean anything.\n",
+        "![Requests a second at concurrency 8](serving.svg)\n",
+    ]
+    parts += [_table(model, medians) for model in dict.fromkeys(cell[1] for cell in cells)]
+    parts.append(_overload(overload))
+    (folder / "serving.md").write_text("\n".join(parts))
+    (folder / "serving.svg").write_text(_plot(medians))
+
+
+def _table(model: str, medians: dict[Cell, Measured]) -> str:
+    chosen = {cell: one for cell, one in medians.items() if cell[1] == model}
+    levels = sorted({cell[3] for cell in chosen})
+    head = " | ".join(f"c={many}: req/s, p50/p99 ms" for many in levels)
+    rows = [
+        f"## The {model} model\n",
+        f"| Server | Asked by | {head} | CPU ms a request (c={levels[0]}) |",
+        "|---|---|" + "---|" * (len(levels) + 1),
+    ]
+    for server, way in dict.fromkeys((cell[0], cell[2]) for cell in chosen):
+        shown = []
+        for many in levels:
+            one = chosen.get((server, model, way, many))
+            shown.append(f"{one.rate:.0f}, {one.p50:.1f}/{one.p99:.1f}" if one else "–")
+        first = chosen.get((server, model, way, levels[0]))
+        # A server that detaches its processes hides their CPU time.
+        cpu = f"{first.cpu:.2f}" if first and first.cpu else "–"
+        rows.append(f"| {server} | {way} | {' | '.join(shown)} | {cpu} |")
+    return "\n".join(rows) + "\n"
+
+
+def _overload(overload: list[tuple[float, float, Result]]) -> str:
+    rows = [
+        "## More than it can do (image, V2 binary, open loop)\n",
+        "| Offered | Answered/s | of the peak | p50/p99 ms of the answered | Refused (503)/s | "
+        "p99 ms of refusals | Broken |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for factor, peak, result in overload:
+        rows.append(
+            f"| {factor:g}× ({peak * factor:.0f}/s) | {result.rate():.0f} | "
+            f"{result.rate() / peak:.0%} | "
+            f"{result.quantile(0.5):.1f}/{result.quantile(0.99):.1f} | "
+            f"{result.rate(503):.0f} | {result.quantile(0.99, 503):.1f} | {result.broken} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def _plot(medians: dict[Cell, Measured]) -> str:
+    bars = [(cell, one.rate) for cell, one in medians.items() if cell[3] == 8]
+    names = list(dict.fromkeys(cell[0] for cell, _ in bars))
+    height = 24 * len(bars) + 20
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" '
+        'font-family="sans-serif" font-size="12">',
+        '<rect width="100%" height="100%" fill="white"/>',
+    ]
+    for row, (cell, rate) in enumerate(bars):
+        largest = max(value for other, value in bars if other[1] == cell[1])
+        width = max(1.0, 400 * rate / max(1.0, largest))
+        y = 10 + row * 24
+        colour = COLOURS[names.index(cell[0]) % len(COLOURS)]
+        lines += [
+            f'<text x="230" y="{y + 14}" text-anchor="end">{cell[1]}: {cell[0]}, {cell[2]}</text>',
+            f'<rect x="240" y="{y}" width="{width:.1f}" height="18" fill="{colour}"/>',
+            f'<text x="{246 + width:.1f}" y="{y + 14}">{rate:.0f}/s</text>',
+        ]
+    return "\n".join([*lines, "</svg>", ""])
