@@ -1,6 +1,7 @@
 """Known answers: whether a loaded model computes on this device what it should.
 
-`python -m app.repository.golden model.tflite` draws the part of a model.yaml that holds them.
+`python -m app.repository.golden model.tflite [picture]` draws the part of a model.yaml that holds
+them; a picture stands in the model's folder.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from typing import Any
 import numpy as np
 import yaml
 
+from app import images
 from app.backends.runtimes import RUNTIMES
 from app.backends.session import Session
 from app.backends.tflite import TfliteOptions, TfliteSession
-from app.errors import ModelLoadFailed
-from app.repository.manifest import Golden
+from app.errors import InvalidRequest, ModelLoadFailed
+from app.repository.manifest import Golden, read
 from app.tensors import Array, TensorSpec
+
+_MEGAPIXELS = 64.0
 
 
 def ramp(spec: TensorSpec) -> Array:
@@ -41,16 +45,34 @@ def ramp(spec: TensorSpec) -> Array:
     return np.asarray(steps / 65535, kind)
 
 
-def inputs(session: Session, golden: Golden | None) -> dict[str, Array]:
-    """Make the warm-up input of a model: the golden one where it is given, else the ramp."""
+def inputs(
+    session: Session, golden: Golden | None, described: Path | None = None
+) -> dict[str, Array]:
+    """Make the warm-up input of a model: the golden one where it is given, else the ramp.
+
+    described is the model.yaml, which tells how a golden picture is read.
+    Raises: ModelLoadFailed if the picture cannot be read.
+    """
     given = golden.input if golden else {}
     made = {}
+    if golden is not None and golden.image is not None and described is not None:
+        return _picture(session, described, golden.image)
     for spec in session.inputs:
         made[spec.name] = ramp(spec)
         if spec.name in given:
             values = np.array(given[spec.name], made[spec.name].dtype)
             made[spec.name] = values.reshape(made[spec.name].shape)
     return made
+
+
+def _picture(session: Session, described: Path, image: str) -> dict[str, Array]:
+    how = read(described).preprocessing
+    try:
+        spec = images.image_input(session.inputs, how)
+        file = (described.parent / image).read_bytes()
+        return {spec.name: images.tensor([file], spec, how, _MEGAPIXELS)}
+    except (OSError, InvalidRequest) as error:
+        raise ModelLoadFailed(f"the golden picture {image} cannot be used: {error}") from error
 
 
 def check(outputs: Mapping[str, Array], golden: Golden) -> None:
@@ -71,14 +93,20 @@ def check(outputs: Mapping[str, Array], golden: Golden) -> None:
             )
 
 
-def draw(blob: bytes, count: int = 16) -> dict[str, Any]:
-    """Compute on the CPU what a model answers to the ramp, at positions spread over each output.
+def draw(path: Path, image: str | None = None, count: int = 16) -> dict[str, Any]:
+    """Compute on the CPU what a model answers, at positions spread over each output.
+
+    path is models/<name>/<version>/model.tflite; without an image the ramp is its input.
 
     Units: the tolerance is a thousandth of an output's range, or 3 steps of the narrowest integers.
     """
-    session = TfliteSession(blob, TfliteOptions(next(iter(RUNTIMES)), "golden"))
+    session = TfliteSession(path.read_bytes(), TfliteOptions(next(iter(RUNTIMES)), "golden"))
     drawn: dict[str, Any] = {"positions": {}, "values": {}, "tolerance": 1e-3}
-    for name, array in session.run(inputs(session, None)).items():
+    if image:
+        drawn["image"] = image
+    known = Golden({}, {}, image=image)
+    fed = inputs(session, known, path.parents[1] / "model.yaml")
+    for name, array in session.run(fed).items():
         flat = array.reshape(-1)
         positions = np.unique(np.linspace(0, flat.size - 1, count).astype(int))
         drawn["positions"][name] = positions.tolist()
@@ -90,5 +118,6 @@ def draw(blob: bytes, count: int = 16) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    golden_part = {"golden": {"1": draw(Path(sys.argv[1]).read_bytes())}}
+    model = Path(sys.argv[1])
+    golden_part = {"golden": {model.parent.name: draw(model, (sys.argv[2:3] or [None])[0])}}
     print(yaml.safe_dump(golden_part, sort_keys=False, width=96, default_flow_style=None), end="")

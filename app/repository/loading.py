@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from app.backends.choice import BACKENDS, OpenclOptions, Source
 from app.backends.session import Session
@@ -14,6 +16,10 @@ from app.repository.card import Card
 from app.repository.folder import Folder
 from app.repository.records import Wish
 from app.repository.sandbox import Sandbox
+from app.tensors import Array
+
+# Makes the warm-up input of a session.
+Feed = Callable[[Session], dict[str, Array]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,8 @@ class Loader:
 
         Raises: ServingError with the reason.
         """
-        described = manifest.read(self._folder.manifest(wish.key.name))
+        page = self._folder.manifest(wish.key.name)
+        described = manifest.read(page)
         data = self._folder.read(wish.key)
         digest = hashlib.sha256(data).hexdigest()
         if digest != wish.sha256:
@@ -57,15 +64,16 @@ class Loader:
             )
         known = described.golden.get(wish.key.version)
         source = Source(*wish.key, digest, data, self._cpu(wish))
-        session = self._open(source, self.backend(wish, described), known)
+        feed = partial(golden.inputs, golden=known, described=page)
+        session = self._open(source, self.backend(wish, described), feed)
         try:
-            self._warm_up(session, known)
+            self._warm_up(session, known, feed)
         except BaseException:
             session.close()
             raise
         return session
 
-    def _open(self, source: Source, backend: str, known: manifest.Golden | None) -> Session:
+    def _open(self, source: Source, backend: str, feed: Feed) -> Session:
         """Load on the backend asked for; auto tries the card first, then the CPU.
 
         A card that failed before is left alone even where it was asked for: its callers are
@@ -74,7 +82,7 @@ class Loader:
         if backend == "tflite":
             return BACKENDS["tflite"](source, self._options.device)
         try:
-            return self._card.open(source, lambda session: golden.inputs(session, known))
+            return self._card.open(source, feed)
         except (DeviceError, InvalidModel, ModelLoadFailed) as error:
             if backend != "auto" and not self._card.trust.suspect:
                 raise
@@ -104,12 +112,12 @@ class Loader:
             memory_bytes=verdict.memory_bytes,
         )
 
-    def _warm_up(self, session: Session, known: manifest.Golden | None) -> None:
+    def _warm_up(self, session: Session, known: manifest.Golden | None, feed: Feed) -> None:
         free = any(size < 0 for spec in session.inputs for size in spec.shape[1:])
         if free and known is None:
             return  # the size that this model takes is known to its users only
         try:
-            outputs = session.run(golden.inputs(session, known))
+            outputs = session.run(feed(session))
         except InvalidInput as error:
             raise ModelLoadFailed(f"the warm-up run failed: {error}") from error
         if known is not None:

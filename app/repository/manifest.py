@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from app.errors import InvalidModel
+from app.repository.names import is_name
 
 COLOURS = ("rgb", "bgr", "grey")
 FITS = ("stretch", "pad", "crop")
@@ -33,7 +34,8 @@ class Preprocessing:
 class Golden:
     """What a sound device answers to a known input, at some flat positions of each output.
 
-    input: flat values of each input; one that is not named gets the ramp.
+    image: a picture in the model's folder, read as a posted one would be.
+    input: flat values of each input; one that is named in neither way gets the ramp.
     Units: tolerance is a share of the known values' range, largest minus smallest.
     """
 
@@ -41,6 +43,7 @@ class Golden:
     values: dict[str, tuple[float, ...]]
     tolerance: float = 1e-3
     input: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,9 @@ def _golden(document: Any, where: str) -> Golden:
             str(name): _numbers(numbers, f"{where}.{part}.{name}")
             for name, numbers in values.get(part, {}).items()
         }
+    image = values.get("image")
+    if image is not None and (not isinstance(image, str) or not is_name(image)):
+        raise ValueError(f"{where}.image is {image!r}; it must be the name of a file beside")
     if {n: len(v) for n, v in values["positions"].items()} != {
         n: len(v) for n, v in values["values"].items()
     }:

@@ -252,7 +252,7 @@ def main() -> None:
     text = (HERE / "model.yaml").read_text()
     document = yaml.safe_load(text)
     document["versions"]["1"]["sha256"] = hashlib.sha256(blob).hexdigest()
-    document["golden"] = {"1": draw(blob)}
+    document["golden"] = {"1": draw(HERE / "1" / "model.tflite")}
     layout = {"sort_keys": False, "width": 96, "default_flow_style": None}
     (HERE / "model.yaml").write_text(yaml.safe_dump(document, **layout))
     write_example(x_test[0], int(y_test[0]))

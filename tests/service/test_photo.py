@@ -26,7 +26,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for name in ("digits", "person-segmentation", "face-detection"):
         target = folder / "models" / name
         target.mkdir(parents=True)
-        (target / "model.yaml").write_bytes((ROOT / "models" / name / "model.yaml").read_bytes())
+        for part in ("model.yaml", "example.png"):
+            (target / part).write_bytes((ROOT / "models" / name / part).read_bytes())
     committed = ROOT / "models/digits/1/model.tflite"
     (folder / "models/digits/1").mkdir()
     (folder / "models/digits/1/model.tflite").write_bytes(committed.read_bytes())

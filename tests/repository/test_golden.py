@@ -1,0 +1,57 @@
+"""Known answers: a picture as a model's golden input, and what happens when it is not there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from app.backends.tflite import TfliteOptions, TfliteSession
+from app.errors import InvalidModel, ModelLoadFailed
+from app.repository.golden import check, draw, inputs
+from app.repository.manifest import Golden, parse, read
+
+MODELS = Path(__file__).parents[2] / "models"
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    folder = tmp_path / "digits"
+    shutil.copytree(MODELS / "digits", folder)
+    return folder
+
+
+def session(folder: Path) -> TfliteSession:
+    blob = (folder / "1" / "model.tflite").read_bytes()
+    return TfliteSession(blob, TfliteOptions("ai-edge-litert", "test"))
+
+
+def test_a_drawn_picture_is_the_golden_answer(digits: Path) -> None:
+    drawn = draw(digits / "1" / "model.tflite", "example.png")
+    golden = parse({"golden": {"1": drawn}}).golden["1"]
+    model = session(digits)
+    outputs = model.run(inputs(model, golden, digits / "model.yaml"))
+    check(outputs, golden)
+    wrong = {name: array + 0.01 for name, array in outputs.items()}
+    with pytest.raises(ModelLoadFailed, match="off its golden answer"):
+        check(wrong, golden)
+
+
+def test_a_picture_that_is_missing_is_named(digits: Path) -> None:
+    with pytest.raises(ModelLoadFailed, match=r"none\.png"):
+        inputs(session(digits), Golden({}, {}, image="none.png"), digits / "model.yaml")
+
+
+@pytest.mark.parametrize("image", ["../example.png", "/etc/passwd", "", 5])
+def test_a_picture_stands_beside_the_description(digits: Path, image: object) -> None:
+    text = f"golden: {{'1': {{positions: {{}}, values: {{}}, image: {image!r}}}}}"
+    (digits / "model.yaml").write_text(text)
+    with pytest.raises(InvalidModel, match=r"golden\.1\.image"):
+        read(digits / "model.yaml")
+
+
+@pytest.mark.parametrize("name", ["digits", "face-detection", "person-segmentation"])
+def test_the_demo_models_answers_are_not_the_same_everywhere(name: str) -> None:
+    (golden,) = read(MODELS / name / "model.yaml").golden.values()
+    assert all(len(set(values)) > 2 for values in golden.values.values())
