@@ -119,5 +119,6 @@ def draw(path: Path, image: str | None = None, count: int = 16) -> dict[str, Any
 
 if __name__ == "__main__":
     model = Path(sys.argv[1])
-    golden_part = {"golden": {model.parent.name: draw(model, (sys.argv[2:3] or [None])[0])}}
+    picture = sys.argv[2] if len(sys.argv) > 2 else None
+    golden_part = {"golden": {model.parent.name: draw(model, picture)}}
     print(yaml.safe_dump(golden_part, sort_keys=False, width=96, default_flow_style=None), end="")
