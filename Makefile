@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 export VENV HOST PORT WORKERS
 
 .DEFAULT_GOAL := help
-.PHONY: help serve models test test-full tools bench-engine kernels-report test-rusticl lint clean bench-serving
+.PHONY: help serve models test test-full tools bench-engine kernels-report test-rusticl lint clean bench-serving settings-table
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.tensors import TensorSpec
+from app.backends.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +40,12 @@ class Policy:
         return ready or (rows if waited_enough else 0)
 
 
-def batchable(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bool:
+def batchable(session: Session) -> bool:
     """Tell whether rows of different callers may be joined on dimension 0.
 
     Every tensor needs a batch dimension of the same, fixed size: a lone dimension is data, and
-    what a free one means only the model knows.
+    what a free one means only the model knows; and rows of a stateful model follow each other.
     """
-    leading = {spec.shape[0] if len(spec.shape) > 1 else 0 for spec in (*inputs, *outputs)}
-    return leading == {1}
+    tensors = (*session.inputs, *session.outputs)
+    leading = {spec.shape[0] if len(spec.shape) > 1 else 0 for spec in tensors}
+    return leading == {1} and not session.stateful

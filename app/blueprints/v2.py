@@ -73,7 +73,7 @@ def model(name: str, version: str | None = None) -> Response:
             PLATFORM,
             session.inputs,
             session.outputs,
-            batchable(session.inputs, session.outputs),
+            batchable(session),
         )
     )
 
@@ -92,7 +92,7 @@ def config(name: str, version: str | None = None) -> Response:
     """Describe a model's configuration in Triton's names."""
     loaded = serving().predictor.find(name, version)
     session, policy = loaded.session, loaded.policy
-    rows = ROWS if batchable(session.inputs, session.outputs) else 0
+    rows = ROWS if batchable(session) else 0
     return _json(
         describe.config(
             name,

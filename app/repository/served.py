@@ -81,8 +81,7 @@ class Opener:
         """Make a session ready to serve."""
         policy = self._policy(self._describe(wish.key.name).batching, session)
         meter = Meter(wish.key, session.backend, policy.max_queue)
-        joinable = batchable(session.inputs, session.outputs) and not session.stateful
-        lane = Lane(session.run, policy, self._budget, meter, joinable)
+        lane = Lane(session.run, policy, self._budget, meter, batchable(session))
         return Loaded(
             wish.key, wish.sha256, wish.backend, session, lane, meter, policy, load_seconds
         )

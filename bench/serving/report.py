@@ -50,8 +50,8 @@ def write(
         "Written by `make bench-serving`; the same models, runtime (tflite-runtime, one thread) and"
         " two workers for all; the load generator shares the machine.\n",
         f"Machine: {os.cpu_count()} cores, Python {platform.python_version()}, load average of the"
-        f" last 15 minutes {load:.1f}; medians over {rounds} interleaved round(s). With a load average"
-        " above the number of cores other work ran meanwhile: then only ratios, and above all the"
+        f" last 15 minutes {load:.1f}; medians over {rounds} interleaved round(s). With a load"
+        " average above the number of cores other work ran meanwhile: then only ratios, and above all the"
         " CPU time a request, mean anything.\n",
         "![Requests a second at concurrency 8](serving.svg)\n",
     ]

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -387,4 +388,7 @@ def test_gone_callers_of_a_hung_session_are_not_kept_in_memory() -> None:
 )
 def test_rows_are_joined_only_where_every_tensor_has_them(shapes: Any, expected: bool) -> None:
     given, got = (TensorSpec("t", tuple(shape), "float32") for shape in shapes)
-    assert batchable([given], [got]) is expected
+    session: Any = SimpleNamespace(inputs=(given,), outputs=(got,), stateful=False)
+    assert batchable(session) is expected
+    session.stateful = True
+    assert not batchable(session), "rows of a stateful model follow each other"

@@ -68,8 +68,8 @@ FUNCTION = re.compile(r"^def (test_\w+)(.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTAL
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("test", op_tests())
 def test_every_op_test(tmp_path: Path, test: str) -> None:
-    # One process each: after other models oclgrind 21 calls values unwritten that it does not in a
-    # fresh process, and that buffers full of NaN (ENGINE_TEST_APART=poison) show to be written.
+    # One process each: after other tests oclgrind 21 calls values unwritten that it does not in a
+    # fresh process. Why is not known. Buffers full of NaN (ENGINE_TEST_APART=poison) show none.
     watch_tests(tmp_path, [str(FOLDER.parent / test)], 1700)
 
 
