@@ -51,8 +51,8 @@ def write(
         " two workers for all; the load generator shares the machine.\n",
         f"Machine: {os.cpu_count()} cores, Python {platform.python_version()}, load average of the"
         f" last 15 minutes {load:.1f}; medians over {rounds} interleaved round(s). With a load"
-        " average above the number of cores other work ran meanwhile: then only ratios, and above all"
-        " the CPU time a request, mean anything.\n",
+        " average above the number of cores other work ran meanwhile: then only ratios, and above"
+        " all the CPU time a request, mean anything.\n",
         "![Requests a second at concurrency 8](serving.svg)\n",
     ]
     parts += [_table(model, medians) for model in dict.fromkeys(cell[1] for cell in cells)]
