@@ -29,6 +29,19 @@ def heavy(megabytes: int = 32) -> bytes:
     return model.build()
 
 
+def deep(layers: int = 90) -> bytes:
+    """So many products with one 1024x1024 matrix: much to compute, little to load or to answer."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((1, 1024))
+    weights = graph.const(np.ones((1024, 1024), np.float32))
+    bias = graph.const(np.zeros(1024, np.float32))
+    for _ in range(layers):
+        (x,) = graph.op("FULLY_CONNECTED", [x, weights, bias], [Spec((1, 1024))], {})
+    graph.outputs(x)
+    return model.build()
+
+
 def pair(shape: tuple[int, ...] = (1, 3)) -> bytes:
     """sum = a + b and product = a * b."""
     model = ModelBuilder()

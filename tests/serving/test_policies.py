@@ -60,7 +60,7 @@ def test_version_policies_and_labels(tmp_path: Path) -> None:
 
 def test_a_quota_is_answered_with_429_and_a_full_queue_with_503(tmp_path: Path) -> None:
     bounds = {"REQUESTS_PER_CALLER": "1", "INTERPRETERS": "1"}
-    put(tmp_path, "slow", {}, v1=tiny.heavy(48))
+    put(tmp_path, "slow", {}, v1=tiny.deep())
     body = {"model_name": "slow", "input_data": [[0.0] * 1024] * 40}
     with Server(tmp_path, workers=1, **bounds) as server, ThreadPoolExecutor(24) as pool:
 
@@ -77,7 +77,7 @@ def test_a_quota_is_answered_with_429_and_a_full_queue_with_503(tmp_path: Path) 
 
 
 def test_deadlines_and_hang_ups_are_dropped_and_counted(tmp_path: Path) -> None:
-    put(tmp_path, "slow", {}, v1=tiny.heavy(48))
+    put(tmp_path, "slow", {}, v1=tiny.deep())
     put(tmp_path, "quick", {}, v1=tiny.add(1))
     body = {"model_name": "slow", "input_data": [[0.0] * 1024] * 200}
     with Server(tmp_path, workers=1, INTERPRETERS="1") as server, ThreadPoolExecutor(4) as pool:
