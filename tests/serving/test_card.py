@@ -94,7 +94,8 @@ def test_idle_models_make_room_and_come_back(tmp_path: Path) -> None:
 
 
 def test_idle_models_are_unloaded_and_come_back_on_request(tmp_path: Path) -> None:
-    with Server(tmp_path, workers=2, IDLE_UNLOAD_S="0.5") as server:
+    # More than the second between two looks at what is idle: else it may be gone again at once.
+    with Server(tmp_path, workers=2, IDLE_UNLOAD_S="4") as server:
         assert server.upload("m", "1", tiny.add(1)).status_code == 200
 
         def state() -> str:
