@@ -49,4 +49,4 @@ class Housekeeper:
         now = time.time()
         for item in loaded:
             if not item.users and now - used.get(item.key, now) > self._idle:
-                self._state.sleep(item.key, "idle")
+                self._state.sleep(item.key, "idle", unused_since=now - self._idle)

@@ -139,11 +139,16 @@ class State:
                 return None
             return self._store(db, key, (old.sha256, old.backend, False, True))
 
-    def sleep(self, key: Key, reason: str) -> None:
-        """Wish for a version to be unloaded until the next request for it."""
+    def sleep(self, key: Key, reason: str, unused_since: float = float("inf")) -> None:
+        """Wish for a version to be unloaded until the next request for it.
+
+        unused_since (seconds since the epoch) spares a version that was used or woken later.
+        """
         with self._write(durable=True) as db:
             old = self.wish(key)
             if old is None or old.deleted or not old.wanted:
+                return
+            if self.last_used().get(key, 0.0) > unused_since:
                 return
             self._store(db, key, (old.sha256, old.backend, False, False))
             db.execute("INSERT OR REPLACE INTO asleep VALUES (?, ?, ?)", (*key, reason))
@@ -156,11 +161,7 @@ class State:
     def touch(self, used: Mapping[Key, float]) -> None:
         """Write down when this worker used its models last (seconds since the epoch)."""
         with self._write() as db:
-            db.executemany(
-                "INSERT INTO used VALUES (?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
-                [(*key, at) for key, at in used.items()],
-            )
+            _touch(db, used)
 
     def last_used(self) -> dict[Key, float]:
         """List when any worker used a model last (seconds since the epoch)."""
@@ -177,6 +178,9 @@ class State:
             (*key, *new),
         )
         db.execute("DELETE FROM asleep WHERE name=? AND version=?", key)
+        if new[2]:
+            # To be wanted counts as a use: a worker that kept the model must not rest it again.
+            _touch(db, {key: time.time()})
         stored = self.wish(key)
         assert stored is not None
         return stored
@@ -330,6 +334,13 @@ _WISH = "SELECT name, version, sha256, backend, wanted, deleted, generation, dea
 
 def _wish(row: tuple[Any, ...]) -> Wish:
     return Wish(Key(row[0], row[1]), row[2], row[3], bool(row[4]), bool(row[5]), row[6], row[7])
+
+
+def _touch(db: sqlite3.Connection, used: Mapping[Key, float]) -> None:
+    db.executemany(
+        "INSERT INTO used VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
+        [(*key, at) for key, at in used.items()],
+    )
 
 
 def _forget(db: sqlite3.Connection, worker: str) -> None:
