@@ -184,12 +184,13 @@ class KernelBuildError(DeviceError):
 class DeviceMemoryError(DeviceError):
     """A model needs more device memory than is free.
 
-    Units: needed and free in bytes.
+    Units: needed and free in bytes; needed is 0 where only the driver knows it.
     """
 
     code = "device_memory"
 
     def __init__(self, needed: int, free: int) -> None:
-        super().__init__(f"{needed} bytes of device memory are needed and {free} are free")
+        wanted = f"{needed} bytes" if needed else "more bytes"
+        super().__init__(f"{wanted} of device memory are needed and {free} are free")
         self.needed = needed
         self.free = free

@@ -15,6 +15,7 @@ from app.backends.steps import has_axis, joined, steps
 from app.engine.choices import alone
 from app.engine.ir import Tensor
 from app.engine.opencl.device import AUTO, choose, probe
+from app.engine.opencl.failures import translated
 from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
 from app.engine.tuner import tune
@@ -30,9 +31,10 @@ def open_session(source: Source, options: OpenclOptions) -> OpenclSession:
     """
     # The reader first: a damaged file must not cost a context.
     model = read(source.data)
-    loaded = LoadedModel(runtime_of(options, os.getpid()), model)
-    first_tuning(loaded, options.tune_seconds)
-    return OpenclSession(loaded)
+    with translated(lambda: len(source.data)):
+        loaded = LoadedModel(runtime_of(options, os.getpid()), model)
+        first_tuning(loaded, options.tune_seconds)
+        return OpenclSession(loaded)
 
 
 def first_tuning(model: LoadedModel, seconds: float) -> None:
@@ -86,11 +88,23 @@ class OpenclSession:
         """Weights and arenas on the device, in bytes."""
         return self._model.nbytes
 
+    def damaged(self) -> list[str]:
+        """Read the weights back: names of those that the device no longer holds as sent.
+
+        Raises: DeviceError.
+        """
+        with translated():
+            return self._model.damaged()
+
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run once; several of the model's own batches run as larger plans where that is exact.
 
-        Raises: InvalidInput; DeviceError.
+        Raises: InvalidInput; DeviceError, DeviceMemoryError.
         """
+        with translated(lambda: self.memory_bytes):
+            return self._run(inputs)
+
+    def _run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         if self._model.has_variables or (self.stateful and has_axis(self.inputs, inputs)):
             return self._run_steps(inputs)
         arrays, runs = fit(self.inputs, inputs)

@@ -139,6 +139,16 @@ class LoadedModel:
         self.runtime.programs.save()
         return executor
 
+    def damaged(self) -> list[str]:
+        """Names of the constants whose bytes on the device are no longer what was sent there."""
+        found = []
+        for constant in self._weights.uploaded():
+            # One at a time, so that requests run in between.
+            with self.runtime.lock:
+                if not self._weights.intact(constant):
+                    found.append(constant.name)
+        return found
+
     def explain(self) -> list[Row]:
         """Where each operator of the file's main graph runs, and why."""
         return explain(self.model, self.prepare().plan)

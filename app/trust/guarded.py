@@ -19,8 +19,8 @@ from app.trust.watchdog import Watchdog
 class Readable(Protocol):
     """A session that can read its weights back from the device."""
 
-    def fingerprint(self) -> bytes:
-        """Give a digest of the weights as the device holds them now."""
+    def damaged(self) -> list[str]:
+        """Name the weights that the device no longer holds as they were sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class GuardedSession:
 
     The golden check is twofold: against the CPU, within the tolerance; and against the device's
     own first answer, to the bit, which finds faults in memory that are far too small for any
-    tolerance. Where weights can be read back, they are compared too. A device that does not
-    repeat itself to the bit at the start is held to the tolerance alone.
+    tolerance. Where weights can be read back, they are compared with what was sent. A device that
+    does not repeat itself to the bit at the start is held to the tolerance alone.
     """
 
     def __init__(
@@ -59,7 +59,6 @@ class GuardedSession:
         self._lock = threading.Lock()
         self._fallback: Session | None = None
         self._first: dict[str, Array] | None = None
-        self._weights: bytes | None = None
         self._closed = self._armed = False
         self._freed = freed
 
@@ -119,7 +118,6 @@ class GuardedSession:
             first = self._on_device(self._answer.inputs)
             if same_bits(first, self._on_device(self._answer.inputs)):
                 self._first = first
-            self._weights = self._fingerprint()
         return verdict
 
     def check(self) -> Verdict:
@@ -129,15 +127,15 @@ class GuardedSession:
         """
         try:
             found = self._on_device(self._answer.inputs)
-            weights = self._fingerprint() if self._weights else None
+            damaged = self._damaged()
         except DeviceError as error:
             self._trust.lose(HUNG if isinstance(error, DeviceHung) else LOST, str(error))
             return Verdict(float("inf"), detail=str(error))
         verdict = compare(self._answer.outputs, found, self._answer.tolerance)
         if verdict.ok and self._first is not None and not same_bits(self._first, found):
             verdict = Verdict(float("inf"), detail="it no longer repeats its own answer to the bit")
-        elif verdict.ok and weights != self._weights:
-            verdict = Verdict(float("inf"), detail="its weights are not what was uploaded")
+        elif verdict.ok and damaged:
+            verdict = Verdict(float("inf"), detail=f"weights changed on it: {', '.join(damaged)}")
         if not verdict.ok and self._armed:
             where = f"output {verdict.output!r}: " if verdict.output else ""
             self._trust.lose(WRONG, f"the golden check failed: {where}{verdict.detail}")
@@ -154,8 +152,8 @@ class GuardedSession:
         outputs: dict[str, Array] = self._watchdog.call(lambda: self._primary.run(inputs))
         return outputs
 
-    def _fingerprint(self) -> bytes | None:
+    def _damaged(self) -> list[str]:
         if not isinstance(self._primary, Readable):
-            return None
-        digest: bytes = self._watchdog.call(self._primary.fingerprint)
-        return digest
+            return []
+        names: list[str] = self._watchdog.call(self._primary.damaged)
+        return names

@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pyopencl as cl
 import pytest
 
 from app.backends.choice import OpenclOptions, Source, open_session
+from app.backends.opencl import open_session as open_opencl
 from app.backends.tflite import TfliteOptions
-from app.errors import DeviceNotFound, InvalidInput
+from app.errors import DeviceError, DeviceMemoryError, DeviceNotFound, InvalidInput
 from tests.engine.builder import ModelBuilder, Spec
 from tests.tools import require_tool
 
@@ -88,3 +90,53 @@ def test_compiled_kernels_survive_and_damage_is_repaired(tmp_path: Path) -> None
         again = open_session(source, "opencl", OpenclOptions(pattern, tmp_path))
         np.testing.assert_array_equal(again.run(x)[again.outputs[0].name], expected)
         assert all(len(f.read_bytes()) > 200 for f in files)
+
+
+def test_a_flipped_bit_in_a_weight_on_the_device_is_named() -> None:
+    require_tool("pocl")
+    card = open_opencl(_source(_net()), POCL)
+    assert card.damaged() == []
+    model = card._model
+    constant = max(model._weights.uploaded(), key=lambda c: c.nbytes)
+    held = np.empty(constant.nbytes, "u1")
+    cl.enqueue_copy(model.runtime.queue, held, constant.buffer)
+    held[5] ^= 1
+    cl.enqueue_copy(model.runtime.queue, constant.buffer, held)
+    assert card.damaged() == [constant.name]
+    card.close()
+
+
+@pytest.mark.parametrize(("code", "kind"), [
+    (cl.status_code.OUT_OF_RESOURCES, DeviceError),
+    (cl.status_code.MEM_OBJECT_ALLOCATION_FAILURE, DeviceMemoryError),
+])
+def test_what_the_driver_reports_is_a_device_error(
+    code: int, kind: type[DeviceError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_tool("pocl")
+    card = open_session(_source(_net()), "opencl", POCL)
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise cl.RuntimeError(cl._cl._ErrorRecord("", code, "clEnqueueReadBuffer"))
+
+    monkeypatch.setattr(cl, "enqueue_copy", fail)
+    with pytest.raises(DeviceError) as caught:
+        card.run({card.inputs[0].name: np.zeros((1, 6, 6, 3), "f4")})
+    assert type(caught.value) is kind
+    monkeypatch.undo()
+    card.close()
+
+
+def test_a_driver_that_fails_at_the_load_leaves_the_model_to_the_cpu(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_tool("pocl")
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise cl.RuntimeError(cl._cl._ErrorRecord("", cl.status_code.OUT_OF_RESOURCES, "clFinish"))
+
+    monkeypatch.setattr(cl, "Buffer", fail)
+    session = open_session(_source(_net()), "auto", POCL)
+    assert session.backend == "tflite"
+    assert "OUT_OF_RESOURCES" in session.reason
+    session.close()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 
 from tests.service import tiny
 from tests.service.live import ROOT, Load, Server
 from tests.tools import require_tool
+
+DIGITS = ROOT / "models/digits/1/model.tflite"
 
 
 @pytest.fixture
@@ -64,6 +67,32 @@ def test_a_lie_is_found_within_a_period_and_the_cpu_takes_over(
         server.until(lambda: shown(server)["backend"] == "tflite")
         assert "no longer trusted" in shown(server)["reason"]
         assert "CPU" in requests.get(server.url + "/health", timeout=30).json()["device"]
+
+
+@pytest.mark.parametrize("fault", ["flip", "lost"])
+def test_a_flipped_weight_or_a_lost_card_leaves_every_caller_served(
+    tmp_path: Path, faulty: dict[str, str], fault: str
+) -> None:
+    """A flip is found in a small convolutional net by the next check, without any traffic."""
+    with Server(tmp_path, workers=1, VERIFY_PERIOD_S="1", **faulty) as server:
+        assert server.upload("m", "1", DIGITS.read_bytes()).status_code == 200
+        assert shown(server)["backend"] == "opencl"
+        picture = np.random.default_rng(0).random((1, 8, 8, 1)).round(3).tolist()
+        body = {"model_name": "m", "input_data": picture}
+
+        def ask() -> requests.Response:
+            return requests.post(server.url + "/inference", json=body, timeout=60)
+
+        with Load(ask, threads=1) as load:
+            (tmp_path / "faults" / fault).touch()
+            kind = {"flip": "wrong_results", "lost": "lost"}[fault]
+            series = f'rx580_device_faults_total{{kind="{kind}"}}'
+            server.until(lambda: metric(server, series) == 1)
+            served = len(load.answers)
+            server.until(lambda: len(load.answers) > served + 20)
+        scores = [next(iter(a.json()["outputs"].values()))["data"] for a in load.answers]
+        assert load.failed() == []
+        np.testing.assert_allclose(scores, [scores[0]] * len(scores), atol=1e-4)
 
 
 def test_callers_of_a_hung_device_are_answered_and_the_worker_is_replaced(

@@ -74,8 +74,9 @@ def test_any_flipped_bit_that_changes_the_answer_is_found_by_the_next_check(
 class Readable(FakeDevice):
     """A device whose weights can be read back."""
 
-    def fingerprint(self) -> bytes:
-        return self.weights.tobytes()
+    def damaged(self) -> list[str]:
+        sound = np.array_equal(self.weights.view("u4"), FakeDevice().weights.view("u4"))
+        return [] if sound else ["weights"]
 
 
 @pytest.mark.parametrize("bit", [0, 1, 22, 31])
@@ -88,6 +89,16 @@ def test_a_bit_that_changes_no_answer_is_found_where_weights_can_be_read_back(bi
     device.flip(bit)
     assert not session.check().ok
     assert trust.kind == "wrong_results"
+    session.close()
+
+
+def test_weights_that_arrived_damaged_are_found_at_the_load() -> None:
+    device = Readable()
+    device.flip(0)
+    session = GuardedSession(
+        device, lambda: FakeDevice("tflite"), KnownAnswer(X, RIGHT), DeviceTrust(), 5
+    )
+    assert "weights" in session.arm().detail
     session.close()
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
-from app.errors import DeviceError
+from app.engine.opencl.failures import FULL
+from app.errors import DeviceError, DeviceMemoryError
 
 PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "clCreateKernel": (c_void_p, c_void_p, c_char_p, c_void_p),
@@ -51,8 +52,10 @@ def library() -> Any:
 def check(name: str, code: int) -> None:
     """Turn an OpenCL status into an exception.
 
-    Raises: DeviceError unless code is 0.
+    Raises: DeviceError unless code is 0; DeviceMemoryError if it says that memory is out.
     """
+    if code in FULL:
+        raise DeviceMemoryError(0, 0)
     if code:
         said = cl.status_code.to_string(code, "unknown status %d")
         raise DeviceError(f"{name} failed: {said}")

@@ -1,6 +1,7 @@
 """Puts a device that lies, or hangs, under a real server: found by Python through PYTHONPATH.
 
-The folder in $FAULTS rules: a file "lie" flips a bit of every answer, "hang" never answers.
+The folder in $FAULTS rules: a file "lie" flips a bit of every answer, "flip" one bit of a weight
+that lies on the device, "lost" fails as a driver does that lost its card, "hang" never answers.
 """
 
 import os
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from app.errors import DeviceError
 
 FOLDER = os.environ.get("FAULTS")
 
@@ -19,6 +22,7 @@ class Faulty:
     def __init__(self, session: Any, folder: Path) -> None:
         self._session = session
         self._folder = folder
+        self._flipped = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
@@ -26,12 +30,30 @@ class Faulty:
     def run(self, inputs: Any) -> Any:
         while (self._folder / "hang").exists():
             time.sleep(0.05)
+        if (self._folder / "lost").exists():
+            raise DeviceError("the driver failed: clFinish failed: OUT_OF_RESOURCES")
         outputs = self._session.run(inputs)
         if (self._folder / "lie").exists():
             first = next(iter(outputs))
             outputs[first] = outputs[first].copy()
             outputs[first].reshape(-1).view(np.uint32)[0] ^= np.uint32(1 << 14)
         return outputs
+
+    def damaged(self) -> Any:
+        if (self._folder / "flip").exists() and not self._flipped:
+            self._flipped = True
+            self._flip()
+        return self._session.damaged()
+
+    def _flip(self) -> None:
+        import pyopencl as cl  # only after the fork
+
+        model = self._session._model
+        constant = max(model._weights.uploaded(), key=lambda one: one.nbytes)
+        held = np.empty(constant.nbytes, "u1")
+        cl.enqueue_copy(model.runtime.queue, held, constant.buffer)
+        held[0] ^= 1
+        cl.enqueue_copy(model.runtime.queue, constant.buffer, held)
 
 
 if FOLDER:
