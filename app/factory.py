@@ -122,6 +122,7 @@ def build(settings: Settings) -> Runtime:
     )
     options = LoadOptions(
         settings.backend,
+        settings.precision,
         OpenclOptions(settings.opencl_device, settings.cache_dir / "kernels"),
         settings.interpreters,
         settings.interpreter_threads,

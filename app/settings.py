@@ -117,6 +117,10 @@ class Settings:
     opencl_device: str = setting(
         "auto", TEXT, "Pattern over the device's name, board, vendor and driver, or a PCI bus id."
     )
+    precision: str = setting(
+        "fp32", choice("fp32", "fp16-storage"),
+        "How the card keeps weights of models that do not say: fp16-storage takes half the memory.",
+    )  # fmt: skip
     tflite_runtime: str = setting(
         "auto", choice("auto", "tflite-runtime", "ai-edge-litert"),
         "CPU runtime; auto takes the one that runs the model and is faster.",

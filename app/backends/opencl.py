@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -32,7 +31,8 @@ def open_session(source: Source, options: OpenclOptions) -> OpenclSession:
     # The reader first: a damaged file must not cost a context.
     model = read(source.data)
     with translated(lambda: len(source.data)):
-        loaded = LoadedModel(runtime_of(options, os.getpid()), model)
+        loaded = LoadedModel(runtime_of(options, os.getpid()), model,
+                             fp16_storage=source.precision == "fp16-storage")
         first_tuning(loaded, options.tune_seconds)
         return OpenclSession(loaded)
 
@@ -59,8 +59,7 @@ def runtime_of(options: OpenclOptions, pid: int) -> Runtime:
         raise DeviceNotFound("there is no OpenCL GPU; name a CPU device in OPENCL_DEVICE to "
                              f"use one all the same ({options.pattern or AUTO} never does)")
     probe(device)
-    stored = replace(device.profile, fp16_storage=options.precision == "fp16-storage")
-    return Runtime(replace(device, profile=stored), options.kernels)
+    return Runtime(device, options.kernels)
 
 
 class OpenclSession:

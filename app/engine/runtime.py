@@ -73,12 +73,14 @@ def graphs_of(model: Model) -> list[Graph]:
 class LoadedModel:
     """A model on a runtime. Thread-safe: the runtime's lock guards the queue.
 
+    fp16_storage: keep weights as float16 on the device where they fit.
     Raises: UnsupportedOp that names every operation that nothing here knows.
     """
 
-    def __init__(self, runtime: Runtime, model: Model) -> None:
+    def __init__(self, runtime: Runtime, model: Model, fp16_storage: bool = False) -> None:
         refuse_unknown(model)
         self.runtime, self.model = runtime, model
+        self.profile = replace(runtime.device.profile, fp16_storage=fp16_storage)
         self._graphs = graphs_of(model)
         self._weights = Weights(runtime.context, runtime.queue)
         self._constants: dict[tuple[Tensor, str], Tensor] = {}
@@ -194,8 +196,8 @@ class LoadedModel:
 
     def _make(self, graph: Graph, lasting: bool) -> Executor:
         runtime = self.runtime
-        ready = plan(graph, runtime.device.profile, self._constants, lasting)
-        needed, room = self.nbytes + ready.device_bytes, runtime.device.profile.global_bytes
+        ready = plan(graph, self.profile, self._constants, lasting)
+        needed, room = self.nbytes + ready.device_bytes, self.profile.global_bytes
         if needed > room:
             raise DeviceMemoryError(needed, room)
         return Executor(ready, runtime.queue, runtime.programs, self._weights)

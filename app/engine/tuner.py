@@ -30,7 +30,7 @@ def tune(model: LoadedModel, shapes: Sequence[tuple[int, ...]] | None = None,
     Raises: InvalidInput if the shapes do not fit the model.
     """
     end = monotonic() + seconds
-    profile = model.runtime.device.profile
+    profile = model.profile
     waiting = _waiting(model.prepare(shapes).plan.graph, profile)
     done = 0
     for position, (key, (node, candidates)) in enumerate(waiting.items()):
@@ -82,8 +82,7 @@ def _fastest(model: LoadedModel, node: Node, key: str, candidates: Sequence[Any]
 
 
 def _seconds(model: LoadedModel, node: Node, key: str, candidate: Any) -> float:
-    runtime = model.runtime
-    profile = runtime.device.profile
+    runtime, profile = model.runtime, model.profile
     trial = Choices({**profile.choices.measured, key: astuple(candidate)})
     reads = tuple(dict.fromkeys(t for t in node.reads if t.data is None))
     graph = Graph("trial", (node,), reads, node.outputs)

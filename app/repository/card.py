@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from app.backends.choice import BACKENDS, OpenclOptions, Source
+from app.backends.choice import BACKENDS, PRECISIONS, OpenclOptions, Source
 from app.backends.session import Session
 from app.errors import DeviceError, DeviceMemoryError, ServingError
 from app.repository.names import Key
 from app.repository.vram import Ledger
 from app.tensors import Array
+from app.trust.compare import Tolerance
 from app.trust.device import DeviceTrust, RestartMemory
 from app.trust.guarded import GuardedSession, KnownAnswer
 from monitoring import catalogue
@@ -183,12 +184,13 @@ def _answer(
     source: Source, session: Session, inputs: Mapping[str, Array], options: OpenclOptions
 ) -> KnownAnswer:
     """Ask the CPU what is right; where it cannot run the model, the card is its own measure."""
+    tolerance = Tolerance(relative=PRECISIONS[source.precision])
     try:
         cpu = BACKENDS["tflite"](source, options)
     except ServingError as error:
         log.warning("%s has no golden answer of the CPU: %s", source.name, error)
-        return KnownAnswer(inputs, session.run(inputs))
+        return KnownAnswer(inputs, session.run(inputs), tolerance)
     try:
-        return KnownAnswer(inputs, cpu.run(inputs))
+        return KnownAnswer(inputs, cpu.run(inputs), tolerance)
     finally:
         cpu.close()

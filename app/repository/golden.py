@@ -75,9 +75,10 @@ def _picture(session: Session, described: Path, image: str) -> dict[str, Array]:
         raise ModelLoadFailed(f"the golden picture {image} cannot be used: {error}") from error
 
 
-def check(outputs: Mapping[str, Array], golden: Golden) -> None:
+def check(outputs: Mapping[str, Array], golden: Golden, least: float = 0.0) -> None:
     """Compare outputs with the known answer.
 
+    Units: least is the smallest tolerance, as a share of the known values' range.
     Raises: ModelLoadFailed that says which output differs, and by how much.
     """
     for name, positions in golden.positions.items():
@@ -86,7 +87,7 @@ def check(outputs: Mapping[str, Array], golden: Golden) -> None:
         found = outputs[name].reshape(-1)[list(positions)].astype(np.float64)
         known = np.array(golden.values[name])
         wrong = float(np.max(np.abs(found - known)))
-        allowed = golden.tolerance * max(float(np.ptp(known)), 1e-6)
+        allowed = max(golden.tolerance, least) * max(float(np.ptp(known)), 1e-6)
         if not wrong <= allowed:
             raise ModelLoadFailed(
                 f"output {name!r} is {wrong:g} off its golden answer; {allowed:g} is allowed"

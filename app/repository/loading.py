@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from app.backends.choice import BACKENDS, OpenclOptions, Source
+from app.backends.choice import BACKENDS, PRECISIONS, OpenclOptions, Source
 from app.backends.session import Session
 from app.backends.tflite import TfliteOptions
 from app.errors import DeviceError, InvalidInput, InvalidModel, ModelLoadFailed, ServingError
@@ -27,6 +27,7 @@ class LoadOptions:
     """How models are loaded when neither the caller nor model.yaml says otherwise."""
 
     backend: str = "auto"
+    precision: str = "fp32"
     device: OpenclOptions = field(default_factory=OpenclOptions)
     interpreters: int = 2
     interpreter_threads: int = 1
@@ -63,11 +64,15 @@ class Loader:
                 f"the file has sha256 {digest}, but model.yaml says {listed.sha256}"
             )
         known = described.golden.get(wish.key.version)
-        source = Source(*wish.key, digest, data, self._cpu(wish))
+        precision = described.precision
+        if precision == "default":
+            precision = self._options.precision
+        source = Source(*wish.key, digest, data, self._cpu(wish), precision)
         feed = partial(golden.inputs, golden=known, described=page)
         session = self._open(source, self.backend(wish, described), feed)
         try:
-            self._warm_up(session, known, feed)
+            least = PRECISIONS[precision] if session.backend == "opencl" else 0.0
+            self._warm_up(session, known, feed, least)
         except BaseException:
             session.close()
             raise
@@ -112,7 +117,9 @@ class Loader:
             memory_bytes=verdict.memory_bytes,
         )
 
-    def _warm_up(self, session: Session, known: manifest.Golden | None, feed: Feed) -> None:
+    def _warm_up(
+        self, session: Session, known: manifest.Golden | None, feed: Feed, least: float
+    ) -> None:
         free = any(size < 0 for spec in session.inputs for size in spec.shape[1:])
         if free and known is None:
             return  # the size that this model takes is known to its users only
@@ -121,4 +128,4 @@ class Loader:
         except InvalidInput as error:
             raise ModelLoadFailed(f"the warm-up run failed: {error}") from error
         if known is not None:
-            golden.check(outputs, known)
+            golden.check(outputs, known, least)

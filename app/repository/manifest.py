@@ -12,6 +12,8 @@ import yaml
 from app.errors import InvalidModel
 from app.repository.names import is_name
 
+BACKENDS = ("default", "auto", "tflite", "opencl")
+PRECISIONS = ("default", "fp32", "fp16-storage")
 COLOURS = ("rgb", "bgr", "grey")
 FITS = ("stretch", "pad", "crop")
 
@@ -91,6 +93,7 @@ class Manifest:
     homepage: str = ""
     labels: tuple[str, ...] = ()
     backend: str = "default"
+    precision: str = "default"
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     batching: Batching = field(default_factory=Batching)
     version_policy: VersionPolicy = field(default_factory=VersionPolicy)
@@ -124,6 +127,8 @@ def parse(document: Any) -> Manifest:
     Raises: ValueError, TypeError or AttributeError with the reason.
     """
     values = _known(Manifest, document if document is not None else {}, "model.yaml")
+    _one_of(values.get("backend", "default"), BACKENDS, "backend")
+    _one_of(values.get("precision", "default"), PRECISIONS, "precision")
     values["labels"] = tuple(str(label) for label in values.get("labels") or ())
     if "preprocessing" in values:
         values["preprocessing"] = _preprocessing(values["preprocessing"])

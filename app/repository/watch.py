@@ -71,7 +71,9 @@ class Watch:
         """Take a request that was answered, perhaps to compute it again."""
         guarded = self._guarded(loaded)
         if guarded is not None:
-            self._shadow.offer(_label(loaded.key), guarded.cpu, inputs, outputs)
+            self._shadow.offer(
+                _label(loaded.key), guarded.cpu, inputs, outputs, guarded.tolerance
+            )
 
     def _guarded(self, loaded: Loaded) -> GuardedSession | None:
         guarded = isinstance(loaded.session, GuardedSession) and not self._card.trust.suspect

@@ -106,6 +106,11 @@ class GuardedSession:
             return f"CPU, because the card is no longer trusted: {self._trust.detail}"
         return self._primary.reason
 
+    @property
+    def tolerance(self) -> Tolerance:
+        """What the device may differ from the CPU by."""
+        return self._answer.tolerance
+
     # -- trust -----------------------------------------------------------------------------------
 
     def arm(self) -> Verdict:

@@ -72,6 +72,16 @@ class Verifier:
                 self._told(subject.model, subject.check())
 
 
+class Pair(NamedTuple):
+    """A request that the device answered, and the session that answers it again."""
+
+    model: str
+    cpu: Session
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+    tolerance: Tolerance
+
+
 class Shadow:
     """Runs a share of live requests on the CPU too, in the background, and compares.
 
@@ -81,17 +91,10 @@ class Shadow:
     Units: share from 0 to 1.
     """
 
-    def __init__(
-        self,
-        share: float,
-        told: Callable[[str, Verdict], None],
-        tolerance: Tolerance | None = None,
-    ) -> None:
+    def __init__(self, share: float, told: Callable[[str, Verdict], None]) -> None:
         self._share = share
         self._told = told
-        self._tolerance = tolerance or Tolerance()
-        self._work: queue.Queue[tuple[str, Session, Mapping[str, Array], Mapping[str, Array]]]
-        self._work = queue.Queue(maxsize=1)
+        self._work: queue.Queue[Pair] = queue.Queue(maxsize=1)
         self._random = random.Random()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -102,6 +105,7 @@ class Shadow:
         cpu: Callable[[], Session],
         inputs: Mapping[str, Array],
         outputs: Mapping[str, Array],
+        tolerance: Tolerance,
     ) -> bool:
         """Take a request that was answered, or not; cpu gives the session to compare with."""
         if not self._share or self._random.random() >= self._share:
@@ -111,17 +115,17 @@ class Shadow:
                 self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
                 self._thread.start()
         try:
-            self._work.put_nowait((model, cpu(), inputs, outputs))
+            self._work.put_nowait(Pair(model, cpu(), inputs, outputs, tolerance))
         except queue.Full:
             return False
         return True
 
     def _run(self) -> None:
         while True:
-            model, session, inputs, outputs = self._work.get()
+            pair = self._work.get()
             try:
-                verdict = compare(session.run(inputs), outputs, self._tolerance)
+                verdict = compare(pair.cpu.run(pair.inputs), pair.outputs, pair.tolerance)
             except Exception as error:
                 # The model may have been unloaded meanwhile: a run that fails proves nothing.
                 verdict = Verdict(0.0, detail=str(error))
-            self._told(model, verdict)
+            self._told(pair.model, verdict)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -14,16 +12,11 @@ from tests.engine.builder import Spec, single_op
 from tests.engine.corpus import NETS
 
 
-def _halved(runtime: Runtime) -> Runtime:
-    device = runtime.device
-    return Runtime(replace(device, profile=replace(device.profile, fp16_storage=True)))
-
-
 @pytest.mark.parametrize("net", ["unet_float32", "text_float32"])
 def test_half_weights(runtime: Runtime, net: str) -> None:
     blob = (NETS / f"{net}.tflite").read_bytes()
     inputs = oracle.random_inputs(blob)
-    full, half = (LoadedModel(r, read(blob)) for r in (runtime, _halved(runtime)))
+    full, half = (LoadedModel(runtime, read(blob), fp16_storage=wanted) for wanted in (False, True))
     for ours, exact in zip(half.run(inputs), full.run(inputs), strict=True):
         oracle.assert_close(ours, exact, tolerance=5e-3)
     assert half.nbytes < full.nbytes
@@ -34,5 +27,5 @@ def test_weights_too_large_for_float16_stay_float32(runtime: Runtime, outputs: i
     weights = np.full((outputs, 8), 1e6, "f4")
     blob = single_op("FULLY_CONNECTED", [Spec((1, 8)), weights, None], [Spec((1, outputs))])
     inputs = oracle.random_inputs(blob)
-    (y,) = LoadedModel(_halved(runtime), read(blob)).run(inputs)
+    (y,) = LoadedModel(runtime, read(blob), fp16_storage=True).run(inputs)
     oracle.assert_close(y, oracle.run(blob, inputs)[0])

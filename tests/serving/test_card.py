@@ -7,12 +7,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 
 from app.repository.vram import Ledger
 from tests.service import tiny
-from tests.service.live import Server
+from tests.service.live import ROOT, Server
 from tests.tools import require_tool
 
 CARD = {"BACKEND": "auto", "OPENCL_DEVICE": "Portable Computing Language"}
@@ -61,6 +62,28 @@ def test_the_ledger_holds_what_workers_loaded_and_heals(tmp_path: Path) -> None:
         assert answer["backend"] == "opencl"
         (output,) = infer(server, "m", [[1, 2, 3, 4]]).json()["outputs"].values()
         assert output["data"] == [[2, 3, 4, 5]]
+
+
+def test_float16_storage_is_a_setting_that_model_yaml_may_undo(tmp_path: Path) -> None:
+    """Both versions hold the same weights; every worker answers within float16's reach."""
+    page = tmp_path / "models" / "full" / "model.yaml"
+    page.parent.mkdir(parents=True)
+    page.write_text("precision: fp32\n")
+    digits = (ROOT / "models/digits/1/model.tflite").read_bytes()
+    picture = np.random.default_rng(0).random((1, 8, 8, 1)).round(3).tolist()
+    with Server(tmp_path, workers=1, PRECISION="fp16-storage", **CARD) as server:
+        size, answer = {}, {}
+        for name in ("half", "full"):
+            assert server.upload(name, "1", digits).status_code == 200
+            shown = requests.get(f"{server.url}/models/{name}/versions/1", timeout=30).json()
+            assert shown["backend"] == "opencl", shown
+            size[name] = shown["memory_bytes"]
+            (output,) = infer(server, name, picture).json()["outputs"].values()
+            answer[name] = output["data"]
+            assert requests.post(f"{server.url}/models/{name}/verify", timeout=30).json()["ok"]
+        assert size["half"] < 0.8 * size["full"]
+        assert answer["half"] != answer["full"]
+        np.testing.assert_allclose(answer["half"], answer["full"], atol=5e-3)
 
 
 def test_what_does_not_fit_is_refused_with_507_and_what_is_free(tmp_path: Path) -> None:

@@ -220,11 +220,11 @@ def test_the_shadow_measures_how_far_the_card_is_from_the_cpu() -> None:
     told: list[tuple[str, Verdict]] = []
     shadow = Shadow(1.0, lambda m, v: told.append((m, v)))
     off = {"y": RIGHT["y"] + np.float32(0.5)}
-    assert shadow.offer("m", lambda: FakeDevice("tflite"), X, off)
+    assert shadow.offer("m", lambda: FakeDevice("tflite"), X, off, Tolerance())
     until(lambda: told)
     assert told[0][0] == "m"
     assert told[0][1].ratio > 1
-    assert not Shadow(0.0, lambda *_: None).offer("m", lambda: FakeDevice(), X, off)
+    assert not Shadow(0.0, lambda *_: None).offer("m", lambda: FakeDevice(), X, off, Tolerance())
 
 
 def test_a_slow_shadow_is_skipped_not_waited_for() -> None:
@@ -232,7 +232,7 @@ def test_a_slow_shadow_is_skipped_not_waited_for() -> None:
     cpu.hang.set()
     shadow = Shadow(1.0, lambda *_: None)
     began = time.monotonic()
-    taken = sum(shadow.offer("m", lambda: cpu, X, RIGHT) for _ in range(50))
+    taken = sum(shadow.offer("m", lambda: cpu, X, RIGHT, Tolerance()) for _ in range(50))
     assert taken <= 2
     assert time.monotonic() - began < 1
 
