@@ -48,8 +48,11 @@ def step_work(graph: Graph, node: Node) -> int | None:
 
 
 def _work(graph: Graph, node: Node) -> int | None:
-    if node.op in ("IF", "WHILE"):
-        return step_work(graph, node)
+    return step_work(graph, node) if node.op in ("IF", "WHILE") else work_of(node)
+
+
+def work_of(node: Node) -> int | None:
+    """Multiply-adds of one node without control flow; None if the CPU may not know it."""
     if node.op in registry.STATEFUL or node.op.startswith("CUSTOM:"):
         return None
     moved = sum(abs(t.size) for t in node.outputs)

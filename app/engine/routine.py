@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.engine.ir import Data, Graph, Tensor
+from app.engine.opencl.direct import Direct
 from app.engine.opencl.executor import Executor
 from app.engine.passes.stages import Stage, first_stage
 from app.engine.registry import RunContext
@@ -62,6 +63,16 @@ class Routines:
         # The last one used is the last to go.
         self._ready[key] = found
         return found
+
+    def direct(self, graph: Graph, arrays: Sequence[Data]) -> Direct | None:
+        """What runs a graph that is planned and needs nothing but kernels, for arrays."""
+        key: Key = (graph, tuple([a.shape for a in arrays]), ())
+        found = self._ready.get(key)
+        if found is None or found.stage.rest is not None:
+            return None
+        # The last one used is the last to go.
+        self._ready[key] = self._ready.pop(key)
+        return found.executor.direct
 
     def run(self, graph: Graph, values: Sequence[Value], context: RunContext,
             stay: bool = False) -> list[Value]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.engine.ir import Launch
 from app.engine.passes.control import settle
 from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
@@ -77,6 +78,35 @@ def test_loops(runtime: Runtime, turns_known: bool) -> None:
 def test_a_loop_of_known_length_leaves_no_loop() -> None:
     (graph, *_) = settle(read(looping(True)).graphs)
     assert "WHILE" not in {node.op for node in graph.nodes}
+
+
+def test_a_small_branch_is_decided_on_the_device(runtime: Runtime) -> None:
+    (graph, *_) = settle(read(branching(True)).graphs)
+    assert [n.op for n in graph.nodes][-1] == "SELECT_V2"
+    loaded = LoadedModel(runtime, read(branching(True)))
+    steps = loaded.prepare().plan.steps
+    loaded.close()
+    assert all(isinstance(step, Launch) for step in steps)
+
+
+@pytest.mark.parametrize("op", ["LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL", "EQUAL",
+                                "NOT_EQUAL"])
+@pytest.mark.parametrize("shape", [(3, 5), (1, 1)])
+def test_a_choice_by_a_comparison_is_one_kernel(runtime: Runtime, op: str,
+                                                shape: tuple[int, ...]) -> None:
+    model = ModelBuilder()
+    graph = model.graph("main")
+    x, a, b = (graph.input(shape) for _ in range(3))
+    (test,) = graph.op(op, [x, scalar(graph, 0.5)], [Spec(shape, "bool")])
+    graph.outputs(*graph.op("SELECT_V2", [test, a, b], [Spec(shape)]))
+    values = np.linspace(-1.0, 1.5, x_size := int(np.prod(shape)), dtype="f4").reshape(shape)
+    values.reshape(-1)[-1] = np.nan
+    values.reshape(-1)[x_size // 2] = 0.5
+    inputs = [values, np.ones(shape, "f4"), np.zeros(shape, "f4")]
+    oracle.assert_model_same(model.build(), inputs, run_engine(runtime, model.build(), inputs))
+    loaded = LoadedModel(runtime, read(model.build()))
+    assert len(loaded.prepare().plan.steps) == 1
+    loaded.close()
 
 
 def test_variables_live_for_one_request(runtime: Runtime) -> None:

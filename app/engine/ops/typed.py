@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from app.engine.epilogue import literal
 from app.engine.ir import Arg, Const, Data, Launch, Node, Tensor
 from app.engine.ops.broadcasting import MAX_RANK, merge
 from app.engine.ops.cast import TYPES
@@ -152,6 +153,15 @@ def select(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """Plan y = condition ? a : b."""
     shapes = [_select_operand(node, i) for i in range(3)]
     return map_launch(node, [node.input(i) for i in range(3)], "p ? q : r", profile, shapes)
+
+
+@op("CHOOSE")
+def choose(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan y = (x relation bound) ? a : b: see passes.choose."""
+    bound = literal(float(node.options["bound"]))
+    shapes = [tuple(node.options["shape"]), node.input(1).shape, node.input(2).shape]
+    return map_launch(node, [node.input(i) for i in range(3)],
+                      f"p {node.options['relation']} {bound} ? q : r", profile, shapes)
 
 
 @host("SELECT", "SELECT_V2")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.engine.ir import Graph, Node, Tensor
+from app.engine.passes.branches import both, called
 from app.engine.passes.specialise import fold, substitute
 
 MAX_TURNS = 1024
@@ -33,6 +34,8 @@ def _settled(graph: Graph, known: list[Graph]) -> Graph:
     for raw in graph.nodes:
         node = substitute(raw, values)
         taken = _taken(node, known) if node.op in ("IF", "WHILE") else None
+        if taken is None and node.op == "IF":
+            taken = both(node, known)
         if taken is None:
             nodes.append(_bound(node, known) if node.op == "IF" else node)
             continue
@@ -70,19 +73,6 @@ def _unrolled(node: Node, known: Sequence[Graph]) -> Graph | None:
         nodes += turn.nodes
         state = turn.outputs
     return None
-
-
-def called(graph: Graph, inputs: Sequence[Tensor | None]) -> Graph:
-    """A copy of a graph on given inputs, with tensors of its own."""
-    values = {own: given for own, given in zip(graph.inputs, inputs, strict=True)
-              if given is not None}
-    nodes = []
-    for raw in graph.nodes:
-        outputs = tuple(replace(t) for t in raw.outputs)
-        nodes.append(replace(substitute(raw, values), outputs=outputs))
-        values.update(zip(raw.outputs, outputs, strict=True))
-    return replace(graph, nodes=tuple(nodes), inputs=(),
-                   outputs=tuple(values.get(t, t) for t in graph.outputs))
 
 
 def _bound(node: Node, known: list[Graph]) -> Node:

@@ -8,6 +8,7 @@ import numpy as np
 
 from app.engine.epilogue import relation
 from app.engine.ir import Fused, Graph, Node, Tensor
+from app.engine.passes.choose import choose
 from app.engine.passes.specialise import drop_dead, substitute
 
 RENAMES = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}
@@ -17,7 +18,7 @@ Labels = tuple[int | None, ...]
 
 def simplify(graph: Graph) -> Graph:
     """All of them; answers stay the same to the bit but for the order of a sum."""
-    return drop_dead(normalise(square(straighten(graph))))
+    return drop_dead(choose(normalise(square(straighten(graph)))))
 
 
 def straighten(graph: Graph) -> Graph:
