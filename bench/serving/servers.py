@@ -19,6 +19,8 @@ from bench.serving.load import post
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 WORKERS = "2"
+# Places in /proc/<pid>/stat after the name. Source: proc(5).
+PARENT, USER, SYSTEM, RSS = 1, 11, 12, 21
 RUNTIME = ("tflite-runtime==2.14.0", "numpy<2")
 
 
@@ -122,7 +124,8 @@ def peers() -> list[Server]:
             {"JSON": plain()},
         ),
         Server(
-            "MLServer", ("mlserver",),
+            # MLServer 1.7 asks for the current event loop, which uvloop 0.22 no longer makes.
+            "MLServer", ("mlserver", "uvloop<0.22"),
             lambda venv, port, model: [python(venv), "mlserver_start.py", str(port)],
             {"V2 JSON": Ask("/v2/models/m/infer", v2_json("x"), lambda array: JSON)},
         ),
@@ -199,24 +202,25 @@ class Running:
 
     def memory(self) -> int:
         """Resident bytes of all its processes."""
-        return sum(int(fields[21]) * 4096 for fields in self._stats())
+        return sum(int(fields[RSS]) * 4096 for fields in self._stats())
 
     def cpu(self) -> float:
         """Seconds of CPU that all its processes have spent."""
-        ticks = sum(int(fields[11]) + int(fields[12]) for fields in self._stats())
+        ticks = sum(int(fields[USER]) + int(fields[SYSTEM]) for fields in self._stats())
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def _stats(self) -> list[list[str]]:
-        session = os.getsid(self._process.pid)
-        found = []
+        """The process and all its descendants: some servers give each worker a session."""
+        listed: dict[int, list[str]] = {}
         for path in Path("/proc").glob("[0-9]*/stat"):
             try:
-                fields = path.read_text().rpartition(") ")[2].split()
+                listed[int(path.parent.name)] = path.read_text().rpartition(") ")[2].split()
             except OSError:
                 continue
-            if int(fields[3]) == session:
-                found.append(fields)
-        return found
+        family = {self._process.pid}
+        while more := {p for p, f in listed.items() if int(f[PARENT]) in family} - family:
+            family |= more
+        return [fields for pid, fields in listed.items() if pid in family]
 
     def stop(self) -> None:
         """End the process group that was started here."""
