@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException
+from gunicorn.http.errors import NoMoreData, ParseException
+from werkzeug.exceptions import ClientDisconnected, HTTPException
 
 from app import errors
 from app.errors import ServingError
@@ -67,6 +68,8 @@ def init_app(app: Flask) -> None:
     """Answer every exception with a problem."""
     app.register_error_handler(ServingError, _serving_error)
     app.register_error_handler(HTTPException, _http_error)
+    for kind in (NoMoreData, ParseException, ClientDisconnected):
+        app.register_error_handler(kind, _unreadable)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -99,6 +102,14 @@ def _http_error(error: HTTPException) -> Response:
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value
     return response
+
+
+def _unreadable(error: Exception) -> Response:
+    said = "" if isinstance(error, ClientDisconnected) else f": {error}"
+    return answer(
+        400, errors.InvalidRequest.code,
+        f"the body ends early or is not framed as its headers say{said}; send it whole",
+    )  # fmt: skip
 
 
 def _unexpected(error: Exception) -> Response:
