@@ -63,6 +63,8 @@ STEPS = {
     # XNNPACK rounds a leaky slope this way, TFLite's own kernels round products twice.
     "LEAKY_REQUANT": "v = floor(v * (v < 0.0f ? {t} : {s}) + 0.5f);" + _CLAMP,
     "REQUANT_TWICE": "v = round(rint(v * {s}) * {t});" + _CLAMP,
+    # Halves away from the file's zero, which is {t} below: as TFLite's means of windows.
+    "REQUANT_AWAY": "v = round(v * {s} + {t}) - {t};" + _CLAMP,
     "REQUANT_CHANNELS": "v = rint(v * {o});" + _CLAMP,
     "ADD_REQUANT": "v = rint(v * {s} + {o} * {t});" + _CLAMP,
     "ADD_REQUANT_SWAPPED": "v = rint({o} * {s} + v * {t});" + _CLAMP,
@@ -72,8 +74,8 @@ ORDERED = {"SUB", "DIV", "POW", "FLOOR_DIV", "ADD_REQUANT"}
 BINARY = ORDERED | {"ADD", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU",
                     "REQUANT_CHANNELS", "MUL_REQUANT"}
 # Steps that no file names: passes.quantize makes them.
-INTERNAL = {"SCALE", "REQUANT", "LEAKY_REQUANT", "REQUANT_TWICE", "REQUANT_CHANNELS",
-            "ADD_REQUANT", "MUL_REQUANT"}
+INTERNAL = {"SCALE", "REQUANT", "LEAKY_REQUANT", "REQUANT_TWICE", "REQUANT_AWAY",
+            "REQUANT_CHANNELS", "ADD_REQUANT", "MUL_REQUANT"}
 NUMBERS = ("s", "t", "lo", "hi")
 
 

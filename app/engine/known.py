@@ -18,6 +18,8 @@ from app.errors import UnsupportedOp
 CUSTOM = "CUSTOM:"
 # A runtime may have dropped the oldest version of an operation.
 VERSIONS = (1, 2, 3)
+# What a runtime says of an operation that is younger than itself, or that it left out.
+ABSENT = ("Didn't find op", "out of range")
 UNRESOLVED = ("unresolved custom op", "Didn't find op", "not supported by this interpreter")
 
 
@@ -76,7 +78,7 @@ def _takes(module: str, code: int, version: int) -> bool:
                                                     num_threads=1)
     except (ValueError, RuntimeError) as error:
         # Complaints about missing options prove that the runtime knows the operation.
-        return "Didn't find op" not in str(error)
+        return not any(text in str(error) for text in ABSENT)
     return True
 
 

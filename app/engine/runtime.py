@@ -124,22 +124,28 @@ class LoadedModel:
                 leaves them open.
         """
         trials = [list(shapes)] if shapes else list(trial_shapes(self._graphs[0]))
+        planned: list[Executor] = []
+        failed: list[InvalidInput] = []
         with self.runtime.lock:
-            for position, wanted in enumerate(trials):
+            for wanted in trials:
                 try:
-                    return self._prepared(wanted)
-                except InvalidInput:
-                    if position == len(trials) - 1:
-                        raise
-        raise AssertionError("there is always one trial")
+                    return self._prepared(wanted, planned)
+                except InvalidInput as error:
+                    failed.append(error)
+        if planned:
+            return planned[0]
+        raise failed[-1]
 
-    def _prepared(self, shapes: Sequence[Shape]) -> Executor:
+    def _prepared(self, shapes: Sequence[Shape], planned: list[Executor]) -> Executor:
         graph = self._graphs[0]
-        executor = self._routines.stage(graph, shapes, {}).executor
+        ready = self._routines.stage(graph, shapes, {})
+        if ready.stage.rest is not None:
+            # Zeros may be no possible lengths or positions: that says nothing of real inputs.
+            planned.append(ready.executor)
         zeros = [np.zeros(s, _numpy_type(t)) for t, s in zip(graph.inputs, shapes, strict=True)]
         Run(self._routines, self._graphs, self.runtime.queue).main(zeros)
         self.runtime.programs.save()
-        return executor
+        return ready.executor
 
     def damaged(self) -> list[str]:
         """Names of the constants whose bytes on the device are no longer what was sent there."""

@@ -64,6 +64,7 @@ OPTIONS = {
     "SVDF": "SVDFOptions",
     "RNN": "RNNOptions",
     "RFFT2D": "Rfft2dOptions",
+    "LSH_PROJECTION": "LSHProjectionOptions",
 }
 
 # Ops that the runtimes know from a later version on.
@@ -76,7 +77,10 @@ ENUMS = {
     "mode": schema.MirrorPadMode,
     "kernelType": schema.LSTMKernelType,
 }
-TYPE_FIELDS = {"inDataType", "outDataType", "outputType", "outType", "quantizedBiasType"}
+TYPE_FIELDS = {
+    *("inDataType", "outDataType", "outputType", "outType", "quantizedBiasType", "idxOutType"),
+    *("keyDtype", "valueDtype"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +173,11 @@ class GraphBuilder:
         return value
 
     def const(self, array: ArrayLike, quant: Quantization | None = None) -> Value:
-        """Add a constant."""
-        data = np.ascontiguousarray(array)
+        """Add a constant; an array of bytes becomes strings."""
+        data = np.asarray(array, order="C")
+        if data.dtype.kind == "S":
+            buffer = self._model.add_buffer(_strings(data.reshape(-1).tolist()))
+            return self._tensor(Spec(data.shape, "bytes", quant), buffer)
         buffer = self._model.add_buffer(np.frombuffer(data.tobytes(), np.uint8))
         return self._tensor(Spec(np.shape(array), str(data.dtype), quant), buffer)
 
@@ -227,6 +234,14 @@ class GraphBuilder:
             )
         self.table.tensors.append(tensor)
         return Value(index, spec)
+
+
+def _strings(items: Sequence[bytes]) -> NDArray[np.uint8]:
+    """A buffer of strings: their number, where each begins and the last ends, their bytes."""
+    begin = 4 * (len(items) + 2)
+    ends = begin + np.cumsum([0, *map(len, items)])
+    numbers = np.array([len(items), *ends], "<i4")
+    return np.frombuffer(numbers.tobytes() + b"".join(items), np.uint8)
 
 
 def single_op(

@@ -127,3 +127,31 @@ def test_a_published_model_with_a_branch(runtime: Runtime) -> None:
     model = CORPUS["oww_hey_jarvis"]
     inputs = model.inputs(model.blob())
     oracle.assert_model_same(model.blob(), inputs, run_engine(runtime, model.blob(), inputs))
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_hash_tables(runtime: Runtime, by_name: bool) -> None:
+    names, numbers = np.array([b"cat", b"dog", b"a bird"]), np.array([3, 5, 9], "i8")
+    keys, found, default = ((names, "int64", np.int64(-1)) if by_name else
+                            (numbers, "bytes", np.array(b"none")))
+    kinds = {"keyDtype": "bytes" if by_name else "int64", "valueDtype": found, "tableId": 7}
+    model = ModelBuilder()
+    graph = model.graph()
+    asked = graph.input((4,), "bytes" if by_name else "int64")
+    graph.op("CALL_ONCE", [], [], {"initSubgraphIndex": 1})
+    (table,) = graph.op("HASHTABLE", [], [Spec((1,), "resource")], kinds)
+    (answer,) = graph.op("HASHTABLE_FIND", [table, asked, graph.const(default)],
+                         [Spec((4,), found)])
+    (count,) = graph.op("HASHTABLE_SIZE", [table], [Spec((1,), "int64")])
+    graph.outputs(answer, count)
+    setup = model.graph("setup")
+    (table,) = setup.op("HASHTABLE", [], [Spec((1,), "resource")], kinds)
+    setup.op("HASHTABLE_IMPORT", [table, setup.const(keys),
+                                  setup.const(numbers if by_name else names)], [])
+    blob = model.build()
+    inputs = [np.array([b"dog", b"cow", b"cat", b""], "O") if by_name else
+              np.array([9, 4, 3, 0], "i8")]
+    for actual, expected in zip(run_engine(runtime, blob, inputs), oracle.run(blob, inputs),
+                                strict=True):
+        assert actual.tolist() == expected.tolist()
+        assert actual.shape == expected.shape

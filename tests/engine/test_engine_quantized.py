@@ -138,6 +138,17 @@ def test_pools(runtime: Runtime, data: Any, dtype: str, activation: str, size: i
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("zero", [-128, -7, 0, 11])
+def test_average_pools_round_as_tflite_does(runtime: Runtime, dtype: str, zero: int) -> None:
+    quant = Quantization((0.1,), (zero + (128 if dtype == "uint8" else 0),))
+    blob = single_op("AVERAGE_POOL_2D", [Spec((1, 8, 8, 5), dtype, quant)],
+                     [Spec((1, 4, 4, 5), dtype, quant)],
+                     {"padding": "SAME", "strideH": 2, "strideW": 2, "filterHeight": 2,
+                      "filterWidth": 2})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob), steps=0)
+
+
 @EXAMPLES
 @given(data=st.data(), dtype=TYPES, same=st.booleans())
 def test_concatenation_of_other_scales(runtime: Runtime, data: Any, dtype: str, same: bool,

@@ -125,6 +125,8 @@ def range_shape(node: Node) -> Sequence[Shape]:
     if any(p is None for p in parts):
         raise ValueError("a RANGE whose ends the model computes can't be planned")
     start, limit, delta = (p.reshape(-1)[0] for p in parts if p is not None)
+    if not delta:
+        raise ValueError("a RANGE in steps of 0 has no end")
     return [(max(0, int(np.ceil((limit - start) / delta))),)]
 
 

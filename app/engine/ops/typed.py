@@ -28,7 +28,8 @@ LOGIC: dict[str, Pair] = {
 }
 OTHERS: dict[str, Pair] = {
     "ATAN2": ("atan2(p, q)", np.arctan2), "BITWISE_XOR": ("p ^ q", np.bitwise_xor),
-    "RIGHT_SHIFT": ("p >> q", np.right_shift),
+    "RIGHT_SHIFT": ("p >> clamp((int)q, 0, (int)sizeof(T1) * 8 - 1)",
+                    lambda p, q: np.right_shift(p, np.clip(q, 0, 8 * p.itemsize - 1))),
 }
 # C's division cuts towards zero; a divisor of zero gives zero here, TFLite refuses to run it.
 QUOTIENT = "(q == 0 ? 0 : p / q)"

@@ -30,6 +30,7 @@ from app.engine.passes.integers import (
 )
 from app.engine.passes.rounding import (
     activation,
+    average,
     clamp,
     combine,
     leaky,
@@ -51,8 +52,7 @@ MOVES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLI
          "SELECT", "SELECT_V2", "MAX_POOL_2D", "MAXIMUM", "MINIMUM", "BROADCAST_TO", "TOPK_V2",
          "REDUCE_MAX", "REDUCE_MIN", "DYNAMIC_UPDATE_SLICE")
 # Commute with a scale: computed on the integers, rounded once.
-LINEAR = ("AVERAGE_POOL_2D", "RESIZE_BILINEAR", "MEAN", "SUM", "CUMSUM", "ABS",
-          "NEG")
+LINEAR = ("RESIZE_BILINEAR", "MEAN", "SUM", "CUMSUM", "ABS", "NEG")
 REAL = ("SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION", "REDUCE_PROD", "L2_POOL_2D", "SQUARE")
 COMPARISONS = ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL")
 Rule = Callable[[Lowering, Node], None]
@@ -221,11 +221,14 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(COMPARISONS, compare),
     **dict.fromkeys(("ARG_MAX", "ARG_MIN"), order),
     **dict.fromkeys(("SHAPE", "RANK"), extents),
+    # TFLite takes these for plain integers, whatever the file says of scales.
+    **dict.fromkeys(("FLOOR_DIV", "FLOOR_MOD", "SIGN"), keep),
     "QUANTIZE": quantize,
     "DEQUANTIZE": dequantize,
     "PRELU": prelu,
     "LSTM_CELL": lstm_cell,
     "SQUARED_DIFFERENCE": squared_difference,
+    "AVERAGE_POOL_2D": average,
     "LEAKY_RELU": leaky,
     "EMBEDDING_LOOKUP": lookup,
 }

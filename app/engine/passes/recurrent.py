@@ -13,6 +13,8 @@ from app.engine.passes.integers import is_quantised
 from app.tensors import Quantization
 
 NAME = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+BOTH_WAYS = "BIDIRECTIONAL_SEQUENCE_LSTM"
+BACKWARD_CELL = 38
 # Inputs of the op: four gates each (input, forget, cell, output), then states.
 WEIGHTS, RECURRENT, BIASES = (1, 2, 3, 4), (5, 6, 7, 8), (12, 13, 14, 15)
 PEEPHOLES_AND_PROJECTION = (9, 10, 11, 16, 17)
@@ -25,12 +27,46 @@ def unfold(graph: Graph) -> Graph:
 
     Source: TFLite kernels/unidirectional_sequence_lstm.cc.
     """
-    if not any(node.op == NAME for node in graph.nodes):
+    if not any(node.op in (NAME, BOTH_WAYS) for node in graph.nodes):
         return graph
     nodes: list[Node] = []
-    for node in graph.nodes:
-        nodes += _Layer(node).steps() if node.op == NAME and _plain(node) else [node]
+    for whole in graph.nodes:
+        for node in _directions(whole) if whole.op == BOTH_WAYS else [whole]:
+            nodes += _Layer(node).steps() if node.op == NAME and _plain(node) else [node]
     return replace(graph, nodes=tuple(nodes))
+
+
+def _directions(node: Node) -> list[Node]:
+    """A bidirectional layer as two layers, one of which sees time reversed; whole if TFLite
+    feeds it a second input, or a layer could not be taken apart.
+
+    Source: TFLite kernels/bidirectional_sequence_lstm.cc.
+    """
+    x, inputs = node.input(0), (*node.inputs, *[None] * (BACKWARD_CELL + 1 - len(node.inputs)))
+    if x.dtype != "float32" or any(t is not None for t in inputs[BACKWARD_CELL + 1:]):
+        return [node]
+    time, merged = int(not node.options.get("time_major")), bool(node.options.get("merge_outputs"))
+    axis = Tensor("", (1,), "int32", np.array([time], np.int32))
+    turned = _float(x.name, x.shape)
+    units = [node.input(r).shape[0] for r in (6, 23)]
+    ahead, back, after = (_float(t.name, (*x.shape[:2], u)) for t, u in (
+        (node.outputs[0], units[0]), (node.outputs[-1], units[1]), (node.outputs[-1], units[1])))
+    if not merged:
+        ahead, after = node.outputs
+
+    def made(op: str, reads: Sequence[Tensor | None], gives: Tensor, **options: Any) -> Node:
+        return Node(op, tuple(reads), (gives,), options or node.options, index=node.index)
+
+    layers = (made(NAME, (x, *inputs[1:18], *inputs[35:37]), ahead),
+              made(NAME, (turned, *inputs[18:35], *inputs[37:39]), back))
+    if not all(map(_plain, layers)):
+        return [node]
+    nodes = [layers[0], made("REVERSE_V2", (x, axis), turned), layers[1],
+             made("REVERSE_V2", (back, axis), after)]
+    if merged:
+        nodes.append(made("CONCATENATION", (ahead, after), node.outputs[0], axis=2,
+                          fused_activation_function="NONE"))
+    return nodes
 
 
 def _plain(node: Node) -> bool:
@@ -122,6 +158,7 @@ class _Layer:
         self.emit("FULLY_CONNECTED", (x, self.joined[key], bias), (made,),
                   keep_num_dims=len(extents) == 3, fused_activation_function="NONE")
         return made
+
     def integer_product(self, x: Tensor, weights: Sequence[Tensor], gates: Sequence[int],
                         extents: Any, biases: Sequence[int]) -> Tensor:
         """The same in integers; the sums are in steps of 2^-12."""

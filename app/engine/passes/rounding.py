@@ -43,6 +43,20 @@ def twice(low: Lowering, x: Tensor, y: Tensor, factor: float) -> None:
               "t": float(np.ldexp(1.0, min(exponent, 0))), "lo": least, "hi": most})
 
 
+def average(low: Lowering, node: Node) -> None:
+    """The mean of a window of integers, halves away from zero."""
+    x, y = node.input(0), node.outputs[0]
+    if not (is_quantised(x) and is_quantised(y)):
+        keep(low, node)
+        return
+    inner = fresh(y)
+    low.emit(node.op, (low.centred(x),), (inner,), without_activation(node))
+    least, most = bounds(y, activation(node))
+    assert y.quant is not None
+    low.emit("REQUANT_AWAY", (inner,), (low.result(y),),
+             {"s": ratio(x, y), "t": float(y.quant.zero_points[0]), "lo": least, "hi": most})
+
+
 def squared_difference(low: Lowering, node: Node) -> None:
     """Both sides to 128ths of a common step, then exact integers, as TFLite does it."""
     a, b, y = node.input(0), node.input(1), node.outputs[0]

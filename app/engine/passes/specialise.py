@@ -40,5 +40,6 @@ def specialise(graph: Graph, shapes: Sequence[Shape]) -> Graph:
     """
     stage = first_stage(graph, shapes, {})
     if stage.rest is not None:
-        raise UnsupportedOp(f"the shape of {stage.rest.nodes[0].op}'s result depends on data")
+        names = [n.op for n in stage.rest.nodes] or ["an output"]
+        raise UnsupportedOp(f"the shape of {names[0]}'s result depends on data")
     return stage.graph
