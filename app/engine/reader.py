@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -108,9 +109,11 @@ class _Reader:
 
     def _tensors(self, graph: Any) -> list[Tensor]:
         inputs = set(_ints(graph, "Inputs"))
+        found = [self._tensor(graph.Tensors(i), i in inputs) for i in range(graph.TensorsLength())]
+        if not any(0 in t.shape for t in found):
+            return found
         operators = (graph.Operators(n) for n in range(graph.OperatorsLength()))
         made = {i for operator in operators for i in _ints(operator, "Outputs")}
-        found = [self._tensor(graph.Tensors(i), i in inputs) for i in range(graph.TensorsLength())]
         # A constant without elements has no bytes in the file either.
         return [replace(t, data=np.empty(t.shape, t.dtype)) if 0 in t.shape and t.data is None
                 and t.dtype not in OPAQUE and i not in made and i not in inputs else t
@@ -195,17 +198,17 @@ def _pick(tensors: list[Tensor], index: int) -> Tensor:
     return tensors[index]
 
 
-def _ints(table: Any, name: str) -> tuple[int, ...]:
-    if getattr(table, name + "IsNone")():
-        return ()
-    return tuple(int(v) for v in getattr(table, name + "AsNumpy")())
+def _ints(table: Any, name: str) -> tuple[Any, ...]:
+    values = getattr(table, name + "AsNumpy")()
+    # Without the field the package gives the number 0.
+    return () if isinstance(values, int) else tuple(values.tolist())
 
 
 def _quant(raw: Any) -> Quantization | None:
-    if raw is None or raw.ScaleIsNone():
+    scales = () if raw is None else _ints(raw, "Scale")
+    if not scales:
         return None
-    scales = tuple(float(s) for s in raw.ScaleAsNumpy())
-    zeros = () if raw.ZeroPointIsNone() else tuple(int(z) for z in raw.ZeroPointAsNumpy())
+    zeros = _ints(raw, "ZeroPoint")
     if len(zeros) != len(scales):
         zeros = (zeros or (0,))[:1] * len(scales)
     return Quantization(scales, zeros, int(raw.QuantizedDimension()))
@@ -242,17 +245,19 @@ def _options(raw: Any) -> dict[str, Any]:
         return options
     decoded = getattr(tflite, kind)()
     decoded.Init(table.Bytes, table.Pos)
-    for name in _fields(type(decoded)):
+    for name, key in _fields(type(decoded)):
         value = _field(decoded, name)
-        key = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
         options[key] = ENUMS[key].get(value, value) if key in ENUMS else value
     return options
 
 
-def _fields(kind: type) -> list[str]:
-    names = [n for n in vars(kind) if n[0].isupper() and not n.startswith("GetRootAs")]
-    return [n for n in names if n not in SKIPPED
-            and not n.endswith(("AsNumpy", "Length", "IsNone", "BufferHasIdentifier"))]
+@cache
+def _fields(kind: type) -> list[tuple[str, str]]:
+    """The methods that give a table's fields, each with the name that its option gets."""
+    names = [n for n in vars(kind) if n[0].isupper() and not n.startswith("GetRootAs")
+             and n not in SKIPPED
+             and not n.endswith(("AsNumpy", "Length", "IsNone", "BufferHasIdentifier"))]
+    return [(n, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", n).lower()) for n in names]
 
 
 def _field(table: Any, name: str) -> Any:

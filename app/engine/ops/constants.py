@@ -47,41 +47,36 @@ def unpack_sparse(values: Data, shape_: Shape, sparsity: Sparsity) -> Data:
     Shapes: values as stored; result shape_.
     Source: tensorflow/lite/schema: SparsityParameters (TACO's format abstraction).
     """
-    coordinates = _walk(sparsity)
     rank = len(shape_)
     blocks = [1] * rank
     for level, axis in enumerate(sparsity.block_map):
         blocks[axis] = sparsity.dimensions[rank + level][1]
-    place = np.zeros((len(coordinates), rank), np.int64)
-    for level, axis in enumerate(sparsity.order):
-        if axis < rank:
-            place[:, axis] += coordinates[:, level] * blocks[axis]
-        else:
-            place[:, sparsity.block_map[axis - rank]] += coordinates[:, level]
     dense = np.zeros(shape_, values.dtype)
-    dense[tuple(place.T)] = values.reshape(-1)[:len(place)]
+    steps = [s // dense.itemsize for s in dense.strides]
+    # How far apart neighbours of each level are in the dense form.
+    apart = [steps[axis] * blocks[axis] if axis < rank else steps[sparsity.block_map[axis - rank]]
+             for axis in sparsity.order]
+    place = _walk(sparsity, apart)
+    dense.reshape(-1)[place] = values.reshape(-1)[:len(place)]
     return dense
 
 
-def _walk(sparsity: Sparsity) -> Data:
-    # One row of level coordinates per stored value, grown one level at a time.
-    rows = np.zeros((1, 0), np.int64)
+def _walk(sparsity: Sparsity, apart: Sequence[int]) -> Data:
+    # The place of every stored value, grown one level at a time.
+    place = np.zeros(1, np.int64)
     position = np.zeros(1, np.int64)
-    for kind, *parts in sparsity.dimensions:
+    for (kind, *parts), step in zip(sparsity.dimensions, apart, strict=True):
         if kind == "dense":
-            size = parts[0]
-            index = np.tile(np.arange(size), len(rows))
-            parent = np.repeat(np.arange(len(rows)), size)
-            position = np.repeat(position, size) * size + index
-        else:
-            segments, indices = parts
-            counts = segments[position + 1] - segments[position]
-            parent = np.repeat(np.arange(len(rows)), counts)
-            within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-            position = np.repeat(segments[position], counts) + within
-            index = indices[position]
-        rows = np.concatenate([rows[parent], index[:, None]], 1)
-    return rows
+            inside = np.arange(parts[0])
+            place = np.add.outer(place, inside * step).reshape(-1)
+            position = np.add.outer(position * parts[0], inside).reshape(-1)
+            continue
+        segments, indices = parts
+        counts = segments[position + 1] - segments[position]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        position = np.repeat(segments[position], counts) + within
+        place = np.repeat(place, counts) + indices[position] * step
+    return place
 
 
 @shape("SHAPE")
