@@ -1,6 +1,9 @@
 """How fast is the engine on PoCL beside the two TFLite runtimes? Prints one table of ratios.
 
-python -m bench.engine [--threads N] [--rounds N] [--json FILE] [MODEL ...]
+python -m bench.engine [--threads N] [--rounds N] [--json FILE] [--no-tinygrad] [MODEL ...]
+
+MODEL is a name of the corpus or the path of a .tflite file; the default is the corpus's sample.
+A model that keeps state is timed by the step, in requests of STEPS steps.
 
 Every model is measured in a process of its own: once to compile (cold), once more with the
 compiled kernels on disk (cached). Rounds are interleaved, so that what else the machine does hits
@@ -23,11 +26,15 @@ from time import perf_counter
 from typing import Any
 
 from app.backends.runtimes import installed, interpreter
+from app.repository.pull import default_cache
+from bench.tinygrad import row as tinygrad
 from tests.engine import oracle
-from tests.engine.corpus import CORPUS, CorpusModel
+from tests.engine.corpus import CORPUS
 
 HEADER = (f"{'model':34}{'type':>7}{'engine':>9}{'litert':>9}{'tflite':>9}{'/litert':>9}"
-          f"{'/tflite':>9}{'launches':>9}{'us each':>8}{'arena':>7}{'cold s':>8}{'cached s':>9}")
+          f"{'/tflite':>9}{'tinygrad/':>10}{'launches':>9}{'us each':>8}{'arena':>7}{'cold s':>8}"
+          f"{'cached s':>9}")
+STEPS = 20
 
 
 def main() -> int:
@@ -38,30 +45,30 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--all", action="store_true", help="every model of the corpus")
     parser.add_argument("--json", type=Path, help="also write the figures there")
+    parser.add_argument("--no-tinygrad", action="store_true", help="it compiles for long")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(measure(*options.child, options.threads, options.rounds)))
+        print(json.dumps(measure(*options.child, options.threads, options.rounds,
+                                 not options.no_tinygrad)))
         return 0
-    chosen = [m for m in CORPUS.values()
-              if (m.name in options.models if options.models else options.all or m.sample)]
-    rows = [row for model in chosen if (row := _row(model, options))]
+    chosen = options.models or [m.name for m in CORPUS.values() if options.all or m.sample]
+    rows = [row for name in chosen if (row := _row(name, options))]
     _summary(rows)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
     return 0
 
 
-def _row(model: CorpusModel, options: argparse.Namespace) -> dict[str, Any] | None:
-    if model.stateful:
-        return None
-    model.fetch()
+def _row(name: str, options: argparse.Namespace) -> dict[str, Any] | None:
+    if name in CORPUS:
+        CORPUS[name].fetch()
     with tempfile.TemporaryDirectory() as folder:
-        _child(model.name, folder, options, 1)
-        row = _child(model.name, folder, options, options.rounds)
-        cold = _child(model.name, f"{folder}/new", options, 1, "pthread")
+        _child(name, folder, options, 1)
+        row = _child(name, folder, options, options.rounds)
+        cold = _child(name, f"{folder}/new", options, 1, "pthread")
     if "refused" in row:
-        print(f"{model.name:34} {row['refused']}")
+        print(f"{name:34} {row['refused']}")
         return None
     row.update(cold=cold["load"], host_us=cold["host_us"])
     print(_line(row), flush=True)
@@ -79,6 +86,8 @@ def _child(name: str, folder: str, options: argparse.Namespace, rounds: int,
     Path(folder, "pocl").mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "bench.engine", "--threads", str(options.threads),
                "--rounds", str(rounds), "--child", name, folder]
+    if rounds == 1 or options.no_tinygrad:
+        command.append("--no-tinygrad")
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False,
                           timeout=900)
     if done.returncode:
@@ -87,7 +96,7 @@ def _child(name: str, folder: str, options: argparse.Namespace, rounds: int,
     return result
 
 
-def measure(name: str, folder: str, threads: int, rounds: int) -> dict[str, Any]:
+def measure(name: str, folder: str, threads: int, rounds: int, peer: bool) -> dict[str, Any]:
     """Load one model, then time the engine and the runtimes in turn. Units: seconds."""
     from app.engine.opencl.device import choose
     from app.engine.reader import read
@@ -95,8 +104,7 @@ def measure(name: str, folder: str, threads: int, rounds: int) -> dict[str, Any]
     from app.errors import ServingError
 
     warnings.simplefilter("ignore")
-    blob = CORPUS[name].blob()
-    inputs = CORPUS[name].inputs(blob)
+    blob, inputs = _material(name)
     device = choose("Portable Computing Language")
     assert device is not None
     runtime = Runtime(device, Path(folder) / "kernels")
@@ -107,16 +115,32 @@ def measure(name: str, folder: str, threads: int, rounds: int) -> dict[str, Any]
     except ServingError as error:
         return {"refused": str(error)[:160], "load": 0.0}
     load = perf_counter() - start
-    runs = {"engine": lambda: model.run(inputs), **_judges(blob, inputs, threads)}
-    times = interleave(runs, rounds)
+    steps = STEPS if model.stateful else 1
+    engine = (lambda: model.run_steps([inputs] * steps)) if model.stateful else (
+        lambda: model.run(inputs))
+    times = interleave({"engine": engine, **_judges(blob, inputs, threads, steps)}, rounds)
+    times = {k: v / steps for k, v in times.items()}
     plan = executor.plan
-    return {"model": name, "dtype": inputs[0].dtype.name, "load": load, **times,
-            "launches": executor.launches, "host_us": executor.host_seconds() * 1e6,
-            "arena": plan.arena_bytes / max(plan.bound_bytes, 1)}
+    row = {"model": Path(name).stem, "dtype": inputs[0].dtype.name, "load": load, **times,
+           "stateful": model.stateful, "launches": executor.launches,
+           "host_us": executor.host_seconds() * 1e6,
+           "arena": plan.arena_bytes / max(plan.bound_bytes, 1)}
+    if peer and not model.stateful and inputs[0].dtype.name == "float32":
+        cache = default_cache() / "bench"
+        row["tinygrad"] = tinygrad.measure(blob, inputs, model.run(inputs), Path(folder), cache)
+    return row
 
 
-def _judges(blob: bytes, inputs: Sequence[oracle.Array],
-            threads: int) -> dict[str, Callable[[], object]]:
+def _material(name: str) -> tuple[bytes, list[oracle.Array]]:
+    if name in CORPUS:
+        blob = CORPUS[name].blob()
+        return blob, CORPUS[name].inputs(blob)
+    blob = Path(name).read_bytes()
+    return blob, oracle.random_inputs(blob)
+
+
+def _judges(blob: bytes, inputs: Sequence[oracle.Array], threads: int,
+            steps: int) -> dict[str, Callable[[], object]]:
     found: dict[str, Callable[[], object]] = {}
     for name in installed():
         try:
@@ -128,11 +152,11 @@ def _judges(blob: bytes, inputs: Sequence[oracle.Array],
             judge.allocate_tensors()
         except (RuntimeError, ValueError):
             continue
-        found[name] = _run(judge, inputs)
+        found[name] = _run(judge, inputs, steps)
     return found
 
 
-def _run(judge: Any, inputs: Sequence[oracle.Array]) -> Callable[[], object]:
+def _run(judge: Any, inputs: Sequence[oracle.Array], steps: int) -> Callable[[], object]:
     ins = [d["index"] for d in judge.get_input_details()]
     outs = [d["index"] for d in judge.get_output_details()]
 
@@ -142,7 +166,7 @@ def _run(judge: Any, inputs: Sequence[oracle.Array]) -> Callable[[], object]:
         judge.invoke()
         return [judge.get_tensor(i) for i in outs]
 
-    return run
+    return run if steps == 1 else lambda: [run() for _ in range(steps)]
 
 
 def interleave(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -160,24 +184,33 @@ def interleave(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
 
 def _line(row: dict[str, Any]) -> str:
     ours, new, old = (row.get(k) for k in ("engine", "ai-edge-litert", "tflite-runtime"))
+    peer = row.get("tinygrad", {}).get("seconds")
 
     def cell(value: float | None, scale: float = 1.0, width: int = 9, digits: int = 2) -> str:
         return f"{'-' if value is None else f'{value * scale:.{digits}f}':>{width}}"
 
     return (f"{row['model']:34}{row['dtype']:>7}{cell(ours, 1e3)}{cell(new, 1e3)}{cell(old, 1e3)}"
-            f"{cell(new and ours / new)}{cell(old and ours / old)}{row['launches']:>9}"
+            f"{cell(new and ours / new)}{cell(old and ours / old)}"
+            f"{cell(peer and peer / ours, 1, 10, 0)}{row['launches']:>9}"
             f"{cell(row['host_us'], 1, 8)}{cell(row['arena'], 1, 7)}{cell(row['cold'], 1, 8)}"
             f"{cell(row['load'], 1, 9, 3)}")
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> None:
-    for label, kinds in (("float", ("float32",)), ("integer", ("int8", "uint8"))):
+    groups = {"float": [r for r in rows if r["dtype"] == "float32" and not r["stateful"]],
+              "integer": [r for r in rows if r["dtype"] != "float32" and not r["stateful"]],
+              "stateful": [r for r in rows if r["stateful"]]}
+    for label, own in groups.items():
         for judge in ("ai-edge-litert", "tflite-runtime"):
-            ratios = [r["engine"] / r[judge] for r in rows
-                      if r["dtype"] in kinds and r.get(judge)]
+            ratios = [r["engine"] / r[judge] for r in own if r.get(judge)]
             if ratios:
                 print(f"{label} models: {geometric_mean(ratios):.2f}x the time of {judge} "
                       f"(geometric mean of {len(ratios)}; worst {max(ratios):.2f}x)")
+    peers = [r["tinygrad"]["seconds"] / r["engine"] for r in rows
+             if "seconds" in r.get("tinygrad", {})]
+    if peers:
+        print(f"tinygrad's CL device takes {geometric_mean(peers):.0f} times as long (geometric "
+              f"mean of {len(peers)}; least {min(peers):.0f})")
 
 
 if __name__ == "__main__":
