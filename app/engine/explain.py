@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.engine.ir import Model
+from app.engine.passes.states import VARIABLES
 from app.engine.planner import Plan
 
 NAMES: Mapping[str, str] = {"device": "card", "host": "CPU", "state": "engine", "free": "free"}
 FREE = "it only renames a shape"
+KEPT = "the variable stays on the card from step to step"
 FOLDED = "its value is known at load, or nothing reads it"
 
 
@@ -35,5 +37,8 @@ def explain(model: Model, plan: Plan) -> list[Row]:
             if len(own) > 1 and node is not own[0]:
                 where, reason = "fused", f"with operator {own[0].index} ({own[0].op})"
             found.setdefault(node.index, Row(node.index, node.op, where, reason))
+    for node in model.graphs[0].nodes:
+        if plan.states and node.op in VARIABLES:
+            found[node.index] = Row(node.index, node.op, "free", KEPT)
     return [found.get(n.index, Row(n.index, n.op, "folded", FOLDED))
             for n in model.graphs[0].nodes]

@@ -10,8 +10,10 @@ from app.engine.ir import Const, Graph, Launch, Scratch, Tensor
 from app.engine.passes.fuse import fuse
 from app.engine.passes.quantize import lower
 from app.engine.passes.recurrent import unfold
+from app.engine.passes.states import State, functional
 from app.engine.placement import Draft, Place, StateCall, resolve, settle
 from app.engine.profile import DeviceProfile
+from app.engine.residents import keep_states, touched, used_on_device
 from app.engine.segments import HostCall
 
 Step = Launch | HostCall | StateCall
@@ -22,7 +24,8 @@ class Plan:
     """All that an executor needs to run one graph with one set of input shapes.
 
     on_device holds the tensors that kernels touch: only they have slots in the arena; what only
-    the host makes and reads never gets there.
+    the host makes and reads never gets there. states are the variables that live in the arena
+    from step to step.
     Units: arena_bytes is what is allocated, bound_bytes the largest set that is
             live at once, aligned.
     """
@@ -35,6 +38,7 @@ class Plan:
     on_device: frozenset[Tensor]
     arena_bytes: int
     bound_bytes: int
+    states: tuple[State, ...] = ()
 
     @property
     def device_bytes(self) -> int:
@@ -51,34 +55,37 @@ class Plan:
 
 def plan(graph: Graph, profile: DeviceProfile,
          constants: dict[tuple[Tensor, str], Tensor] | None = None,
-         lasting: bool = False) -> Plan:
+         lasting: bool = False, whole: bool = False) -> Plan:
     """Fuse, place and plan every node and lay out the memory.
 
-    constants: see passes.quantize.lower; lasting: state tensors outlive a run.
+    constants: see passes.quantize.lower; lasting: state tensors outlive a run; whole: variables
+    are used by this plan alone, so that it may keep them.
     Raises: UnsupportedOp that names all nodes that neither the device nor the host can run.
     """
-    def lowered(whole: Graph) -> Graph:
-        return lower(whole if lasting else unfold(whole), constants)
+    def lowered(given: Graph) -> Graph:
+        return lower(given if lasting else unfold(given), constants)
 
-    draft = settle(graph, profile, lowered, fuse)
-    used = {a for s in draft.steps if isinstance(s, Launch) for a in s.args
-            if isinstance(a, Tensor) and a.data is None}
-    on_device = frozenset(resolve(draft.views, t)[0] for t in used)
-    spans = _lifetimes(graph, draft, on_device)
+    kept = functional(graph) if whole else None
+    if kept is not None:
+        draft = settle(kept[0], profile, lowered, fuse)
+        if keep_states(draft, kept[1], profile):
+            return _laid_out(graph, kept[0], draft, profile, kept[1])
+    return _laid_out(graph, graph, settle(graph, profile, lowered, fuse), profile, ())
+
+
+def _laid_out(graph: Graph, whole: Graph, draft: Draft, profile: DeviceProfile,
+              states: tuple[State, ...]) -> Plan:
+    on_device = used_on_device(draft)
+    spans = _lifetimes(whole, draft, on_device)
+    for state in states:
+        spans[state.before] = (-1, len(draft.steps))
     sizes = {key: _nbytes(key) for key in spans}
     slots, total = place(spans, sizes, profile.align)
-    placed = replace(graph, nodes=tuple(p.node for p in draft.places))
+    # The caller's inputs and outputs are those of the graph, without the variables.
+    placed = replace(graph, nodes=tuple(p.node for p in draft.places),
+                     outputs=whole.outputs[:len(graph.outputs)])
     return Plan(placed, tuple(draft.steps), tuple(draft.places), draft.views, slots, on_device,
-                total, lower_bound(spans, sizes, profile.align))
-
-
-def touched(step: Step) -> tuple[Tensor | Scratch, ...]:
-    """Everything in the arena that a step reads or writes, constants included."""
-    if isinstance(step, HostCall):
-        return (*step.inputs, *step.outputs)
-    if isinstance(step, StateCall):
-        return (*step.node.reads, *step.node.outputs)
-    return tuple(a for a in step.args if isinstance(a, Tensor | Scratch))
+                total, lower_bound(spans, sizes, profile.align), states)
 
 
 def _lifetimes(graph: Graph, draft: Draft,

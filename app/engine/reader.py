@@ -252,7 +252,7 @@ def _options(raw: Any) -> dict[str, Any]:
 
 
 @cache
-def _fields(kind: type) -> list[tuple[str, str]]:
+def _fields(kind: Any) -> list[tuple[str, str]]:
     """The methods that give a table's fields, each with the name that its option gets."""
     names = [n for n in vars(kind) if n[0].isupper() and not n.startswith("GetRootAs")
              and n not in SKIPPED

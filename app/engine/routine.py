@@ -32,8 +32,8 @@ class Ready:
 class Routines:
     """The plans of one model. Not thread-safe: its owner holds a lock."""
 
-    def __init__(self, make: Callable[[Graph], Executor]) -> None:
-        self._make = make
+    def __init__(self, main: Graph, make: Callable[[Graph, bool], Executor]) -> None:
+        self._main, self._make = main, make
         self._ready: dict[Key, Ready] = {}
 
     @property
@@ -59,7 +59,8 @@ class Routines:
             stage = first_stage(graph, shapes, contents)
             while len(self._ready) >= MAX_PLANS:
                 self._ready.pop(next(iter(self._ready)))
-            found = Ready(stage, self._make(stage.graph))
+            whole = graph is self._main and stage.rest is None
+            found = Ready(stage, self._make(stage.graph, whole))
         # The last one used is the last to go.
         self._ready[key] = found
         return found
@@ -68,7 +69,7 @@ class Routines:
         """What runs a graph that is planned and needs nothing but kernels, for arrays."""
         key: Key = (graph, tuple([a.shape for a in arrays]), ())
         found = self._ready.get(key)
-        if found is None or found.stage.rest is not None:
+        if found is None or found.stage.rest is not None or found.executor.plan.states:
             return None
         # The last one used is the last to go.
         self._ready[key] = self._ready.pop(key)

@@ -24,6 +24,7 @@ class Run:
         self.tables: dict[str, dict[Any, Any]] = {}
         self.done_once: set[int] = set()
         self._entered: set[int] = set()
+        self._keeper = False
         self._kept: list[Any] = []
         self._buffers: dict[str, Any] = {}
 
@@ -68,10 +69,17 @@ class Run:
         self.variables[name] = value
 
     def entered(self, executor: Any) -> None:
-        """Reset the state tensors of a plan that this request meets for the first time."""
-        if id(executor) not in self._entered:
-            self._entered.add(id(executor))
-            executor.reset()
+        """Reset the variables of a plan that this request meets for the first time.
+
+        Raises: InvalidInput if the steps have different shapes while a plan holds the variables.
+        """
+        if id(executor) in self._entered:
+            return
+        if self._keeper and executor.plan.graph.index == 0:
+            raise InvalidInput("the steps of one request to this model must have equal shapes")
+        self._entered.add(id(executor))
+        self._keeper = self._keeper or bool(executor.plan.states)
+        executor.reset()
 
     def keep(self, things: Sequence[Any]) -> None:
         """Hold what the device still reads until the step is over."""

@@ -85,11 +85,11 @@ class LoadedModel:
         self._weights = Weights(runtime.context, runtime.queue)
         self._constants: dict[tuple[Tensor, str], Tensor] = {}
         self._batcher = Batcher(self.run)
-        self._routines = Routines(lambda graph: self._make(graph, False))
+        self._routines = self._planned(False)
         # State tensors of the old kind live in the CPU's part where steps follow each other.
         self._lasting = self._routines
         if any(t.is_variable for g in model.graphs for n in g.nodes for t in n.reads):
-            self._lasting = Routines(lambda graph: self._make(graph, True))
+            self._lasting = self._planned(True)
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
@@ -204,9 +204,13 @@ class LoadedModel:
         """Run several of the model's own batches, joined on dimension 0: see batches.Batcher."""
         return self._batcher.run(inputs, runs)
 
-    def _make(self, graph: Graph, lasting: bool) -> Executor:
+    def _planned(self, lasting: bool) -> Routines:
+        return Routines(self._graphs[0],
+                        lambda graph, whole: self._make(graph, lasting, whole))
+
+    def _make(self, graph: Graph, lasting: bool, whole: bool) -> Executor:
         runtime = self.runtime
-        ready = plan(graph, self.profile, self._constants, lasting)
+        ready = plan(graph, self.profile, self._constants, lasting, whole)
         needed, room = self.nbytes + ready.device_bytes, self.profile.global_bytes
         if needed > room:
             raise DeviceMemoryError(needed, room)

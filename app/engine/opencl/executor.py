@@ -77,9 +77,11 @@ class Executor:
         return self.plan.arena_bytes + copies
 
     def reset(self) -> None:
-        """Forget what state tensors hold from an earlier request."""
+        """Forget what variables and state tensors hold from an earlier request."""
         for step in self._stateful:
             step.reset()
+        for state in self.plan.states:
+            cl.enqueue_copy(self.queue, self.memory(state.before), state.first, is_blocking=True)
 
     def host_seconds(self, rounds: int = 20) -> float:
         """What one launch costs the host: the least time of an enqueue without its execution.

@@ -34,7 +34,7 @@ class Lowering:
     def _constant(self, tensor: Tensor, form: str) -> Tensor:
         key = (tensor, form)
         if key not in self.constants:
-            data = _centred_data(tensor) if form == "centred" else _dequantised_data(tensor)
+            data = centred_data(tensor) if form == "centred" else _dequantised_data(tensor)
             self.constants[key] = Tensor(tensor.name, tensor.shape, "float32", data)
         return self.constants[key]
 
@@ -51,7 +51,7 @@ class Lowering:
                 return self._constant(tensor, "centred")
             self.floats[tensor] = fresh(tensor)
             self.emit("LOAD_QUANTIZED", (tensor,), (self.floats[tensor],),
-                      {"offset": -_zero(tensor)})
+                      {"offset": -zero_point(tensor)})
         return self.floats[tensor]
 
     def real(self, tensor: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class Lowering:
         """The tensor as the file has it."""
         if tensor in self.floats and tensor not in self.raw and tensor.data is None:
             self.emit("STORE_QUANTIZED", (self.floats[tensor],), (tensor,),
-                      {"offset": _zero(tensor)})
+                      {"offset": zero_point(tensor)})
             self.raw.add(tensor)
         return tensor
 
@@ -106,7 +106,8 @@ def ratio(x: Tensor | None, y: Tensor) -> float:
     return float(np.float32(1.0 if x is None else scale(x)) / np.float32(scale(y)))
 
 
-def _zero(tensor: Tensor) -> int:
+def zero_point(tensor: Tensor) -> int:
+    """The integer that stands for 0.0 in a tensor that has one for all channels."""
     assert tensor.quant is not None
     return tensor.quant.zero_points[0]
 
@@ -120,13 +121,14 @@ def _along(values: Sequence[float], quant: Quantization, rank: int) -> Data:
 
 def _dequantised_data(tensor: Tensor) -> Data:
     assert tensor.quant is not None
-    data = _centred_data(tensor)
+    data = centred_data(tensor)
     scales = _along(tensor.quant.scales, tensor.quant, data.ndim).astype(np.float32)
     real: Data = data * scales
     return real
 
 
-def _centred_data(tensor: Tensor) -> Data:
+def centred_data(tensor: Tensor) -> Data:
+    """q - zero_point of a constant, as floats."""
     assert tensor.quant is not None
     assert tensor.data is not None
     zeros = _along(tensor.quant.zero_points, tensor.quant, tensor.data.ndim)
@@ -137,7 +139,7 @@ def _centred_data(tensor: Tensor) -> Data:
 def bounds(y: Tensor, activation: str) -> tuple[float, float]:
     """The smallest and largest q - zero_point that a type and an activation allow."""
     limits = np.iinfo(y.dtype)
-    zero, step = _zero(y), scale(y)
+    zero, step = zero_point(y), scale(y)
     low, high = float(limits.min - zero), float(limits.max - zero)
     first, last = CLAMPS.get(activation, (-np.inf, np.inf))
     if first > -np.inf:

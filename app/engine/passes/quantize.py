@@ -211,6 +211,17 @@ def extents(low: Lowering, node: Node) -> None:
     low.emit(node.op, (low.floats.get(x, x),), node.outputs, node.options)
 
 
+def held_in(low: Lowering, node: Node) -> None:
+    """Integers that are held as floats already: see passes.states."""
+    low.floats[node.outputs[0]] = node.input(0)
+
+
+def held_out(low: Lowering, node: Node) -> None:
+    """Floats that stay what they are beyond the graph."""
+    y = node.outputs[0]
+    low.emit("RESHAPE", (low.centred(node.input(0)),), (y,), {"new_shape": y.shape})
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(PRODUCTS, product),
     **dict.fromkeys(MOVES, move),
@@ -223,6 +234,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("SHAPE", "RANK"), extents),
     # TFLite takes these for plain integers, whatever the file says of scales.
     **dict.fromkeys(("FLOOR_DIV", "FLOOR_MOD", "SIGN"), keep),
+    "STORE_QUANTIZED": held_in,
+    "LOAD_QUANTIZED": held_out,
     "QUANTIZE": quantize,
     "DEQUANTIZE": dequantize,
     "PRELU": prelu,

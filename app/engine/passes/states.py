@@ -1,0 +1,152 @@
+"""Make a graph with variables one without: a variable's old value comes in, its new one goes out.
+
+Between the steps of a request the values then stay where the kernels put them, in the form that
+the kernels want (floats for quantised integers), and no step asks the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from app.engine import registry
+from app.engine.ir import Data, Graph, Node, Tensor
+from app.engine.passes.integers import centred_data, is_quantised, zero_point
+from app.engine.passes.specialise import drop_dead, fold, substitute
+
+VARIABLES = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """One variable of a plan: the tensors of its value before and after a step, and its value at
+    the start of a request, in the form of those tensors."""
+
+    name: str
+    before: Tensor
+    after: Tensor
+    first: Data
+
+
+def functional(graph: Graph) -> tuple[Graph, tuple[State, ...]] | None:
+    """The graph without its variables: they are its last inputs and its last outputs.
+
+    None where other subgraphs use variables too, where one starts with what must be computed, or
+    where there is none.
+    """
+    if graph.index or not any(n.op in VARIABLES for n in graph.nodes):
+        return None
+    initial = _initial(graph)
+    if initial is None:
+        return None
+    draft = _Draft(initial)
+    for node in graph.nodes:
+        if not draft.take(node):
+            return None
+    return draft.finished(graph)
+
+
+def _initial(graph: Graph) -> dict[str, Data] | None:
+    """What the subgraphs that run once give the variables."""
+    once = {int(n.options["init_subgraph_index"]) for n in graph.nodes if n.op == "CALL_ONCE"}
+    values: dict[str, Data] = {}
+    for index, other in graph.siblings.items():
+        if index == graph.index or not any(n.op in VARIABLES for n in other.nodes):
+            continue
+        if index not in once:
+            return None
+        names: dict[Tensor, str] = {}
+        for node in fold(other).nodes:
+            if node.op == "VAR_HANDLE":
+                names[node.outputs[0]] = name_of(node)
+                continue
+            data = node.input(1).data if node.op == "ASSIGN_VARIABLE" else None
+            if data is None:
+                return None
+            values[names[node.input(0)]] = data
+    return values
+
+
+def name_of(node: Node) -> str:
+    """The name of the variable that a VAR_HANDLE stands for."""
+    return f"{node.options.get('container') or ''}/{node.options.get('shared_name')}"
+
+
+@dataclass(slots=True)
+class _Draft:
+    initial: Mapping[str, Data]
+    nodes: list[Node] = field(default_factory=list)
+    names: dict[Tensor, str] = field(default_factory=dict)
+    known: dict[Tensor, Tensor] = field(default_factory=dict)
+    # Of each variable that is read: the tensor of its old value, and what holds that.
+    old: dict[str, Tensor] = field(default_factory=dict)
+    before: dict[str, Tensor] = field(default_factory=dict)
+    new: dict[str, Tensor] = field(default_factory=dict)
+
+    def take(self, raw: Node) -> bool:
+        """Whether a node could be said without variables."""
+        if raw.op == "VAR_HANDLE":
+            self.names[raw.outputs[0]] = name_of(raw)
+            return True
+        if raw.op == "CALL_ONCE":
+            return not self.old and not self.new
+        node = substitute(raw, self.known)
+        if node.op == "READ_VARIABLE":
+            return self._read(node)
+        if node.op == "ASSIGN_VARIABLE":
+            name = self.names.get(node.input(0))
+            if name is not None:
+                self.new[name] = node.input(1)
+            return name is not None
+        self.nodes.append(node)
+        return node.op not in registry.STATEFUL
+
+    def _read(self, node: Node) -> bool:
+        name, y = self.names.get(node.input(0)), node.outputs[0]
+        if name is None:
+            return False
+        if name not in self.old and name not in self.new:
+            self.old[name] = replace(y)
+            self.before[name] = self._entering(self.old[name])
+        value = self.new.get(name) or self.old[name]
+        self.known[y] = value
+        return (value.shape == y.shape and value.dtype == y.dtype and -1 not in y.shape
+                and y.size > 0)
+
+    def _entering(self, old: Tensor) -> Tensor:
+        if not is_quantised(old):
+            return old
+        held = Tensor(old.name, old.shape, "float32")
+        self.nodes.append(Node("STORE_QUANTIZED", (held,), (old,), {"offset": zero_point(old)}))
+        return held
+
+    def finished(self, graph: Graph) -> tuple[Graph, tuple[State, ...]] | None:
+        """The whole, unless a variable's new value is of another kind than its old one."""
+        states = []
+        for name, old in self.old.items():
+            new = self.new.get(name, old)
+            alike = new.shape == old.shape and new.dtype == old.dtype and new.quant == old.quant
+            first = self.initial.get(name, np.zeros(old.shape, old.dtype))
+            if not alike or new.data is not None or first.shape != old.shape:
+                return None
+            if name not in self.new:
+                states.append(State(name, self.before[name], self.before[name],
+                                    _held(first, old)))
+                continue
+            after = new
+            if is_quantised(new):
+                after = Tensor(new.name, new.shape, "float32")
+                self.nodes.append(Node("LOAD_QUANTIZED", (new,), (after,),
+                                       {"offset": -zero_point(new)}))
+            states.append(State(name, self.before[name], after, _held(first, old)))
+        outputs = tuple(self.known.get(t, t) for t in graph.outputs)
+        changed = tuple(s.after for s in states if s.after is not s.before)
+        whole = replace(graph, nodes=tuple(self.nodes), outputs=(*outputs, *changed),
+                        inputs=(*graph.inputs, *(s.before for s in states)))
+        return drop_dead(whole), tuple(states)
+
+
+def _held(first: Data, old: Tensor) -> Data:
+    return centred_data(replace(old, data=first)) if is_quantised(old) else first
