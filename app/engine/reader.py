@@ -245,17 +245,17 @@ def _options(raw: Any) -> dict[str, Any]:
         return options
     decoded = getattr(tflite, kind)()
     decoded.Init(table.Bytes, table.Pos)
-    for name, key in _fields(type(decoded)):
+    for name, key in _fields(kind):
         value = _field(decoded, name)
         options[key] = ENUMS[key].get(value, value) if key in ENUMS else value
     return options
 
 
 @cache
-def _fields(kind: Any) -> list[tuple[str, str]]:
+def _fields(kind: str) -> list[tuple[str, str]]:
     """The methods that give a table's fields, each with the name that its option gets."""
-    names = [n for n in vars(kind) if n[0].isupper() and not n.startswith("GetRootAs")
-             and n not in SKIPPED
+    names = [n for n in vars(getattr(tflite, kind)) if n[0].isupper() and n not in SKIPPED
+             and not n.startswith("GetRootAs")
              and not n.endswith(("AsNumpy", "Length", "IsNone", "BufferHasIdentifier"))]
     return [(n, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", n).lower()) for n in names]
 

@@ -123,6 +123,55 @@ def test_variables_live_for_one_request(runtime: Runtime) -> None:
             np.testing.assert_array_equal(a, b)
 
 
+def counting(kind: str) -> bytes:
+    """Two variables that start at 1 and 2; what a step does with them depends on kind."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((2, 3))
+
+    def handle(part: GraphBuilder, name: str) -> Value:
+        return part.op("VAR_HANDLE", [], [Spec((), "resource")], {"sharedName": name})[0]
+
+    graph.op("CALL_ONCE", [], [], {"initSubgraphIndex": 1})
+    names = [handle(graph, name) for name in "ab"]
+    a, b = (graph.op("READ_VARIABLE", [n], [Spec((2, 3))])[0] for n in names)
+    (total,) = graph.op("ADD", [a, x], [Spec((2, 3))])
+    after = {"sums": (total, b), "swapped": (b, a), "given": (x, total)}[kind]
+    for name, value in zip(names, after, strict=True):
+        graph.op("ASSIGN_VARIABLE", [name, value], [])
+    (again,) = graph.op("READ_VARIABLE", names[:1], [Spec((2, 3))])
+    (product,) = graph.op("MUL", [again, b], [Spec((2, 3))])
+    graph.outputs(product, *graph.op("NEG", [a], [Spec((2, 3))]))
+    once = model.graph("once")
+    for name, value in zip("ab", (1.0, 2.0), strict=True):
+        first = once.const(np.full((2, 3), value, "f4"))
+        once.op("ASSIGN_VARIABLE", [handle(once, name), first], [])
+    once.outputs()
+    return model.build()
+
+
+@pytest.mark.parametrize("kind", ["sums", "swapped", "given"])
+def test_what_a_step_assigns_the_next_one_reads(runtime: Runtime, kind: str) -> None:
+    blob = counting(kind)
+    rng = np.random.default_rng(0)
+    steps = [[rng.uniform(-1, 1, (2, 3)).astype("f4")] for _ in range(4)]
+    loaded = LoadedModel(runtime, read(blob))
+    for _ in range(2):
+        for ours, expected in zip(loaded.run_steps(steps), oracle.run_steps(blob, steps),
+                                  strict=True):
+            for a, e in zip(ours, expected, strict=True):
+                np.testing.assert_allclose(a, e, rtol=1e-6)
+    loaded.close()
+
+
+def test_variables_that_kernels_make_never_leave_the_device(runtime: Runtime) -> None:
+    loaded = LoadedModel(runtime, read(CORPUS["mww_okay_nabu"].blob()))
+    found = loaded.prepare().plan
+    loaded.close()
+    assert len(found.states) == 6
+    assert all(isinstance(step, Launch) for step in found.steps)
+
+
 def test_a_published_model_with_a_branch(runtime: Runtime) -> None:
     model = CORPUS["oww_hey_jarvis"]
     inputs = model.inputs(model.blob())

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import as_strided
 from app.engine.ir import Data, Launch, Node, Tensor
 from app.engine.ops.movement import RANK, copy_launch, dense, merged
 from app.engine.profile import DeviceProfile
-from app.engine.registry import Shape, host, op, require, shape
+from app.engine.registry import Shape, host, op, require, shape, view
 
 MAX_COPIES = 32
 Viewer = Callable[[Node, Data], Sequence[Data]]
@@ -219,6 +219,18 @@ def view_shape(node: Node) -> Sequence[Shape]:
     """
     shapes = [v.shape for v in views(node, picture(node.input(_source(node)).shape))]
     return shapes if node.op in PLAIN else [FOLDED[node.op][1](node)]
+
+
+@view("SLICE", "STRIDED_SLICE")
+def whole_piece(node: Node) -> int:
+    """Nothing moves where a slice is one piece of its input's memory.
+
+    Raises: UnsupportedOp if it is not.
+    """
+    whole = picture(node.input(0).shape)
+    (part,) = views(node, whole)
+    require(part.size > 0 and part.flags.c_contiguous, f"{node.op} picks pieces apart")
+    return (_address(part) - _address(whole)) * np.dtype(node.input(0).dtype).itemsize
 
 
 @host(*PLAIN, *FOLDED)
