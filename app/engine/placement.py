@@ -138,6 +138,8 @@ def _place(graph: Graph, node: Node, profile: DeviceProfile, views: dict[Tensor,
     rule = registry.OPS.get(node.op)
     if rule is None:
         return Entry(node, "host", f"there is no kernel for {node.op}")
+    if any(t.dtype == "variant" for t in (*node.reads, *node.outputs)):
+        return Entry(node, "host", f"{node.op} on a type of number that has no kernel")
     if any(-1 in t.shape for t in node.outputs):
         return Entry(node, "host", f"the shape of {node.op}'s result depends on data")
     try:

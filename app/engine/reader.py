@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Sequence
@@ -28,7 +29,9 @@ DTYPES = {
     tflite.TensorType.STRING: "bytes", tflite.TensorType.RESOURCE: "resource",
     tflite.TensorType.VARIANT: "variant", tflite.TensorType.INT4: "int4",
 }
-OPAQUE = {"bytes", "resource", "variant", "int4"}
+OPAQUE = {"bytes", "resource", "variant"}
+# What holds numbers of types that numpy does not have.
+STORED = {"int4": "int8"}
 
 
 def _names(enum: type) -> dict[int, str]:
@@ -115,9 +118,9 @@ class _Reader:
         operators = (graph.Operators(n) for n in range(graph.OperatorsLength()))
         made = {i for operator in operators for i in _ints(operator, "Outputs")}
         # A constant without elements has no bytes in the file either.
-        return [replace(t, data=np.empty(t.shape, t.dtype)) if 0 in t.shape and t.data is None
-                and t.dtype not in OPAQUE and i not in made and i not in inputs else t
-                for i, t in enumerate(found)]
+        return [replace(t, data=np.empty(t.shape, STORED.get(t.dtype, t.dtype)))
+                if 0 in t.shape and t.data is None and t.dtype not in OPAQUE
+                and i not in made and i not in inputs else t for i, t in enumerate(found)]
 
     def _tensor(self, raw: Any, is_input: bool) -> Tensor:
         shape = _ints(raw, "Shape")
@@ -136,6 +139,8 @@ class _Reader:
         data = self._buffer(raw.Buffer())
         if data is None or dtype in OPAQUE:
             return data
+        if dtype == "int4":
+            return unpacked(data, shape)
         data = data.view(dtype)
         if sparsity is not None:
             return data
@@ -172,6 +177,19 @@ class _Reader:
                                    {m.Name().decode(): own[m.TensorIndex()].name for m in ins},
                                    {m.Name().decode(): own[m.TensorIndex()].name for m in outs}))
         return tuple(found)
+
+
+def unpacked(raw: Data, shape: tuple[int, ...]) -> Data:
+    """The numbers of an int4 constant, each in a byte of its own; two are in one, the first below.
+
+    Raises: ValueError if there are more or fewer of them.
+    """
+    pairs = raw.view(np.int8)
+    numbers: Data = np.stack([(pairs << 4).astype(np.int8) >> 4, pairs >> 4], -1).reshape(-1)
+    count = math.prod(shape)
+    if -(-count // 2) != raw.size:
+        raise ValueError(f"{raw.size} bytes cannot hold {count} numbers of 4 bits")
+    return numbers[:count].reshape(shape)
 
 
 def check_order(nodes: Sequence[Node], inputs: Sequence[Tensor]) -> None:

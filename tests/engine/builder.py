@@ -29,7 +29,11 @@ TYPES = {
         *("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32"),
         *("int64", "uint64", "bool", "complex64", "resource"),
     )
-} | {"bytes": schema.TensorType.STRING}
+} | {
+    "bytes": schema.TensorType.STRING,
+    "int4": schema.TensorType.INT4,
+    "int2": schema.TensorType.INT2,
+}
 
 # The options table of an op, where it is not the op's own name in camel case plus "Options".
 OPTIONS = {
@@ -172,9 +176,21 @@ class GraphBuilder:
         self.table.inputs.append(value.index)
         return value
 
-    def const(self, array: ArrayLike, quant: Quantization | None = None) -> Value:
-        """Add a constant; an array of bytes becomes strings."""
+    def const(
+        self, array: ArrayLike, quant: Quantization | None = None, dtype: str = ""
+    ) -> Value:
+        """Add a constant; an array of bytes becomes strings, one of int8 may be stored as int4.
+
+        dtype: "int4", or "int2" for bytes that hold four numbers each.
+        """
         data = np.asarray(array, order="C")
+        if dtype == "int2":
+            shape = (*data.shape[:-1], 4 * data.shape[-1])
+            return self._tensor(Spec(shape, dtype, quant), self._model.add_buffer(data.reshape(-1)))
+        if dtype == "int4":
+            flat = np.append(data.reshape(-1), np.zeros(data.size % 2, "i1")).astype("i1") & 15
+            packed = (flat[::2] | flat[1::2] << 4).view("u1")
+            return self._tensor(Spec(data.shape, dtype, quant), self._model.add_buffer(packed))
         if data.dtype.kind == "S":
             buffer = self._model.add_buffer(_strings(data.reshape(-1).tolist()))
             return self._tensor(Spec(data.shape, "bytes", quant), buffer)
@@ -260,8 +276,8 @@ def single_op(
             values.append(None)
         elif isinstance(given, Spec):
             values.append(graph.input(given.shape, given.dtype, given.quant))
-        elif isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Quantization):
-            values.append(graph.const(given[0], given[1]))
+        elif isinstance(given, tuple) and isinstance(given[1], Quantization):
+            values.append(graph.const(*given))
         else:
             values.append(graph.const(given))
     graph.outputs(*graph.op(name, values, outputs, options, custom))

@@ -189,10 +189,15 @@ def disagreement(model: bytes, inputs: Sequence[Array]) -> list[float]:
 def assert_model_same(model: bytes, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
     """Check a whole model: floats within the tolerance, int8 within the runtimes' disagreement.
 
-    A vector of integers must also have the same winner as one of the two runtimes.
+    Floats of ill-conditioned outputs may be off by as much as TFLite's own kernels are from those
+    of XNNPACK. A vector of integers must also have the same winner as one of the two runtimes.
     """
     judges = [run(model, inputs, r) for r in available() if _takes(model, inputs, r)]
     gaps = disagreement(model, inputs)
+    if any(a.dtype.kind == "f" for a in outputs):
+        own = run(model, inputs, available()[-1], plain=True)
+        gaps = [max(gap, _apart(a, b)) if a.dtype.kind == "f" else gap
+                for gap, a, b in zip(gaps, own, judges[-1], strict=True)]
     for position, (actual, gap) in enumerate(zip(outputs, gaps, strict=True)):
         expected = [answers[position] for answers in judges]
         if actual.dtype.kind == "f" and gap <= FLOAT_TOLERANCE * spread(expected[-1]):
@@ -207,6 +212,11 @@ def assert_model_same(model: bytes, inputs: Sequence[Array], outputs: Sequence[A
         if actual.dtype.kind in "iu" and actual.ndim == 2:
             winners = {tuple(e.argmax(-1)) for e in expected}
             assert tuple(actual.argmax(-1)) in winners
+
+
+def _apart(a: Array, b: Array) -> float:
+    finite = np.isfinite(a) & np.isfinite(b)
+    return float(np.abs(a[finite].astype("f8") - b[finite].astype("f8")).max(initial=0))
 
 
 def _takes(model: bytes, inputs: Sequence[Array], runtime: str) -> bool:

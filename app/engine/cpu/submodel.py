@@ -92,7 +92,7 @@ class _Maker:
             made.shape = [max(int(e), 0) for e in tensor.shape]
             made.buffer = 0
             if tensor.data is not None and tensor not in self.wanted:
-                made.buffer = self._constant(tensor.data)
+                made.buffer = self._constant(tensor)
                 made.sparsity = made.sparsity if tensor.sparsity is not None else None
             self.places[tensor] = index
         return self.places[tensor]
@@ -104,8 +104,11 @@ class _Maker:
         self.table.tensors.append(made)
         return len(self.table.tensors) - 1
 
-    def _constant(self, data: Data) -> int:
-        flat = np.ascontiguousarray(data).reshape(-1)
+    def _constant(self, tensor: Tensor) -> int:
+        flat: Data = np.ascontiguousarray(tensor.data).reshape(-1)
+        if tensor.dtype == "int4":
+            flat = np.append(flat, np.zeros(flat.size % 2, np.int8)) & 15
+            flat = flat[::2] | flat[1::2] << 4
         self.model.buffers.append(schema.BufferT(data=flat.view(np.uint8)))
         return len(self.model.buffers) - 1
 

@@ -11,7 +11,7 @@ import numpy as np
 from app.engine.ir import Data, Node, Tensor
 from app.tensors import Quantization
 
-INTEGERS = {"int8", "uint8", "int16"}
+INTEGERS = {"int8", "uint8", "int16", "int4"}
 
 
 def is_quantised(tensor: Tensor | None) -> bool:
