@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.engine import registry
+from app.engine.blame import blamed
 from app.engine.clusters import Entry, Storage, absorbed, ordered
 from app.engine.control_cost import light
 from app.engine.ir import Graph, Launch, Node, Tensor
@@ -145,8 +146,10 @@ def _place(graph: Graph, node: Node, profile: DeviceProfile, views: dict[Tensor,
     try:
         inside = node
         if node.op == "CONCATENATION":
-            inside = _in_place(views, made, node, profile, kept)
-        entry = Entry(node, "device", "", rule(inside, profile))
+            with blamed(node):
+                inside = _in_place(views, made, node, profile, kept)
+        with blamed(node):
+            entry = Entry(node, "device", "", rule(inside, profile))
         made.update(node.outputs)
         return entry
     except UnsupportedOp as error:
@@ -181,7 +184,8 @@ def _free(node: Node, profile: DeviceProfile, views: dict[Tensor, Storage]) -> b
     if rule is None or node.epilogue:
         return False
     try:
-        offset = rule(node)
+        with blamed(node):
+            offset = rule(node)
     except UnsupportedOp:
         return False
     source = node.input(0)

@@ -17,8 +17,8 @@ CARD = pytest.mark.parametrize("runtime", ["rx580"], indirect=True)
 QUICK = {m.name for m in SAMPLE}
 EVERY = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ALL]
 STEPS = 4
-# Of the output's range: what float16 weights may cost.
-HALF_TOLERANCE = 2e-2
+# Of the output's range, root mean square: what float16 weights may cost.
+HALF_TOLERANCE = 3e-2
 
 
 @OWN
@@ -44,7 +44,8 @@ def test_a_published_model_with_weights_as_float16(runtime: Runtime, name: str) 
         inputs = inputs_of(ALL[name], full)
         for ours, exact in zip(half.run(inputs), full.run(inputs), strict=True):
             if exact.dtype.kind == "f":
-                oracle.assert_close(ours, exact, tolerance=HALF_TOLERANCE)
+                away = float(np.sqrt(np.mean((ours - exact).astype("f8") ** 2)))
+                assert away <= HALF_TOLERANCE * oracle.spread(exact)
         assert half.nbytes <= full.nbytes
     finally:
         full.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ def open_part(graph: Graph, nodes: Sequence[Node], needed: set[Tensor]) -> CpuPa
     outputs = tuple(t for n in nodes for t in n.outputs if t in needed)
     try:
         blob = build(graph.blob, nodes, inputs, outputs)
-    except ValueError as error:
+    except (ValueError, struct.error) as error:
         raise UnsupportedOp(str(error)) from error
     return CpuPart(tuple(nodes), inputs, outputs, Interpreter(blob))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from app.engine.blame import blamed
 from app.engine.ir import Graph, Node, Tensor
 from app.engine.passes.branches import both, called
 from app.engine.passes.specialise import fold, substitute
@@ -33,12 +34,13 @@ def _settled(graph: Graph, known: list[Graph]) -> Graph:
     nodes: list[Node] = []
     for raw in graph.nodes:
         node = substitute(raw, values)
-        taken = _taken(node, known) if node.op in ("IF", "WHILE") else None
-        if taken is None and node.op == "IF":
-            taken = both(node, known)
-        if taken is None:
-            nodes.append(_bound(node, known) if node.op == "IF" else node)
-            continue
+        with blamed(node):
+            taken = _taken(node, known) if node.op in ("IF", "WHILE") else None
+            if taken is None and node.op == "IF":
+                taken = both(node, known)
+            if taken is None:
+                nodes.append(_bound(node, known) if node.op == "IF" else node)
+                continue
         nodes += taken.nodes
         values.update(zip(raw.outputs, taken.outputs, strict=True))
     outputs = tuple(values.get(t, t) for t in graph.outputs)

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from app.engine import registry
+from app.engine.blame import blamed
 from app.engine.cpu.part import IMPURE, evaluate, infer_shapes
 from app.engine.ir import Data, Graph, Node, Tensor
-from app.errors import InvalidInput, InvalidModel, UnsupportedOp
+from app.errors import InvalidInput, UnsupportedOp
 
 Shape = tuple[int, ...]
 OPAQUE = {"bytes", "resource", "variant", "int4"}
@@ -31,10 +32,8 @@ def outputs_of(graph: Graph, raw: Node, node: Node) -> tuple[Tensor, ...] | None
     Raises: InvalidInput if the shapes do not fit; InvalidModel; UnsupportedOp.
     """
     try:
-        shapes = _shapes(graph, raw, node)
-    except (IndexError, ZeroDivisionError) as error:
-        raise InvalidModel(f"{node.op} (operator {node.index}) has impossible shapes: {error}"
-                           ) from error
+        with blamed(node, ValueError):
+            shapes = _shapes(graph, raw, node)
     except ValueError as error:
         raise InvalidInput(f"{node.op} (operator {node.index}): {error}") from error
     if shapes is None:
@@ -85,7 +84,8 @@ def folded(graph: Graph, node: Node) -> tuple[Tensor, ...] | None:
             return None
     elif not all(t is None or (t.data is not None and not t.is_variable) for t in node.inputs):
         return None
-    results = _value(graph, node)
+    with blamed(node):
+        results = _value(graph, node)
     if results is None:
         return None
     return tuple(replace(t, shape=r.shape, data=np.asarray(r, order="C"), sparsity=None)

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from app.engine.blame import blamed
 from app.engine.epilogue import STEPS
 from app.engine.ir import Graph, Node, Tensor
 from app.engine.passes.integers import (
@@ -70,7 +71,8 @@ def lower(graph: Graph, constants: dict[tuple[Tensor, str], Tensor] | None = Non
     for node in graph.nodes:
         lowering.index = node.index
         rule = RULES.get(node.op, by_reals if node.op in STEPS else keep)
-        (rule if _touches(node) else keep)(lowering, node)
+        with blamed(node):
+            (rule if _touches(node) else keep)(lowering, node)
     for tensor in graph.outputs:
         lowering.integers(tensor)
     return replace(graph, nodes=tuple(lowering.nodes))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from app.engine.blame import blamed
 from app.engine.ir import Data, Graph, Node, Tensor
 from app.engine.passes.integers import is_quantised
 from app.tensors import Quantization
@@ -31,8 +32,9 @@ def unfold(graph: Graph) -> Graph:
         return graph
     nodes: list[Node] = []
     for whole in graph.nodes:
-        for node in _directions(whole) if whole.op == BOTH_WAYS else [whole]:
-            nodes += _Layer(node).steps() if node.op == NAME and _plain(node) else [node]
+        with blamed(whole):
+            for node in _directions(whole) if whole.op == BOTH_WAYS else [whole]:
+                nodes += _Layer(node).steps() if node.op == NAME and _plain(node) else [node]
     return replace(graph, nodes=tuple(nodes))
 
 
