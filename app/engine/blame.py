@@ -14,8 +14,8 @@ BROKEN = (KeyError, IndexError, TypeError, AssertionError, AttributeError, Arith
 
 
 @contextmanager
-def blamed(node: Node, *others: type[Exception]) -> Iterator[None]:
-    """Say which operator of the file it was.
+def sound(what: str, *others: type[Exception]) -> Iterator[None]:
+    """Say what of the file is not sound where work on it breaks off.
 
     others: errors that mean something else here, and pass.
     Raises: InvalidModel for everything that only a damaged file can bring about.
@@ -25,5 +25,12 @@ def blamed(node: Node, *others: type[Exception]) -> Iterator[None]:
     except others:
         raise
     except BROKEN as error:
-        raise InvalidModel(f"operator {node.index} ({node.op}) is damaged or not as the schema "
-                           f"has it: {type(error).__name__}: {error}") from error
+        raise InvalidModel(f"{what} is damaged or not as the schema has it: "
+                           f"{type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def blamed(node: Node, *others: type[Exception]) -> Iterator[None]:
+    """The same for one operator of the file."""
+    with sound(f"operator {node.index} ({node.op})", *others):
+        yield

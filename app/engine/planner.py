@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from app.engine.arena import Slot, lower_bound, place
+from app.engine.blame import sound
 from app.engine.clusters import Storage
 from app.engine.ir import Const, Graph, Launch, Scratch, Tensor
 from app.engine.passes.fuse import fuse
@@ -53,6 +54,7 @@ class Plan:
         return resolve(self.views, tensor)
 
 
+@sound("the model")
 def plan(graph: Graph, profile: DeviceProfile,
          constants: dict[tuple[Tensor, str], Tensor] | None = None,
          lasting: bool = False, whole: bool = False) -> Plan:

@@ -8,6 +8,7 @@ import numpy as np
 import pyopencl as cl
 
 from app.engine import registry
+from app.engine.blame import blamed
 from app.engine.cpu.part import CpuPart
 from app.engine.ir import Data, Node, Tensor
 from app.engine.passes.facts import OPAQUE
@@ -68,8 +69,10 @@ class Request:
     def run_state(self, node: Node) -> None:
         """Run a node that needs variables or other graphs; its values may stay on the device."""
         values = [None if t is None else self._value(t) for t in node.inputs]
-        results = registry.STATEFUL[node.op](node, values, self._context)
-        for tensor, value in zip(node.outputs, results, strict=True):
+        with blamed(node):
+            results = registry.STATEFUL[node.op](node, values, self._context)
+            made = list(zip(node.outputs, results, strict=True))
+        for tensor, value in made:
             self.put(tensor, value)
 
     def results(self) -> list[Value]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app.engine.blame import blamed
+from app.engine.blame import blamed, sound
 from app.engine.ir import Graph, Node, Tensor
 from app.engine.passes.branches import both, called
 from app.engine.passes.specialise import fold, substitute
@@ -18,6 +18,7 @@ MAX_TURNS = 1024
 MAX_NODES = 20_000
 
 
+@sound("the model")
 def settle(graphs: Sequence[Graph]) -> list[Graph]:
     """Fold all graphs of a model, decide what can be decided, give branches their constants.
 
