@@ -9,6 +9,7 @@ import numpy as np
 
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Const, Data, Fused, Launch, Node, Tensor
+from app.engine.ops import winograd
 from app.engine.ops.depthwise import depthwise_gpu
 from app.engine.ops.gemm import conv_gemm
 from app.engine.ops.precision import halved
@@ -70,8 +71,20 @@ def conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     require(w.data is not None, "CONV_2D with weights that are computed has no kernel")
     groups = max(1, x.shape[3] // w.shape[3])
     rows, columns = axes(x.shape, (w.shape[1], w.shape[2]), dict(node.options))
-    return conv_launch(node, profile, flatten(
-        Geometry(x.shape[0], x.shape[3], w.shape[0], groups, rows, columns)))
+    g = Geometry(x.shape[0], x.shape[3], w.shape[0], groups, rows, columns)
+    chosen = winograd.way(profile, node, g, steps(node))
+    if chosen.tile:
+        def product(inner: Node, extents: tuple[int, int, int, int],
+                    select: Selection) -> Sequence[Launch]:
+            count, pixels, channels, outputs = extents
+            one = Axis(1, 1, 1, 1, 0, 0, 1)
+            return conv_launch(inner, profile, Geometry(
+                1, count * channels, count * outputs, count, one,
+                Axis(pixels, 1, 1, 1, 0, 0, pixels)), select)
+
+        return winograd.launches(node, g, chosen.tile, bias(node, g.outputs), product,
+                                 compile_steps(steps(node), node.outputs[0]), profile)
+    return conv_launch(node, profile, flatten(g))
 
 
 def flatten(g: Geometry) -> Geometry:

@@ -1,0 +1,99 @@
+// winograd: a 3x3 convolution of stride 1 by tiles of TILE x TILE outputs, A = TILE + 2
+// winograd_in:  v[t][k][c] = (BT d B)[k], d the A x A pixels of x under tile t, zeros outside
+// winograd_out: y = epilogue(bias[c] + AT m A), m[k] = u[t][k][c], cut off at the borders
+// x [N,H,W,C], y [N,H,W,C] (with their own extents), tiles t = (n * TY + row) * TX + column;
+// float32. Between the two stand A*A products of [tiles, C] by [C, O].
+// Work-item: VW channels of one tile (FLAT: channels fastest), or of one row of tiles.
+// Source: Lavin & Gray 2015, points 0, 1, -1, (2, -2) and infinity.
+#define A (TILE + 2)
+#if TILE == 2
+#define FORWARD(p, s)                                                              \
+    {                                                                              \
+        const VT p0 = (p)[0], p1 = (p)[s], p2 = (p)[2 * s], p3 = (p)[3 * s];       \
+        (p)[0] = p0 - p2; (p)[s] = p1 + p2;                                        \
+        (p)[2 * s] = p2 - p1; (p)[3 * s] = p1 - p3;                                \
+    }
+#define BACK(p, s)                                                                 \
+    {                                                                              \
+        const VT p0 = (p)[0], p1 = (p)[s], p2 = (p)[2 * s], p3 = (p)[3 * s];       \
+        (p)[0] = p0 + p1 + p2; (p)[s] = p1 - p2 - p3;                              \
+    }
+#else
+#define FORWARD(p, s)                                                              \
+    {                                                                              \
+        const VT p0 = (p)[0], p1 = (p)[s], p2 = (p)[2 * s], p3 = (p)[3 * s];       \
+        const VT p4 = (p)[4 * s], p5 = (p)[5 * s];                                 \
+        const VT even = p4 - 4.0f * p2, odd = p3 - 4.0f * p1;                      \
+        const VT near = p4 - p2, far = 2.0f * (p3 - p1);                           \
+        (p)[0] = 4.0f * p0 - 5.0f * p2 + p4; (p)[s] = even + odd;                  \
+        (p)[2 * s] = even - odd; (p)[3 * s] = near + far;                          \
+        (p)[4 * s] = near - far; (p)[5 * s] = 4.0f * p1 - 5.0f * p3 + p5;          \
+    }
+#define BACK(p, s)                                                                 \
+    {                                                                              \
+        const VT p0 = (p)[0], p5 = (p)[5 * s];                                     \
+        const VT even = (p)[s] + (p)[2 * s], odd = (p)[s] - (p)[2 * s];            \
+        const VT near = (p)[3 * s] + (p)[4 * s], far = (p)[3 * s] - (p)[4 * s];    \
+        (p)[0] = p0 + even + near; (p)[s] = odd + 2.0f * far;                      \
+        (p)[2 * s] = even + 4.0f * near; (p)[3 * s] = odd + 8.0f * far + p5;       \
+    }
+#endif
+
+#ifdef FLAT
+#define EACH_TILE                                                                  \
+    if ((int)get_global_id(0) >= VECTORS * TILES) return;                          \
+    const int c = min((int)get_global_id(0) % VECTORS * VW, C - VW);               \
+    const int t = get_global_id(0) / VECTORS;
+#define SHAPED __attribute__((reqd_work_group_size(64, 1, 1)))
+#else
+#define EACH_TILE                                                                  \
+    const int c = min((int)get_global_id(0) * VW, C - VW);                         \
+    for (int t = get_global_id(1) * TX; t < ((int)get_global_id(1) + 1) * TX; t++)
+#define SHAPED __attribute__((reqd_work_group_size(1, 1, 1)))
+#endif
+
+__kernel SHAPED
+void winograd_in(__global const float* restrict x, __global float* restrict v,
+                 int H, int W, int C, int PT, int PL, int TY, int TX, int TILES, int VECTORS)
+{
+    EACH_TILE {
+        const int top = t / TX % TY * TILE - PT, left = t % TX * TILE - PL;
+        __global const float* image = x + t / (TX * TY) * H * W * C + c;
+        VT d[A * A];
+        UNROLL for (int r = 0; r < A; r++)
+            UNROLL for (int s = 0; s < A; s++) {
+                const int h = top + r, w = left + s;
+                const bool inside = (uint)h < (uint)H && (uint)w < (uint)W;
+                d[r * A + s] = inside ? VLOAD(image + (h * W + w) * C) : (VT)(0.0f);
+            }
+        UNROLL for (int s = 0; s < A; s++) FORWARD(d + s, A)
+        UNROLL for (int r = 0; r < A; r++) FORWARD(d + r * A, 1)
+        __global float* to = v + t * A * A * C + c;
+        UNROLL for (int k = 0; k < A * A; k++) VSTORE(d[k], to + k * C);
+    }
+}
+
+__kernel SHAPED
+void winograd_out(__global const float* restrict u, __global const float* restrict bias,
+                  __global float* restrict y, int H, int W, int C, int TY, int TX, int TILES,
+                  int VECTORS EPI_PARAMS)
+{
+    EACH_TILE {
+        const int top = t / TX % TY * TILE, left = t % TX * TILE;
+        const int image = t / (TX * TY) * H;
+        __global const float* from = u + t * A * A * C + c;
+        VT m[A * A];
+        UNROLL for (int k = 0; k < A * A; k++) m[k] = VLOAD(from + k * C);
+        UNROLL for (int s = 0; s < A; s++) BACK(m + s, A)
+        UNROLL for (int r = 0; r < TILE; r++) BACK(m + r * A, 1)
+        const VT b = VLOAD(bias + c);
+        UNROLL for (int r = 0; r < TILE; r++)
+            UNROLL for (int s = 0; s < TILE; s++) {
+                if (top + r >= H || left + s >= W) continue;
+                const int idx = ((image + top + r) * W + left + s) * C + c;
+                VT v = m[r * A + s] + b;
+                EPILOGUE
+                VSTORE(v, y + idx);
+            }
+    }
+}

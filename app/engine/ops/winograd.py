@@ -1,0 +1,189 @@
+"""3x3 convolutions of stride 1 with fewer multiplications: Winograd's minimal filtering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.engine.epilogue import INTERNAL
+from app.engine.ir import Arg, Data, Fused, Launch, Node, Tensor
+from app.engine.ops.precision import halved
+from app.engine.ops.tiles import lanes
+from app.engine.profile import DeviceProfile
+
+if TYPE_CHECKING:
+    from app.engine.ops.conv import Geometry
+
+i32 = np.int32
+# Channels on both sides below which the transforms cost more than they save.
+LEAST = 16
+# Largest error of a result, in parts of the results' range: a tenth of what a model may have.
+ACCURATE = 1e-5
+TRIED = 16
+# What a device is taken for where its profile does not say: FLOP/s, bytes/s, seconds a launch.
+USUAL = {"cpu": (135e9, 40e9, 2e-6), "gpu": (6e12, 250e9, 8e-6)}
+REACHED = 0.7
+# Tile extent -> the matrix that turns a filter of 3 into tile + 2 products.
+FILTERS: Mapping[int, Data] = {
+    2: np.array([[1, 0, 0], [.5, .5, .5], [.5, -.5, .5], [0, 0, 1]]),
+    4: np.array([[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
+                 [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]),
+}
+INPUTS: Mapping[int, Data] = {
+    2: np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
+    4: np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
+                 [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]]),
+}
+OUTPUTS: Mapping[int, Data] = {
+    2: np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
+    4: np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0],
+                 [0, 1, -1, 8, -8, 1]]),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a convolution is computed: tile 0 is directly, else by tiles of that extent."""
+
+    tile: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """The tiles that cover the output."""
+
+    extent: int
+    batch: int
+    down: int
+    across: int
+
+    @property
+    def products(self) -> int:
+        """Matrices between the two transforms."""
+        return (self.extent + 2) ** 2
+
+    @property
+    def count(self) -> int:
+        """Tiles of the whole batch."""
+        return self.batch * self.down * self.across
+
+
+def tiles(extent: int, g: Geometry) -> Tiles:
+    """Cover the output of a convolution."""
+    return Tiles(extent, g.batch, -(-g.rows.out // extent), -(-g.columns.out // extent))
+
+
+def key(g: Geometry) -> str:
+    """The name of a shape among the choices."""
+    return f"3x3 {g.batch}x{g.rows.out}x{g.columns.out}x{g.channels}x{g.outputs}"
+
+
+def way(profile: DeviceProfile, node: Node, g: Geometry, steps: tuple[Fused, ...]) -> Way:
+    """The measured or predicted way, among those that are accurate for these weights."""
+    w = node.input(1)
+    fits = (all(a.kernel == 3 and a.stride == a.dilation == 1 for a in (g.rows, g.columns))
+            and g.groups == 1 and g.pixels is None and min(g.channels, g.outputs) >= LEAST
+            and not halved(w, profile) and not any(s.kind in INTERNAL for s in steps))
+    if not fits:
+        return Way(0)
+    chosen = profile.choices.pick(key(g), [Way(0), Way(2), Way(4)],
+                                  lambda own: seconds(own, profile, g))
+    if chosen.tile == 4 and w.data is not None and error(w.data, 4) > ACCURATE:
+        return Way(2)
+    return chosen
+
+
+def seconds(own: Way, profile: DeviceProfile, g: Geometry) -> float:
+    """Roofline of a convolution: multiplications, bytes moved, launches."""
+    flops, bandwidth, launch = USUAL[profile.kind]
+    flops = REACHED * (profile.flops or flops)
+    bandwidth = REACHED * (profile.bandwidth or bandwidth)
+    ends = g.batch * g.rows.out * g.columns.out * (g.channels + g.outputs)
+    if not own.tile:
+        weights = 9 * g.channels * g.outputs
+        return max(g.flops / flops, 4 * (ends + weights) / bandwidth) + launch
+    t = tiles(own.tile, g)
+    between = t.products * t.count * (g.channels + g.outputs)
+    weights = t.products * g.channels * g.outputs
+    products = max(2 * t.count * weights / flops, 4 * (between + weights) / bandwidth)
+    return products + 4 * (ends + between) / bandwidth + 3 * launch
+
+
+def error(w: Data, tile: int) -> float:
+    """The largest difference from the exact result on random tiles, in parts of its range.
+
+    Shapes: w [O,3,3,C]; a few of its outputs are tried.
+    """
+    some = w[::max(1, len(w) // 8)]
+    side, count = tile + 2, len(some)
+    x = np.random.default_rng(0).uniform(-1, 1, (TRIED, side, side, w.shape[3])).astype(np.float32)
+    flat = some.reshape(count, -1).astype(np.float64).T
+    exact = np.stack([x[:, i:i + 3, j:j + 3].reshape(TRIED, -1) @ flat
+                      for i in range(tile) for j in range(tile)])
+    forward, back = (m[tile].astype(np.float32) for m in (INPUTS, OUTPUTS))
+    v = forward @ x.transpose(0, 3, 1, 2) @ forward.T
+    u = filters(some, tile).astype(np.float32).reshape(side, side, count, -1)
+    m = v.transpose(2, 3, 0, 1) @ u.transpose(0, 1, 3, 2)
+    got = (back @ m.transpose(2, 3, 0, 1) @ back.T).reshape(TRIED, count, -1).transpose(2, 0, 1)
+    return float(np.abs(got - exact).max() / max(float(np.ptp(exact)), 1e-30))
+
+
+def filters(w: Data, tile: int) -> Data:
+    """The filters as the products want them.
+
+    Shapes: w [O,3,3,C] -> [(tile+2)^2 * O, C].
+    """
+    g = FILTERS[tile]
+    rows = np.tensordot(g, w.astype(np.float64), (1, 1))
+    made: Data = np.tensordot(g, rows, (1, 2)).transpose(1, 0, 2, 3)
+    return made.reshape(-1, w.shape[3])
+
+
+def _filters(tile: int) -> Callable[[Data], Data]:
+    return lambda w: filters(w, tile).astype(np.float32)
+
+
+Product = Callable[[Node, tuple[int, int, int, int], tuple[str, Callable[[Data], Data]]],
+                   Sequence[Launch]]
+
+
+def launches(node: Node, g: Geometry, tile: int, bias: Arg, product: Product,
+             compiled: tuple[dict[str, str | int], list[Arg]],
+             profile: DeviceProfile) -> list[Launch]:
+    """Transform the input, multiply, transform back with bias and epilogue.
+
+    product plans a grouped product: node, (groups, rows, channels, outputs), selection.
+    """
+    x, w, y = node.input(0), node.input(1), node.outputs[0]
+    t = tiles(tile, g)
+    v = Tensor(f"{y.name}/in", (t.count, t.products * g.channels), "float32")
+    u = Tensor(f"{y.name}/out", (t.count, t.products * g.outputs), "float32")
+    middle = product(Node("CONV_2D", (v, w), (u,)), (t.products, t.count, g.channels, g.outputs),
+                     (f"winograd {tile}", _filters(tile)))
+    epilogue, operands = compiled
+    enter = _side("winograd_in", t, g.channels, profile, {},
+                  (x, v, *map(i32, (g.rows.extent, g.columns.extent, g.channels, g.rows.before,
+                                    g.columns.before))), ())
+    leave = _side("winograd_out", t, g.outputs, profile, epilogue,
+                  (u, bias, y, *map(i32, (g.rows.out, g.columns.out, g.outputs))), operands)
+    return [enter, *middle, leave]
+
+
+def _side(kernel: str, t: Tiles, channels: int, profile: DeviceProfile,
+          epilogue: Mapping[str, str | int], args: tuple[Arg, ...],
+          operands: tuple[Arg, ...] | list[Arg]) -> Launch:
+    # On GPUs neighbouring lanes own neighbouring channels, and a tile fills the registers.
+    width = lanes(profile, channels) if profile.is_cpu else min(2, lanes(profile, channels))
+    vectors = -(-channels // width)
+    defines: dict[str, str | int] = {"VW": width, "TILE": t.extent, **epilogue}
+    numbers = (t.down, t.across, t.count, vectors)
+    size, local = (vectors, t.batch * t.down), (1, 1)
+    if not profile.is_cpu:
+        size, local = (vectors * t.count, 1), (64, 1)
+        defines["FLAT"] = 1
+    flops = 4 * t.products * (t.extent + 2) * t.count * channels
+    return Launch("winograd", kernel, (*args, *map(i32, numbers), *operands), size, local,
+                  defines, flops)
