@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.engine.ops import winograd
 from app.engine.runtime import Runtime
+from bench.kernels.plans import plan_blob
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec, single_op
-from tests.engine.engine_check import assert_op_same
+from tests.engine.engine_check import assert_op_same, run_engine
 
 EXAMPLES = settings(max_examples=12, deadline=None, derandomize=True)
 
@@ -130,3 +132,36 @@ def test_nan_and_infinity_pass_through(runtime: Runtime, bad: float) -> None:
     (x,) = oracle.random_inputs(blob)
     x[0, 1, 1, 3] = bad
     assert_op_same(runtime, blob, [x])
+
+
+@pytest.mark.parametrize("tile", [2, 4])
+def test_winograd_with_a_residual(runtime: Runtime, monkeypatch: pytest.MonkeyPatch,
+                                  tile: int) -> None:
+    rng = np.random.default_rng(tile)
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((1, 11, 9, 32))
+    weights = [graph.const(rng.normal(0, 0.06, (32, 3, 3, 32)).astype("f4")) for _ in range(2)]
+    options = {"padding": "SAME", "strideH": 1, "strideW": 1}
+    zeros = graph.const(np.zeros(32, "f4"))
+    (y,) = graph.op("CONV_2D", [x, weights[0], zeros], [Spec((1, 11, 9, 32))], options)
+    (z,) = graph.op("CONV_2D", [y, weights[1], zeros], [Spec((1, 11, 9, 32))], options)
+    graph.outputs(*graph.op("ADD", [z, x], [Spec((1, 11, 9, 32))]))
+    monkeypatch.setitem(runtime.device.profile.choices.measured, "3x3 1x11x9x32x32", (tile,))
+    inputs = oracle.random_inputs(model.build())
+    oracle.assert_model_same(model.build(), inputs, run_engine(runtime, model.build(), inputs))
+
+
+def test_weights_that_tiles_of_four_spoil_get_smaller_ones(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    w = np.random.default_rng(0).normal(0, 0.1, (256, 3, 3, 256)).astype("f4")
+    assert winograd.error(w, 2) < winograd.error(w, 4) < winograd.ACCURATE
+    blob = single_op("CONV_2D", [Spec((1, 56, 56, 256)), w, np.zeros(256, "f4")],
+                     [Spec((1, 56, 56, 256))], {"padding": "SAME", "strideH": 1, "strideW": 1})
+
+    def tile() -> object:
+        return plan_blob(blob).steps[0].defines["TILE"]  # type: ignore[union-attr]
+
+    assert tile() == 4
+    monkeypatch.setattr(winograd, "ACCURATE", 0.0)
+    assert tile() == 2

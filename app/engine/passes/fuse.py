@@ -13,7 +13,8 @@ from app.engine.passes.simplify import simplify
 # Ops whose kernels call EPILOGUE.
 HEADS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "AVERAGE_POOL_2D",
          "L2_POOL_2D", "MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD",
-         "TRANSPOSE_CONV", "RESIZE_BILINEAR", "BATCH_MATMUL", "LAYER_NORM"}
+         "TRANSPOSE_CONV", "CUSTOM:Convolution2DTransposeBias", "RESIZE_BILINEAR", "BATCH_MATMUL",
+         "LAYER_NORM"}
 WINDOWS = {"CONV_2D", "DEPTHWISE_CONV_2D"}
 MAX_STEPS = 8
 

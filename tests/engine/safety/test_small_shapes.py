@@ -53,6 +53,8 @@ CASES: dict[str, Case] = {
     "conv deep": ("CONV_2D", [spec(1, 3, 3, 72), f4(3, 1, 1, 72), f4(3)], [spec(1, 3, 3, 3)], SAME),
     "conv grouped": ("CONV_2D", [spec(1, 4, 3, 4), f4(6, 2, 2, 2), f4(6)], [spec(1, 4, 3, 6)],
                      SAME),
+    "conv of tiles": ("CONV_2D", [spec(1, 13, 15, 24), f4(19, 3, 3, 24), f4(19)],
+                      [spec(1, 13, 15, 19)], SAME),
     "conv dilated": ("CONV_2D", [spec(1, 6, 7, 5), f4(1, 3, 2, 5), f4(1)], [spec(1, 6, 7, 1)],
                      {**SAME, "dilationHFactor": 2, "dilationWFactor": 3}),
     "depthwise": ("DEPTHWISE_CONV_2D", [spec(1, 5, 6, 7), f4(1, 3, 3, 7), f4(7)],
@@ -150,6 +152,22 @@ def test_small_shapes(runtime: Runtime, name: str) -> None:
     blob = blob_of(name)
     assert_op_same(runtime, blob, oracle.random_inputs(blob),
                    plain=name.startswith(("quantised", "hybrid")))
+
+
+@pytest.mark.parametrize("tile", [2, 4])
+@pytest.mark.parametrize(("extents", "padding"), [((2, 5, 6), "SAME"), ((1, 7, 4), "VALID"),
+                                                  ((1, 1, 3), "SAME")])
+def test_small_winograd(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tile: int,
+                        extents: tuple[int, int, int], padding: str) -> None:
+    n, h, w = extents
+    rows, columns = (h, w) if padding == "SAME" else (h - 2, w - 2)
+    blob = single_op("CONV_2D", [spec(n, h, w, 17), f4(18, 3, 3, 17), f4(18)],
+                     [spec(n, rows, columns, 18)], {**SAME, "padding": padding, **RELU})
+    monkeypatch.setitem(runtime.device.profile.choices.measured,
+                        f"3x3 {n}x{rows}x{columns}x17x18", (tile,))
+    kernels = {launch.kernel for launch in launches(plan_blob(blob, profile=runtime.device.profile))}
+    assert {"winograd_in", "winograd_out"} <= kernels
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
 
 
 @pytest.mark.parametrize("name", CUSTOM)
