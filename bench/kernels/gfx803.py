@@ -26,7 +26,8 @@ REMARKS = {"vgprs": r"^VGPRs: (\d+)", "sgprs": r"^SGPRs: (\d+)",
            "spills": r"^VGPRs Spill: (\d+)"}
 MULTIPLY_ADD = re.compile(r"v_(mac|mad|fma)_f32")
 # These kernels do the arithmetic: they need wavefronts to hide the memory behind.
-GEMM_LIKE = {"gemm", "gemm_batch", "gemv", "depthwise_gpu", "conv", "matmul", "depthwise"}
+GEMM_LIKE = {"gemm", "gemm_batch", "gemv", "depthwise_gpu", "conv", "matmul", "depthwise",
+             "winograd_in", "winograd_out"}
 LEAST_WAVES = 4
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 import app.engine.ops  # noqa: F401  (fills the tables)
+from app.engine.choices import Choices
 from app.engine.ir import Launch
 from app.engine.opencl.programs import assemble
 from app.engine.planner import Plan
@@ -13,6 +16,7 @@ from app.engine.profile import RX_580, DeviceProfile
 from app.engine.reader import read
 from app.engine.runtime import compile_graph, default_shapes, graphs_of
 from app.errors import InvalidInput, UnsupportedOp
+from tests.engine.builder import Spec, single_op
 from tests.engine.corpus import CORPUS, CorpusModel, nets
 
 
@@ -56,7 +60,24 @@ def plan_all(names: Iterable[str] | None = None,
             plans[name] = plan_blob(blob, shapes, profile)
         except (UnsupportedOp, InvalidInput) as error:
             refused[name] = str(error)
+    if names is None:
+        plans.update(plan_tiles(profile))
     return plans, refused
+
+
+def plan_tiles(profile: DeviceProfile) -> dict[str, Plan]:
+    """ResNet's 3x3 convolutions directly and by Winograd's tiles, which no corpus model has."""
+    options = {"padding": "SAME", "strideH": 1, "strideW": 1, "fusedActivationFunction": "RELU"}
+    found = {}
+    for extent, channels in ((56, 64), (28, 128), (14, 256)):
+        shape = (1, extent, extent, channels)
+        blob = single_op("CONV_2D", [Spec(shape), np.zeros((channels, 3, 3, channels), "f4"),
+                                     np.zeros(channels, "f4")], [Spec(shape)], options)
+        for tile in (0, 2, 4):
+            chosen = Choices({f"3x3 1x{extent}x{extent}x{channels}x{channels}": (tile,)})
+            found[f"conv3x3_{extent}x{channels}_tile{tile}"] = plan_blob(
+                blob, profile=replace(profile, choices=chosen))
+    return found
 
 
 def blobs(names: Iterable[str] | None = None) -> Mapping[str, tuple[bytes, tuple[

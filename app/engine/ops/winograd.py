@@ -175,8 +175,9 @@ def launches(node: Node, g: Geometry, tile: int, bias: Arg, product: Product,
 def _side(kernel: str, t: Tiles, channels: int, profile: DeviceProfile,
           epilogue: Mapping[str, str | int], args: tuple[Arg, ...],
           operands: tuple[Arg, ...] | list[Arg]) -> Launch:
-    # On GPUs neighbouring lanes own neighbouring channels, and a tile fills the registers.
-    width = lanes(profile, channels) if profile.is_cpu else min(2, lanes(profile, channels))
+    # On GPUs neighbouring lanes own neighbouring channels, and a tile fills the registers: wider
+    # ones leave two wavefronts a SIMD on gfx803.
+    width = min(lanes(profile, channels), 16 if profile.is_cpu else 4 // t.extent)
     vectors = -(-channels // width)
     defines: dict[str, str | int] = {"VW": width, "TILE": t.extent, **epilogue}
     numbers = (t.down, t.across, t.count, vectors)

@@ -165,7 +165,8 @@ def test_small_winograd(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tile:
                      [spec(n, rows, columns, 18)], {**SAME, "padding": padding, **RELU})
     monkeypatch.setitem(runtime.device.profile.choices.measured,
                         f"3x3 {n}x{rows}x{columns}x17x18", (tile,))
-    kernels = {launch.kernel for launch in launches(plan_blob(blob, profile=runtime.device.profile))}
+    made = plan_blob(blob, profile=runtime.device.profile)
+    kernels = {launch.kernel for launch in launches(made)}
     assert {"winograd_in", "winograd_out"} <= kernels
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
 
