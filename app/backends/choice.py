@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app.backends.session import Session
 from app.backends.tflite import TfliteOptions, TfliteSession
-from app.errors import DeviceError, InvalidModel, ModelLoadFailed, ServingError
+from app.errors import DeviceError, InvalidModel, ModelLoadFailed, ServingError, UnsupportedOp
 
 # How the card keeps weights, and by what share of its largest value an output may then differ
 # from the CPU's. float16 halves their memory and keeps 11 bits of each weight; the worst of 20
@@ -56,6 +56,11 @@ Opener = Callable[[Source, OpenclOptions], Session]
 
 
 def _open_tflite(source: Source, device: OpenclOptions) -> Session:
+    if isinstance(source.cpu, UnsupportedOp):
+        # Only models that no runtime takes whole pay for loading the engine here.
+        from app.backends.parts import PartsSession
+
+        return PartsSession(source.data, str(source.cpu))
     if isinstance(source.cpu, ServingError):
         raise source.cpu
     return TfliteSession(source.data, source.cpu)

@@ -1,11 +1,13 @@
-"""Turns an interpreter's tensor details into specs with names that are unique."""
+"""Turns an interpreter's or the engine's tensors into specs with names that are unique."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from app.engine.ir import Tensor
 from app.tensors import Quantization, TensorSpec
 
 
@@ -42,3 +44,14 @@ def _quantization(detail: dict[str, Any]) -> Quantization | None:
         tuple(int(zero) for zero in parameters["zero_points"]),
         int(parameters["quantized_dimension"]),
     )
+
+
+def describe(tensors: Sequence[Tensor], prefix: str) -> tuple[TensorSpec, ...]:
+    """Specs with the names that the CPU backend gives: unique, never empty."""
+    found: list[TensorSpec] = []
+    for position, tensor in enumerate(tensors):
+        name = tensor.name or f"{prefix}_{position}"
+        if any(spec.name == name for spec in found):
+            name = f"{name}#{position}"
+        found.append(TensorSpec(name, tensor.shape, tensor.dtype, tensor.quant))
+    return tuple(found)

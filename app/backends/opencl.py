@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 
-import numpy as np
-
 from app.backends.choice import OpenclOptions, Source
+from app.backends.details import describe
 from app.backends.fit import fit
 from app.backends.steps import has_axis, joined, steps
 from app.engine.choices import alone
-from app.engine.ir import Tensor
 from app.engine.opencl.device import AUTO, choose, probe
 from app.engine.opencl.failures import translated
 from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
 from app.engine.tuner import tune
 from app.errors import DeviceNotFound, UnsupportedOp
-from app.tensors import Array, TensorSpec
+from app.tensors import Array
 
 
 def open_session(source: Source, options: OpenclOptions) -> OpenclSession:
@@ -121,14 +119,3 @@ class OpenclSession:
     def close(self) -> None:
         """Free the model's device memory; the context stays for the worker's other models."""
         self._model.close()
-
-
-def describe(tensors: Sequence[Tensor], prefix: str) -> tuple[TensorSpec, ...]:
-    """Specs with the names that the CPU backend gives: unique, never empty."""
-    found: list[TensorSpec] = []
-    for position, tensor in enumerate(tensors):
-        name = tensor.name or f"{prefix}_{position}"
-        if any(spec.name == name for spec in found):
-            name = f"{name}#{position}"
-        found.append(TensorSpec(name, tensor.shape, np.dtype(tensor.dtype).name, tensor.quant))
-    return tuple(found)

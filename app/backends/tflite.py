@@ -65,10 +65,10 @@ class TfliteSession:
         with self._free:
             runner = self._take()
             # A runner that raised is dropped: what it holds is not known any more.
-            results = [runner.run(_part(arrays, index, runs)) for index in range(runs)]
+            results = [runner.run(part_of(arrays, index, runs)) for index in range(runs)]
             if not self._closed:
                 self._idle.append(runner)
-        return _joined(results, self.inputs)
+        return joined_runs(results, self.inputs)
 
     def _run_steps(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         parts, stacked = steps(self.inputs, inputs)
@@ -144,7 +144,8 @@ class _Runner:
         }
 
 
-def _part(arrays: Mapping[str, Array], index: int, runs: int) -> Mapping[str, Array]:
+def part_of(arrays: Mapping[str, Array], index: int, runs: int) -> Mapping[str, Array]:
+    """The rows of one of several runs."""
     if runs == 1:
         return arrays
     parts = {}
@@ -154,7 +155,10 @@ def _part(arrays: Mapping[str, Array], index: int, runs: int) -> Mapping[str, Ar
     return parts
 
 
-def _joined(results: list[dict[str, Array]], inputs: tuple[TensorSpec, ...]) -> dict[str, Array]:
+def joined_runs(
+    results: list[dict[str, Array]], inputs: tuple[TensorSpec, ...]
+) -> dict[str, Array]:
+    """The results of several runs: joined on a batch dimension, else stacked."""
     if len(results) == 1:
         return results[0]
     batches = {spec.shape[0] for spec in inputs if splittable(spec)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from app.engine.cpu.whole import WholeModel
 from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime, default_shapes
 from tests.engine import oracle
@@ -70,8 +71,10 @@ def check(runtime: Runtime, model: CorpusModel) -> None:
         loaded.close()
     if model.runs_on:
         oracle.assert_model_same(blob, inputs, outputs)
-    else:
-        assert all(np.isfinite(y).all() for y in outputs)
+        return
+    # TFLite's kernels where it has them, numpy where not: nothing of the card's.
+    for actual, expected in zip(outputs, WholeModel(read(blob)).run(inputs), strict=True):
+        oracle.assert_close(actual, expected)
 
 
 def check_steps(loaded: LoadedModel, blob: bytes, first: list[oracle.Array]) -> None:

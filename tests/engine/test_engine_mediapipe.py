@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from flatbuffers import flexbuffers
 
-from app.engine.runtime import Runtime
+from app.engine.reader import read
+from app.engine.registry import HOSTS
+from app.engine.runtime import LoadedModel, Runtime
 from tests.engine import oracle
 from tests.engine.builder import Spec, single_op
 from tests.engine.corpus import CORPUS
 from tests.engine.engine_check import assert_op_same, run_engine
+from tests.engine.safety.test_small_shapes import CUSTOM, blob_of
 
 RNG = np.random.default_rng(21)
 
@@ -126,10 +129,16 @@ def test_segmentation_equals_ai_edge_litert(runtime: Runtime) -> None:
         oracle.assert_close(actual, expected)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("runtime", ["own"], indirect=True)
-def test_a_model_that_no_runtime_takes_runs(runtime: Runtime) -> None:
-    model = CORPUS["face_landmark_with_attention"]
-    rng = np.random.default_rng(3)
-    outputs = run_engine(runtime, model.blob(), [rng.uniform(0, 1, (1, 192, 192, 3)).astype("f4")])
-    assert all(np.isfinite(y).all() for y in outputs)
+@pytest.mark.parametrize("name", CUSTOM)
+def test_the_kernels_answer_as_the_numpy_versions_do(runtime: Runtime, name: str) -> None:
+    blob = blob_of(name)
+    rng = np.random.default_rng(8)
+    inputs = [rng.uniform(0, 3, given.shape).astype("f4") for given in CUSTOM[name][1]]
+    model = LoadedModel(runtime, read(blob))
+    try:
+        outputs = model.run(inputs)
+    finally:
+        model.close()
+    (node,) = read(blob).graphs[0].nodes
+    for actual, expected in zip(outputs, HOSTS[node.op](node, inputs), strict=True):
+        oracle.assert_close(actual, expected, 1e-5)

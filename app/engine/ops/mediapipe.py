@@ -36,7 +36,7 @@ def _numbers(node: Node, count: int) -> tuple[int, ...]:
     return struct.unpack(f"<{count}i", raw[:4 * count])
 
 
-def _map(node: Node) -> dict[str, Any]:
+def options_map(node: Node) -> dict[str, Any]:
     """Options that are a flexbuffer map.
 
     Raises: InvalidModel if they are none.
@@ -50,7 +50,7 @@ def _map(node: Node) -> dict[str, Any]:
     return options
 
 
-def _widened(node: Node) -> tuple[Axis, Axis]:
+def widened(node: Node) -> tuple[Axis, Axis]:
     """The windows that the convolution from the output to the input would have."""
     padding, stride_w, stride_h = _numbers(node, 3)
     x, w = node.input(0).shape, node.input(1).shape
@@ -67,7 +67,7 @@ def _widened(node: Node) -> tuple[Axis, Axis]:
 @shape(TRANSPOSE)
 def transpose_shape(node: Node) -> Sequence[Shape]:
     """[N,H,W,C] -> [N,OH,OW,O]."""
-    rows, columns = _widened(node)
+    rows, columns = widened(node)
     return [(node.input(0).shape[0], rows.extent, columns.extent, node.input(1).shape[0])]
 
 
@@ -80,10 +80,11 @@ def transpose_conv(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """
     require_dtype(node, "float32")
     require(node.input(1).data is not None, f"{node.op} with computed weights has no kernel")
-    return transposed_launches(node, profile, _widened(node))
+    return transposed_launches(node, profile, widened(node))
 
 
-def _pool_axes(node: Node, up: bool) -> tuple[Axis, Axis]:
+def pool_axes(node: Node, up: bool) -> tuple[Axis, Axis]:
+    """The windows of a pooling, or of the pooling that an unpooling turns back."""
     padding, stride_w, stride_h, filter_w, filter_h = _numbers(node, 5)
     x, text = node.input(0).shape, "SAME" if padding == SAME else "VALID"
     factors = (filter_h, filter_w) if up else (1, 1)
@@ -94,7 +95,7 @@ def _pool_axes(node: Node, up: bool) -> tuple[Axis, Axis]:
 @shape(POOL)
 def pool_shape(node: Node) -> Sequence[Shape]:
     """Maxima and their places, [N,OH,OW,C]."""
-    rows, columns = _pool_axes(node, up=False)
+    rows, columns = pool_axes(node, up=False)
     x = node.input(0).shape
     return [(x[0], rows.out, columns.out, x[3])] * 2
 
@@ -107,7 +108,7 @@ def pool(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """
     require_dtype(node, "float32")
     x, (y, place) = node.input(0), node.outputs
-    rows, columns = _pool_axes(node, up=False)
+    rows, columns = pool_axes(node, up=False)
     n, h, w, c = x.shape
     numbers = (h, w, c, rows.out, columns.out, rows.kernel, columns.kernel, rows.stride,
                columns.stride, rows.before, columns.before, n * rows.out)
@@ -118,7 +119,7 @@ def pool(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
 @shape(UNPOOL)
 def unpool_shape(node: Node) -> Sequence[Shape]:
     """[N,H,W,C] -> [N,H*KH,W*KW,C]."""
-    rows, columns = _pool_axes(node, up=True)
+    rows, columns = pool_axes(node, up=True)
     x = node.input(0).shape
     return [(x[0], rows.extent, columns.extent, x[3])]
 
@@ -131,7 +132,7 @@ def unpool(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """
     require_dtype(node, "float32")
     x, place, y = node.input(0), node.input(1), node.outputs[0]
-    rows, columns = _pool_axes(node, up=True)
+    rows, columns = pool_axes(node, up=True)
     require(rows.stride >= rows.kernel and columns.stride >= columns.kernel,
             f"{node.op} with overlapping windows has no kernel")
     n, h, w, c = x.shape
@@ -145,7 +146,7 @@ def unpool(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
 @shape(BILINEAR)
 def bilinear_shape(node: Node) -> Sequence[Shape]:
     """[1,H,W,C] -> [1,OH,OW,C]."""
-    options = _map(node)
+    options = options_map(node)
     return [(1, int(options["output_height"]), int(options["output_width"]),
              node.input(0).shape[3])]
 
@@ -203,7 +204,7 @@ def landmarks_matrix(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
             does not have.
     """
     require_dtype(node, "float32")
-    x, options = node.input(0), _map(node)
+    x, options = node.input(0), options_map(node)
     require(len(x.shape) == 3 and x.shape[0] == 1 and x.shape[2] == 3,
             f"{node.op} on {x.shape} has no kernel")
     subset = np.asarray(options["subset_idxs"], np.int32).reshape(-1)

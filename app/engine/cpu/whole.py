@@ -1,0 +1,89 @@
+"""A model without a device: sub-models for the CPU's runtime, and numpy for what it does not know.
+
+Slow where it is numpy. It is for models that no runtime takes as a whole.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import app.engine.ops  # noqa: F401  (fills the tables)
+from app.engine import registry
+from app.engine.cpu.part import CpuPart
+from app.engine.ir import Data, Graph, Model, Node, Tensor
+from app.engine.known import refuse_unknown
+from app.engine.passes.specialise import fold, specialise
+from app.engine.segments import HostCall, close_segment
+from app.errors import UnsupportedOp
+
+Shape = tuple[int, ...]
+OUTSIDE = Node("OUTSIDE", (), ())
+
+
+class WholeModel:
+    """The main graph in parts on the CPU. Thread-safe; runs one request at a time.
+
+    Raises: UnsupportedOp that names what neither the runtimes nor numpy can run.
+    """
+
+    def __init__(self, model: Model) -> None:
+        refuse_unknown(model)
+        stateful = {n.op for n in model.graphs[0].nodes if n.op in registry.STATEFUL}
+        if stateful:
+            raise UnsupportedOp("without an OpenCL device this model cannot run in parts, because "
+                                f"it has {', '.join(sorted(stateful))}")
+        self.model = model
+        self._graph = fold(model.graphs[0])
+        self._lock = threading.Lock()
+        self._plans: dict[tuple[Shape, ...], tuple[Graph, HostCall]] = {}
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The main graph's inputs; -1 where the caller chooses."""
+        return self._graph.inputs
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The main graph's outputs, as the file describes them."""
+        return self.model.graphs[0].outputs
+
+    def run(self, inputs: Sequence[Data]) -> list[Data]:
+        """Run once.
+
+        Raises: InvalidInput, UnsupportedOp if the arrays do not fit the model.
+        """
+        with self._lock:
+            graph, call = self._planned(tuple(tuple(a.shape) for a in inputs))
+            values: dict[Tensor, Data] = dict(zip(graph.inputs, inputs, strict=True))
+            call.reset()
+            for part in call.parts:
+                if isinstance(part, CpuPart):
+                    made = part.interpreter.run([values[t] for t in part.inputs])
+                else:
+                    made = list(part.run([None if t is None else values.get(t, t.data)
+                                          for t in part.node.inputs]))
+                values.update(zip(part.outputs, made, strict=True))
+            return [_value(values, t) for t in graph.outputs]
+
+    def _planned(self, shapes: tuple[Shape, ...]) -> tuple[Graph, HostCall]:
+        if shapes not in self._plans:
+            graph = specialise(self._graph, shapes)
+            readers: dict[Tensor, set[Node]] = {}
+            for node in graph.nodes:
+                for tensor in node.reads:
+                    readers.setdefault(tensor, set()).add(node)
+            for tensor in graph.outputs:
+                readers.setdefault(tensor, set()).add(OUTSIDE)
+            call, refused = close_segment(graph, [(n, n.op) for n in graph.nodes], readers)
+            if refused:
+                raise UnsupportedOp("neither a card nor a CPU runtime is there for "
+                                    + "; ".join(dict.fromkeys(refused)))
+            self._plans = {shapes: (graph, call)}
+        return self._plans[shapes]
+
+
+def _value(values: dict[Tensor, Data], tensor: Tensor) -> Data:
+    data = values.get(tensor, tensor.data)
+    assert data is not None
+    return data
