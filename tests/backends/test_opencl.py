@@ -12,6 +12,8 @@ import pytest
 from app.backends.choice import OpenclOptions, Source, open_session
 from app.backends.opencl import open_session as open_opencl
 from app.backends.tflite import TfliteOptions
+from app.engine.opencl.direct import Direct
+from app.engine.opencl.kernel import check
 from app.errors import DeviceError, DeviceMemoryError, DeviceNotFound, InvalidInput
 from tests.engine.builder import ModelBuilder, Spec
 from tests.tools import require_tool
@@ -120,6 +122,7 @@ def test_what_the_driver_reports_is_a_device_error(
         raise cl.RuntimeError(cl._cl._ErrorRecord("", code, "clEnqueueReadBuffer"))
 
     monkeypatch.setattr(cl, "enqueue_copy", fail)
+    monkeypatch.setattr(Direct, "run", lambda *_: check("clEnqueueReadBuffer", code))
     with pytest.raises(DeviceError) as caught:
         card.run({card.inputs[0].name: np.zeros((1, 6, 6, 3), "f4")})
     assert type(caught.value) is kind
