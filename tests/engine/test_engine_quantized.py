@@ -294,3 +294,21 @@ def test_weights_of_a_type_without_a_kernel_never_reach_one(runtime: Runtime) ->
         return
     for actual, answer in zip(run_engine(runtime, blob, inputs), expected, strict=True):
         oracle.assert_close(actual, answer)
+
+
+@pytest.mark.parametrize(("name", "constants", "shape", "options"), [
+    ("REVERSE_V2", [np.array([1], "i4")], (3, 5), None),
+    ("TRANSPOSE", [np.array([1, 0], "i4")], (5, 3), {}),
+    ("RESHAPE", [np.array([15], "i4")], (15,), {"newShape": [15]}),
+    ("PAD", [np.array([[1, 0], [0, 2]], "i4")], (4, 7), None)])
+def test_what_only_moves_keeps_its_integers(runtime: Runtime, name: str, constants: list[Any],
+                                            shape: tuple[int, ...], options: Any) -> None:
+    # The converter writes such operators between layers that it calibrated on their own.
+    blob = single_op(name, [Spec((3, 5), "int8", Quantization((0.1,), (3,))), *constants],
+                     [Spec(shape, "int8", Quantization((0.12,), (-9,)))], options)
+    inputs = oracle.random_inputs(blob)
+    try:
+        oracle.run(blob, inputs, plain=True)
+    except oracle.Refused:
+        return
+    assert_op_same(runtime, blob, inputs, steps=0, plain=True)

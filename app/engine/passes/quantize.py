@@ -28,6 +28,7 @@ from app.engine.passes.integers import (
     keep,
     ratio,
     scale,
+    zero_point,
 )
 from app.engine.passes.rounding import (
     activation,
@@ -126,12 +127,13 @@ def hybrid(low: Lowering, node: Node) -> None:
 
 
 def move(low: Lowering, node: Node) -> None:
-    """Do the same to the floats; round where a part has other steps than the whole."""
+    """Do the same to the floats; round where a part of a whole has other steps than that."""
     if not is_quantised(node.outputs[0]):
         keep(low, node)
         return
     y = node.outputs[0]
-    inputs = [_aligned(low, t, y) if t is not None and is_quantised(t) else t
+    scaled = node.op == "CONCATENATION"
+    inputs = [_aligned(low, t, y, scaled) if t is not None and is_quantised(t) else t
               for t in node.inputs]
     own = activation(node)
     outputs = [low.result(t) if is_quantised(t) else t for t in node.outputs]
@@ -143,10 +145,24 @@ def move(low: Lowering, node: Node) -> None:
     low.requant(inner, y, 1.0, own)
 
 
-def _aligned(low: Lowering, x: Tensor, y: Tensor) -> Tensor:
-    """x's integers in y's steps."""
-    if scale(x) == scale(y):
+def _aligned(low: Lowering, x: Tensor, y: Tensor, scaled: bool) -> Tensor:
+    """x's integers as y's: in y's steps where the op scales, else as they are, as TFLite moves
+    them whatever the file says of their scales."""
+    if scaled and scale(x) != scale(y):
+        return _in_steps(low, x, y)
+    gap = 0 if scaled else zero_point(x) - zero_point(y)
+    if not gap:
         return low.centred(x)
+    shift = Tensor(f"{x.name}/shift", (), "float32", np.asarray(gap, np.float32))
+    if x.data is not None:
+        moved = np.asarray(low.centred(x).data) + np.float32(gap)
+        return Tensor(x.name, x.shape, "float32", moved.astype(np.float32))
+    made = fresh(x)
+    low.emit("ADD", (low.centred(x), shift), (made,), {"fused_activation_function": "NONE"})
+    return made
+
+
+def _in_steps(low: Lowering, x: Tensor, y: Tensor) -> Tensor:
     if x.data is not None:
         steps = np.rint(np.asarray(low.real(x).data) / np.float32(scale(y)))
         return Tensor(x.name, x.shape, "float32", steps.astype(np.float32))

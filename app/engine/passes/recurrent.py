@@ -21,6 +21,8 @@ WEIGHTS, RECURRENT, BIASES = (1, 2, 3, 4), (5, 6, 7, 8), (12, 13, 14, 15)
 PEEPHOLES_AND_PROJECTION = (9, 10, 11, 16, 17)
 HIDDEN, CELL = 18, 19
 LAYER_NORM = (20, 21, 22, 23)
+# Among the intermediate tensors of the integer form.
+RESULT = 4
 
 
 def unfold(graph: Graph) -> Graph:
@@ -106,12 +108,12 @@ class _Layer:
             again = None if hidden is None else self.product(
                 hidden, RECURRENT, gates, (batch, wide))
             after = [self.like(t, f"{node.outputs[0].name}/{step}", (batch, units))
-                     for t in (node.outputs[0], node.optional(CELL))]
+                     for t in (self.result, node.optional(CELL))]
             self.emit("LSTM_CELL", (sums, again, cell if again is not None else None), after,
                       step=step, units=units, gates=len(gates), time_major=major,
                       clip=float(node.options.get("cell_clip", 0.0)))
-            hidden, cell = after
-            rows.append(self.row(hidden, 0 if major else 1))
+            rows.append(self.row(after[0], 0 if major else 1))
+            hidden, cell = self.returned(after[0]), after[1]
         self.emit("CONCATENATION", rows, node.outputs, axis=0 if major else 1,
                   fused_activation_function="NONE")
         return self.made
@@ -131,11 +133,29 @@ class _Layer:
             return _float(name, extents)
         return Tensor(name, extents, tensor.dtype, quant=tensor.quant)
 
+    @property
+    def result(self) -> Tensor:
+        """What has the steps of a cell's results: they may be others than the output's."""
+        inner: Sequence[Tensor] = self.node.options.get("intermediates", ())
+        known = len(inner) > RESULT and inner[RESULT].quant is not None
+        return replace(self.node.outputs[0], quant=inner[RESULT].quant) if known else (
+            self.node.outputs[0])
+
+    def returned(self, hidden: Tensor) -> Tensor:
+        """The same integers, as what the recurrent weights take them for."""
+        state = self.node.optional(HIDDEN)
+        if state is None or not is_quantised(hidden) or state.quant in (None, hidden.quant):
+            return hidden
+        made = replace(hidden, quant=state.quant)
+        extents = np.array(hidden.shape, np.int32)
+        self.emit("RESHAPE", (hidden, Tensor("", extents.shape, "int32", extents)), (made,))
+        return made
+
     def row(self, hidden: Tensor, axis: int) -> Tensor:
         """[B,H] with an axis of one step."""
         place = Tensor("", (), "int32", np.asarray(axis, np.int32))
         extents = (1, *hidden.shape) if axis == 0 else (hidden.shape[0], 1, hidden.shape[1])
-        made = Tensor(hidden.name, extents, hidden.dtype, quant=hidden.quant)
+        made = Tensor(hidden.name, extents, hidden.dtype, quant=self.node.outputs[0].quant)
         self.emit("EXPAND_DIMS", (hidden, place), (made,))
         return made
 

@@ -75,11 +75,13 @@ def squared_difference(low: Lowering, node: Node) -> None:
 
 
 def leaky(low: Lowering, node: Node) -> None:
-    """Slopes in steps of 1/256, as XNNPACK has them."""
+    """Slopes in steps of 1/256, as XNNPACK has them for 8 bits; 16 bits are TFLite's alone."""
     x, y = node.input(0), node.outputs[0]
     least, most = bounds(y, "NONE")
     slope = float(node.options.get("alpha", 0.0))
-    steps = [float(np.rint(256 * ratio(x, y) * factor)) / 256 for factor in (1.0, slope)]
+    steps = [ratio(x, y) * factor for factor in (1.0, slope)]
+    if y.dtype != "int16":
+        steps = [float(np.rint(256 * step)) / 256 for step in steps]
     low.emit("LEAKY_REQUANT", (low.centred(x),), (low.result(y),),
              {"s": steps[0], "t": steps[1], "lo": least, "hi": most})
 
