@@ -167,7 +167,7 @@ class LoadedModel:
         Shapes: one array per input; any shape the model can be resized to.
         Raises: InvalidInput if the arrays do not fit the model.
         """
-        graph = self._graphs[0]
+        graph, inputs = self._graphs[0], [np.asarray(a) for a in inputs]
         check_inputs(graph, inputs)
         with self.runtime.lock:
             known = self._routines.direct(graph, inputs)

@@ -57,7 +57,7 @@ def op_tests() -> dict[str, list[str]]:
     """The op tests of each suite, but for those of whole models: a checker is too slow for them."""
     found = {path: [name for name, body in FUNCTION.findall(path.read_text("utf-8"))
                     if "runtime: Runtime" in body and not WHOLE_MODELS.search(body)]
-             for path in sorted(FOLDER.parent.glob("test_engine_*.py"))}
+             for path in sorted(FOLDER.parent.glob("test_e*_*.py"))}
     return {path.name: names for path, names in found.items() if names}
 
 
