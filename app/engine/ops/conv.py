@@ -50,12 +50,16 @@ class Geometry:
         return 2 * self.batch * self.rows.out * self.columns.out * self.outputs * window
 
 
-@shape("CONV_2D")
+# The dimension of the weights that the outputs are on.
+OUTPUTS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}
+
+
+@shape(*OUTPUTS)
 def conv_shape(node: Node) -> Sequence[Shape]:
-    """[N,H,W,C] * [O,KH,KW,C/groups] -> [N,OH,OW,O]."""
+    """[N,H,W,C] * [O,KH,KW,C/groups] or [1,KH,KW,O] -> [N,OH,OW,O]."""
     x, w = node.input(0).shape, node.input(1).shape
     rows, columns = axes(x, (w[1], w[2]), dict(node.options))
-    return [(x[0], rows.out, columns.out, w[0])]
+    return [(x[0], rows.out, columns.out, w[OUTPUTS[node.op]])]
 
 
 @op("CONV_2D")
@@ -161,14 +165,6 @@ def packed(w: Tensor, g: Geometry, width: int, select: Selection = ALL,
         return stacked
 
     return Const(w, f"panels{width}/{g.groups} {select[0]} {half}", pack)
-
-
-@shape("DEPTHWISE_CONV_2D")
-def depthwise_shape(node: Node) -> Sequence[Shape]:
-    """[N,H,W,C] * [1,KH,KW,C*multiplier] -> [N,OH,OW,C*multiplier]."""
-    x, w = node.input(0).shape, node.input(1).shape
-    rows, columns = axes(x, (w[1], w[2]), dict(node.options))
-    return [(x[0], rows.out, columns.out, w[3])]
 
 
 @op("DEPTHWISE_CONV_2D")

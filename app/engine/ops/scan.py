@@ -44,13 +44,19 @@ def arg(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
 
     Raises: UnsupportedOp for types that no kernel knows, or a computed axis.
     """
+    return _along(node, profile, "arg", better=BETTER[node.op])
+
+
+def _along(node: Node, profile: DeviceProfile, kernel: str, *flags: bool,
+           better: str = "false") -> Sequence[Launch]:
+    """One work-item for each line along the axis."""
     x, y = node.input(0), node.outputs[0]
     require(x.dtype in TYPES, f"{node.op} on {x.dtype} has no kernel")
     if not x.size:
         return []
     a, k, c = _split(x.shape, _axis(node))
-    return [Launch("scan", "arg", (x, y, i32(a), i32(k), i32(c)), (c, a), (profile.group, 1),
-                   _defines(x, y, BETTER[node.op]))]
+    return [Launch("scan", kernel, (x, y, *map(i32, (a, k, c, *flags))), (c, a),
+                   (profile.group, 1), _defines(x, y, better))]
 
 
 @shape("CUMSUM")
@@ -65,14 +71,8 @@ def cumsum(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
 
     Raises: UnsupportedOp for types that no kernel knows, or a computed axis.
     """
-    x, y = node.input(0), node.outputs[0]
-    require(x.dtype in TYPES, f"CUMSUM on {x.dtype} has no kernel")
-    if not x.size:
-        return []
-    a, k, c = _split(x.shape, _axis(node))
-    flags = (bool(node.options.get("exclusive")), bool(node.options.get("reverse")))
-    return [Launch("scan", "cumsum", (x, y, *map(i32, (a, k, c, *flags))), (c, a),
-                   (profile.group, 1), _defines(x, y))]
+    return _along(node, profile, "cumsum", bool(node.options.get("exclusive")),
+                  bool(node.options.get("reverse")))
 
 
 @host("CUMSUM")
