@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.engine.ir import Model
+from app.engine.passes.control import DECIDED
 from app.engine.passes.states import VARIABLES
 from app.engine.planner import Plan
 
@@ -13,6 +14,7 @@ NAMES: Mapping[str, str] = {"device": "card", "host": "CPU", "state": "engine", 
 FREE = "it only renames a shape"
 KEPT = "the variable stays on the card from step to step"
 FOLDED = "its value is known at load, or nothing reads it"
+INLINED = "the operations of its subgraph run in its place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,5 +42,6 @@ def explain(model: Model, plan: Plan) -> list[Row]:
     for node in model.graphs[0].nodes:
         if plan.states and node.op in VARIABLES:
             found[node.index] = Row(node.index, node.op, "free", KEPT)
-    return [found.get(n.index, Row(n.index, n.op, "folded", FOLDED))
+    return [found.get(n.index, Row(n.index, n.op, "folded",
+                                   INLINED if n.op in DECIDED else FOLDED))
             for n in model.graphs[0].nodes]

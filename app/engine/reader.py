@@ -40,6 +40,7 @@ def _names(enum: type) -> dict[int, str]:
 
 OPS = _names(tflite.BuiltinOperator)
 OPTION_TYPES = _names(tflite.BuiltinOptions)
+OPTION_TYPES_2 = _names(tflite.BuiltinOptions2)
 ENUMS = {
     "fused_activation_function": _names(tflite.ActivationFunctionType),
     "padding": _names(tflite.Padding),
@@ -258,9 +259,17 @@ def _options(raw: Any) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if not raw.CustomOptionsIsNone():
         options["custom"] = bytes(raw.CustomOptionsAsNumpy())
-    kind, table = OPTION_TYPES.get(raw.BuiltinOptionsType(), "NONE"), raw.BuiltinOptions()
-    if kind == "NONE" or table is None:
-        return options
+    for types, number, table in (
+            (OPTION_TYPES, raw.BuiltinOptionsType(), raw.BuiltinOptions()),
+            (OPTION_TYPES_2, raw.BuiltinOptions2Type(), raw.BuiltinOptions2())):
+        kind = types.get(number, "NONE")
+        if kind != "NONE" and table is not None:
+            options.update(_decoded(kind, table))
+    return options
+
+
+def _decoded(kind: str, table: Any) -> dict[str, Any]:
+    options: dict[str, Any] = {}
     decoded = getattr(tflite, kind)()
     decoded.Init(table.Bytes, table.Pos)
     for name, key in _fields(kind):

@@ -12,7 +12,7 @@ For one op alone: single_op("ADD", [Spec((2, 3)), np.ones(3, "f4")], [Spec((2, 3
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,70 +22,11 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import ArrayLike, NDArray
 
 from app.tensors import Quantization
-
-TYPES = {
-    name: getattr(schema.TensorType, name.upper())
-    for name in (
-        *("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32"),
-        *("int64", "uint64", "bool", "complex64", "resource"),
-    )
-} | {
-    "bytes": schema.TensorType.STRING,
-    "int4": schema.TensorType.INT4,
-    "int2": schema.TensorType.INT2,
-}
-
-# The options table of an op, where it is not the op's own name in camel case plus "Options".
-OPTIONS = {
-    "AVERAGE_POOL_2D": "Pool2DOptions",
-    "MAX_POOL_2D": "Pool2DOptions",
-    "L2_POOL_2D": "Pool2DOptions",
-    "L2_NORMALIZATION": "L2NormOptions",
-    "MEAN": "ReducerOptions",
-    "SUM": "ReducerOptions",
-    "REDUCE_PROD": "ReducerOptions",
-    "REDUCE_MAX": "ReducerOptions",
-    "REDUCE_MIN": "ReducerOptions",
-    "REDUCE_ANY": "ReducerOptions",
-    "REDUCE_ALL": "ReducerOptions",
-    "MAXIMUM": "MaximumMinimumOptions",
-    "MINIMUM": "MaximumMinimumOptions",
-    "BATCH_MATMUL": "BatchMatMulOptions",
-    "TOPK_V2": "TopKV2Options",
-    "PADV2": "PadV2Options",
-    "ATAN2": "ATan2Options",
-    "CONV_3D_TRANSPOSE": "Conv3DOptions",
-    "RANDOM_UNIFORM": "RandomOptions",
-    "RANDOM_STANDARD_NORMAL": "RandomOptions",
-    "MULTINOMIAL": "RandomOptions",
-    "BIDIRECTIONAL_SEQUENCE_LSTM": "BidirectionalSequenceLSTMOptions",
-    "BIDIRECTIONAL_SEQUENCE_RNN": "BidirectionalSequenceRNNOptions",
-    "UNIDIRECTIONAL_SEQUENCE_RNN": "SequenceRNNOptions",
-    "BATCH_TO_SPACE_ND": "BatchToSpaceNDOptions",
-    "SPACE_TO_BATCH_ND": "SpaceToBatchNDOptions",
-    "LSTM": "LSTMOptions",
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTMOptions",
-    "SVDF": "SVDFOptions",
-    "RNN": "RNNOptions",
-    "RFFT2D": "Rfft2dOptions",
-    "LSH_PROJECTION": "LSHProjectionOptions",
-}
+from tests.engine.options import TYPES, set_options
+from tests.engine.packing import pack
 
 # Ops that the runtimes know from a later version on.
 VERSIONS = {"BROADCAST_TO": 2}
-
-ENUMS = {
-    "padding": schema.Padding,
-    "fusedActivationFunction": schema.ActivationFunctionType,
-    "weightsFormat": schema.FullyConnectedOptionsWeightsFormat,
-    "mode": schema.MirrorPadMode,
-    "kernelType": schema.LSTMKernelType,
-}
-TYPE_FIELDS = {
-    *("inDataType", "outDataType", "outputType", "outType", "quantizedBiasType", "idxOutType"),
-    *("keyDtype", "valueDtype"),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Spec:
@@ -184,16 +125,10 @@ class GraphBuilder:
         dtype: "int4", or "int2" for bytes that hold four numbers each.
         """
         data = np.asarray(array, order="C")
-        if dtype == "int2":
-            shape = (*data.shape[:-1], 4 * data.shape[-1])
-            return self._tensor(Spec(shape, dtype, quant), self._model.add_buffer(data.reshape(-1)))
-        if dtype == "int4":
-            flat = np.append(data.reshape(-1), np.zeros(data.size % 2, "i1")).astype("i1") & 15
-            packed = (flat[::2] | flat[1::2] << 4).view("u1")
-            return self._tensor(Spec(data.shape, dtype, quant), self._model.add_buffer(packed))
-        if data.dtype.kind == "S":
-            buffer = self._model.add_buffer(_strings(data.reshape(-1).tolist()))
-            return self._tensor(Spec(data.shape, "bytes", quant), buffer)
+        packed = pack(data, dtype)
+        if packed is not None:
+            return self._tensor(Spec(packed.shape, packed.dtype, quant),
+                                self._model.add_buffer(packed.content))
         buffer = self._model.add_buffer(np.frombuffer(data.tobytes(), np.uint8))
         return self._tensor(Spec(np.shape(array), str(data.dtype), quant), buffer)
 
@@ -222,7 +157,7 @@ class GraphBuilder:
         if custom is not None:
             operator.customOptions = np.frombuffer(custom, np.uint8)
         else:
-            _set_options(operator, name, options)
+            set_options(operator, name, options)
         self.table.operators.append(operator)
         return made
 
@@ -252,14 +187,6 @@ class GraphBuilder:
         return Value(index, spec)
 
 
-def _strings(items: Sequence[bytes]) -> NDArray[np.uint8]:
-    """A buffer of strings: their number, where each begins and the last ends, their bytes."""
-    begin = 4 * (len(items) + 2)
-    ends = begin + np.cumsum([0, *map(len, items)])
-    numbers = np.array([len(items), *ends], "<i4")
-    return np.frombuffer(numbers.tobytes() + b"".join(items), np.uint8)
-
-
 def single_op(
     name: str,
     inputs: Sequence[Spec | ArrayLike | tuple[ArrayLike, Quantization] | None],
@@ -282,45 +209,3 @@ def single_op(
             values.append(graph.const(given))
     graph.outputs(*graph.op(name, values, outputs, options, custom))
     return model.build()
-
-
-def options_table(name: str) -> str | None:
-    """Give the name of an op's options table; None if it has none."""
-    if name in OPTIONS:
-        return OPTIONS[name]
-    table = "".join(_camel(part) for part in name.split("_")) + "Options"
-    return table if hasattr(schema, table + "T") else None
-
-
-def _camel(part: str) -> str:
-    digits = part[:-1].isdigit() and part.endswith("D")
-    return part if digits else part[:1] + part[1:].lower()
-
-
-def _set_options(operator: Any, name: str, options: Mapping[str, Any] | None) -> None:
-    table = options_table(name)
-    if table is None:
-        if options:
-            raise ValueError(f"{name} has no options table, but {sorted(options)} are given")
-        return
-    made = getattr(schema, table + "T")()
-    for key, value in _resolved(options or {}):
-        if not hasattr(made, key):
-            raise ValueError(f"{table} has no field {key}; it has {sorted(vars(made))}")
-        setattr(made, key, value)
-    if hasattr(schema.BuiltinOptions, table):
-        operator.builtinOptionsType = getattr(schema.BuiltinOptions, table)
-        operator.builtinOptions = made
-    else:
-        operator.builtinOptions2Type = getattr(schema.BuiltinOptions2, table)
-        operator.builtinOptions2 = made
-
-
-def _resolved(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in options.items():
-        if isinstance(value, str) and key in TYPE_FIELDS:
-            yield key, TYPES[value]
-        elif isinstance(value, str) and key in ENUMS:
-            yield key, getattr(ENUMS[key], value)
-        else:
-            yield key, value

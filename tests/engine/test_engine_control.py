@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flatbuffers import flexbuffers
 
 from app.engine.ir import Launch
 from app.engine.passes.control import settle
@@ -204,3 +205,30 @@ def test_hash_tables(runtime: Runtime, by_name: bool) -> None:
                                 strict=True):
         assert actual.tolist() == expected.tolist()
         assert actual.shape == expected.shape
+
+
+def test_composites_run_by_their_parts(runtime: Runtime) -> None:
+    options = {"name": "odml.rms_norm", "version": 1,
+               "compositeAttributes": np.frombuffer(flexbuffers.Dumps({}), "u1")}
+    model = ModelBuilder()
+    graph = model.graph()
+    x, scale = graph.input((2, 5, 8)), graph.const(np.linspace(0.5, 2, 8, dtype="f4"))
+    (y,) = graph.op("STABLEHLO_COMPOSITE", [x, scale], [x.spec],
+                    {**options, "decompositionSubgraphIndex": 1})
+    graph.outputs(*graph.op("STABLEHLO_COMPOSITE", [y, scale], [x.spec],
+                            {**options, "decompositionSubgraphIndex": 2}))
+    norm = model.graph("norm")
+    x, scale = norm.input((2, 5, 8)), norm.input((8,))
+    (square,) = norm.op("MUL", [x, x], [x.spec])
+    (mean,) = norm.op("MEAN", [square, norm.const(np.array([2], "i4"))], [Spec((2, 5, 1))],
+                      {"keepDims": True})
+    (root,) = norm.op("RSQRT", [mean], [mean.spec])
+    (even,) = norm.op("MUL", [x, root], [x.spec])
+    norm.outputs(*norm.op("MUL", [even, scale], [x.spec]))
+    nested = model.graph("nested")
+    x, scale = nested.input((2, 5, 8)), nested.input((8,))
+    (same,) = nested.op("STABLEHLO_COMPOSITE", [x, scale], [x.spec],
+                        {**options, "decompositionSubgraphIndex": 1})
+    nested.outputs(*nested.op("TANH", [same], [x.spec]))
+    blob = model.build()
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))

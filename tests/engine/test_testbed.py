@@ -7,7 +7,8 @@ import pytest
 
 from app.tensors import Quantization
 from tests.engine import oracle
-from tests.engine.builder import ModelBuilder, Spec, options_table, schema, single_op
+from tests.engine.builder import ModelBuilder, Spec, schema, single_op
+from tests.engine.options import options_table
 
 RUNTIMES = pytest.mark.parametrize("runtime", oracle.available())
 

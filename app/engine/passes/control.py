@@ -14,6 +14,9 @@ from app.engine.ir import Graph, Node, Tensor
 from app.engine.passes.branches import both, called
 from app.engine.passes.specialise import fold, substitute
 
+# A group of operations under one name, which its own subgraph spells out.
+COMPOSITE = "STABLEHLO_COMPOSITE"
+DECIDED = ("IF", "WHILE", COMPOSITE)
 MAX_TURNS = 1024
 MAX_NODES = 20_000
 
@@ -36,7 +39,7 @@ def _settled(graph: Graph, known: list[Graph]) -> Graph:
     for raw in graph.nodes:
         node = substitute(raw, values)
         with blamed(node):
-            taken = _taken(node, known) if node.op in ("IF", "WHILE") else None
+            taken = _taken(node, known) if node.op in DECIDED else None
             if taken is None and node.op == "IF":
                 taken = both(node, known)
             if taken is None:
@@ -54,6 +57,9 @@ def _taken(node: Node, known: Sequence[Graph]) -> Graph | None:
     """What a decided branch or loop comes to; None if values must decide."""
     if node.op == "WHILE":
         return _unrolled(node, known)
+    if node.op == COMPOSITE:
+        whole = _settled(known[int(node.options["decomposition_subgraph_index"])], list(known))
+        return called(whole, node.inputs)
     condition = node.input(0).data
     if condition is None:
         return None

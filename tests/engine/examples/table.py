@@ -30,7 +30,7 @@ ELSEWHERE = {
                      "ASSIGN_VARIABLE"), STATE),
     **dict.fromkeys(("HASHTABLE", "HASHTABLE_IMPORT", "HASHTABLE_FIND", "HASHTABLE_SIZE"),
                     "the engine itself, in Python"),
-    "STABLEHLO_COMPOSITE": "CPU, with the graphs it refers to",
+    "STABLEHLO_COMPOSITE": "the operations of its graph run in its place",
     "STABLEHLO_CASE": "CPU, with the graphs it refers to",
     "STABLEHLO_REDUCE_WINDOW": "CPU, with the graphs it refers to",
     "STABLEHLO_SCATTER": "CPU, with the graphs it refers to",
