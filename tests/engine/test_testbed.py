@@ -74,7 +74,7 @@ def test_the_ops_without_an_options_table_are_those_that_have_none() -> None:
     assert without == {
         *("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "PRELU", "ELU", "LOGISTIC", "TANH"),
         *("SIN", "LOG", "SQRT", "RSQRT", "CEIL", "FLOOR", "ROUND", "REAL", "IMAG", "COMPLEX_ABS"),
-        *("EMBEDDING_LOOKUP", "HASHTABLE_LOOKUP", "LSH_PROJECTION", "BROADCAST_ARGS"),
+        *("EMBEDDING_LOOKUP", "HASHTABLE_LOOKUP", "BROADCAST_ARGS"),
         *("CUSTOM", "DELEGATE", "PLACEHOLDER_FOR_GREATER_OP_CODES"),
     }
     known = {n for kind in (schema.BuiltinOptions, schema.BuiltinOptions2) for n in vars(kind)}
