@@ -85,6 +85,11 @@ class OpenclSession:
         """Weights and arenas on the device, in bytes."""
         return self._model.nbytes
 
+    @property
+    def busy_seconds(self) -> float:
+        """How long the device has worked on one thing, whoever asked for it; see Turns."""
+        return self._model.runtime.turn.busy_seconds
+
     def damaged(self) -> list[str]:
         """Read the weights back: names of those that the device no longer holds as sent.
 

@@ -39,11 +39,15 @@ class Routines:
     @property
     def executors(self) -> list[Executor]:
         """Everything that is planned at present."""
-        return [r.executor for r in self._ready.values()]
+        return [r.executor for r in list(self._ready.values())]
 
     def clear(self) -> None:
         """Drop all plans."""
         self._ready.clear()
+
+    def knows(self, graph: Graph, shapes: Sequence[Shape]) -> bool:
+        """Whether a graph is planned for these shapes."""
+        return (graph, tuple(shapes), ()) in self._ready
 
     def stage(self, graph: Graph, shapes: Sequence[Shape],
               contents: Mapping[Tensor, Data]) -> Ready:

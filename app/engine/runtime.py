@@ -21,12 +21,14 @@ from app.engine.opencl.executor import Executor
 from app.engine.opencl.programs import Programs
 from app.engine.opencl.weights import Weights
 from app.engine.passes.control import settle
+from app.engine.passes.facts import OPAQUE
 from app.engine.passes.specialise import specialise
 from app.engine.planner import Plan, plan
 from app.engine.profile import DeviceProfile
 from app.engine.routine import Routines, check_inputs
 from app.engine.run import Run
 from app.engine.tuned import choices_file
+from app.engine.turns import Turns
 from app.errors import DeviceMemoryError, InvalidInput
 
 Shape = tuple[int, ...]
@@ -44,7 +46,7 @@ class Runtime:
         self.context = cl.Context([device.handle])
         self.queue = cl.CommandQueue(self.context)
         self.programs = Programs(self.context, cache)
-        self.lock = threading.RLock()
+        self.turn = Turns()
 
     def keep_choices(self) -> None:
         """Write what was tuned, for the other workers and the next start."""
@@ -53,7 +55,7 @@ class Runtime:
 
     def close(self) -> None:
         """Wait for what is enqueued."""
-        with self.lock:
+        with self.turn():
             self.queue.finish()
 
 
@@ -71,7 +73,8 @@ def graphs_of(model: Model) -> list[Graph]:
 
 
 class LoadedModel:
-    """A model on a runtime. Thread-safe: the runtime's lock guards the queue.
+    """A model on a runtime. Thread-safe: plans are made under a lock of its own, so that other
+    models run meanwhile; runs take turns on the runtime's queue.
 
     fp16_storage: keep weights as float16 on the device where they fit.
     Raises: UnsupportedOp that names every operation that nothing here knows.
@@ -80,6 +83,7 @@ class LoadedModel:
     def __init__(self, runtime: Runtime, model: Model, fp16_storage: bool = False) -> None:
         refuse_unknown(model)
         self.runtime, self.model = runtime, model
+        self._plans = threading.RLock()
         self.profile = replace(runtime.device.profile, fp16_storage=fp16_storage)
         self._graphs = graphs_of(model)
         self._weights = Weights(runtime.context, runtime.queue)
@@ -126,7 +130,7 @@ class LoadedModel:
         trials = [list(shapes)] if shapes else list(trial_shapes(self._graphs[0]))
         planned: list[Executor] = []
         failed: list[InvalidInput] = []
-        with self.runtime.lock:
+        with self._plans:
             for wanted in trials:
                 try:
                     return self._prepared(wanted, planned)
@@ -143,7 +147,8 @@ class LoadedModel:
             # Zeros may be no possible lengths or positions: that says nothing of real inputs.
             planned.append(ready.executor)
         zeros = [np.zeros(s, _numpy_type(t)) for t, s in zip(graph.inputs, shapes, strict=True)]
-        Run(self._routines, self._graphs, self.runtime.queue).main(zeros)
+        with self.runtime.turn(first=True):
+            Run(self._routines, self._graphs, self.runtime.queue).main(zeros)
         self.runtime.programs.save()
         return ready.executor
 
@@ -152,7 +157,7 @@ class LoadedModel:
         found = []
         for constant in self._weights.uploaded():
             # One at a time, so that requests run in between.
-            with self.runtime.lock:
+            with self.runtime.turn():
                 if not self._weights.intact(constant):
                     found.append(constant.name)
         return found
@@ -169,11 +174,14 @@ class LoadedModel:
         """
         graph, inputs = self._graphs[0], [np.asarray(a) for a in inputs]
         check_inputs(graph, inputs)
-        with self.runtime.lock:
+        with self._plans:
             known = self._routines.direct(graph, inputs)
             if known is not None:
-                return known.run(inputs)
-            return Run(self._routines, self._graphs, self.runtime.queue).main(inputs)
+                with self.runtime.turn():
+                    return known.run(inputs)
+            planned = self._ready(inputs, self._routines)
+            with self.runtime.turn(first=not planned):
+                return Run(self._routines, self._graphs, self.runtime.queue).main(inputs)
 
     def run_steps(self, steps: Sequence[Sequence[Data]]) -> list[list[Data]]:
         """Run the main graph once per step; variables live from the first step to the last.
@@ -182,9 +190,25 @@ class LoadedModel:
         """
         for arrays in steps:
             check_inputs(self._graphs[0], arrays)
-        with self.runtime.lock:
+        with self._plans:
             state = Run(self._lasting, self._graphs, self.runtime.queue)
-            return [state.main(arrays) for arrays in steps]
+            answers = []
+            for arrays in steps:
+                planned = self._ready(arrays, self._lasting)
+                # A turn for each step: a long sequence must not keep the others waiting.
+                with self.runtime.turn(first=not planned):
+                    answers.append(state.main(arrays))
+            return answers
+
+    def _ready(self, inputs: Sequence[Data], routines: Routines) -> bool:
+        """Make the main graph's plan for these shapes, before the device is taken for the run;
+        whether it was there already."""
+        graph, shapes = self._graphs[0], [np.shape(a) for a in inputs]
+        if any(t.dtype in OPAQUE for t in graph.inputs):
+            return False
+        planned = routines.knows(graph, shapes)
+        routines.stage(graph, shapes, {})
+        return planned
 
     def run_sequence(self, inputs: Sequence[Data]) -> list[Data]:
         """Run the steps of one request: see docs/stateful-models.md.
@@ -218,7 +242,7 @@ class LoadedModel:
 
     def replan(self) -> None:
         """Forget the plans and what was packed for them: choices have changed."""
-        with self.runtime.lock:
+        with self._plans, self.runtime.turn():
             self.runtime.queue.finish()
             self._routines.clear()
             self._lasting.clear()
@@ -226,7 +250,7 @@ class LoadedModel:
 
     def close(self) -> None:
         """Free plans and weights."""
-        with self.runtime.lock:
+        with self._plans, self.runtime.turn():
             self.runtime.queue.finish()
             self._routines.clear()
             self._lasting.clear()

@@ -86,7 +86,7 @@ def _seconds(model: LoadedModel, node: Node, key: str, candidate: Any) -> float:
     trial = Choices({**profile.choices.measured, key: astuple(candidate)})
     reads = tuple(dict.fromkeys(t for t in node.reads if t.data is None))
     graph = Graph("trial", (node,), reads, node.outputs)
-    with runtime.lock:
+    with runtime.turn(first=True):
         executor = Executor(plan(graph, replace(profile, choices=trial)), runtime.queue,
                             runtime.programs, Weights(runtime.context, runtime.queue))
         executor.seconds(1)

@@ -18,7 +18,7 @@ from app.repository.names import Key
 from app.repository.vram import Ledger
 from app.tensors import Array
 from app.trust.compare import Tolerance
-from app.trust.device import DeviceTrust, RestartMemory
+from app.trust.device import HUNG, DeviceTrust, RestartMemory
 from app.trust.guarded import GuardedSession, KnownAnswer
 from monitoring import catalogue
 
@@ -76,7 +76,9 @@ class Card:
             try:
                 return self._guarded(ledger, source, session, known)
             except BaseException:
-                session.close()
+                # A hung driver would hang this thread, too.
+                if self.trust.kind != HUNG:
+                    session.close()
                 raise
         except BaseException:
             ledger.release(source.name, source.version)

@@ -23,6 +23,15 @@ class Readable(Protocol):
         """Name the weights that the device no longer holds as they were sent."""
 
 
+@runtime_checkable
+class Shared(Protocol):
+    """A session that waits for its turn on a device that other sessions use too."""
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the device has been at what it does now, whoever asked for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnownAnswer:
     """An input, and what the CPU backend makes of it."""
@@ -55,7 +64,8 @@ class GuardedSession:
         self._make_fallback = fallback
         self._answer = answer
         self._trust = trust
-        self._watchdog = Watchdog(timeout, threads)
+        busy = (lambda: primary.busy_seconds) if isinstance(primary, Shared) else None
+        self._watchdog = Watchdog(timeout, threads, busy)
         self._lock = threading.Lock()
         self._fallback: Session | None = None
         self._first: dict[str, Array] | None = None

@@ -5,10 +5,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from app.errors import DeviceHung
 
+# Work may also hang before its turn comes, in the driver's compiler for one: this many timeouts
+# without an answer are a hang whatever the device seems to do.
+PATIENCE = 10
 Work = Callable[[], Any]
 
 
@@ -27,11 +31,15 @@ class Watchdog:
     A thread that hangs in the driver cannot be ended; it is left behind, and everything after it
     is refused at once until the process is restarted.
 
-    Units: timeout in seconds.
+    Units: timeout in seconds. busy gives how long the device has been at what it does now, in
+           seconds, where work may wait for another's turn; without it every wait counts.
     """
 
-    def __init__(self, timeout: float, threads: int = 1) -> None:
+    def __init__(
+        self, timeout: float, threads: int = 1, busy: Callable[[], float] | None = None
+    ) -> None:
         self._timeout = timeout
+        self._busy = busy
         self._errands: queue.SimpleQueue[_Errand | None] = queue.SimpleQueue()
         self._hung = False
         self._threads = [
@@ -43,18 +51,28 @@ class Watchdog:
     def call(self, work: Work) -> Any:
         """Run work and give its result.
 
-        Raises: DeviceHung if it takes longer than the timeout; what work raises.
+        Raises: DeviceHung if the device takes longer than the timeout; what work raises.
         """
         if self._hung:
             raise DeviceHung("the device hung before; this worker no longer uses it")
         errand = _Errand(work)
         self._errands.put(errand)
-        if not errand.done.acquire(timeout=self._timeout):
+        if not self._done(errand):
             self._hung = True
             raise DeviceHung(f"the device did not answer within {self._timeout:g} s")
         if errand.error is not None:
             raise errand.error
         return errand.result
+
+    def _done(self, errand: _Errand) -> bool:
+        rest, end = self._timeout, monotonic() + PATIENCE * self._timeout
+        while not errand.done.acquire(timeout=rest):
+            if self._busy is None or monotonic() > end:
+                return False
+            rest = self._timeout - self._busy()
+            if rest <= 0:
+                return False
+        return True
 
     def close(self) -> None:
         """End the threads that still listen."""

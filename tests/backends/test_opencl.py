@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyopencl as cl
@@ -12,8 +14,8 @@ import pytest
 from app.backends.choice import OpenclOptions, Source, open_session
 from app.backends.opencl import open_session as open_opencl
 from app.backends.tflite import TfliteOptions
-from app.engine.opencl.direct import Direct
 from app.engine.opencl.kernel import check
+from app.engine.opencl.programs import Programs
 from app.errors import DeviceError, DeviceMemoryError, DeviceNotFound, InvalidInput
 from tests.engine.builder import ModelBuilder, Spec
 from tests.tools import require_tool
@@ -108,6 +110,30 @@ def test_a_flipped_bit_in_a_weight_on_the_device_is_named() -> None:
     card.close()
 
 
+def test_a_model_answers_while_another_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_tool("pocl")
+    ready = open_opencl(_source(_net()), POCL)
+    compiling, go_on = threading.Event(), threading.Event()
+    compile_one = Programs._compile
+
+    def slow(*arguments: Any) -> Any:
+        compiling.set()
+        go_on.wait(60)
+        return compile_one(*arguments)
+
+    monkeypatch.setattr(Programs, "_compile", slow)
+    # Other tests of this process may have compiled the same kernels.
+    ready._model.runtime.programs._built.clear()
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(open_opencl, _source(_net(mixes_rows=True)), POCL)
+        assert compiling.wait(60)
+        ready.run({ready.inputs[0].name: np.zeros((1, 6, 6, 3), "f4")})
+        assert ready.busy_seconds == 0
+        go_on.set()
+        loading.result(60).close()
+    ready.close()
+
+
 @pytest.mark.parametrize(("code", "kind"), [
     (cl.status_code.OUT_OF_RESOURCES, DeviceError),
     (cl.status_code.MEM_OBJECT_ALLOCATION_FAILURE, DeviceMemoryError),
@@ -116,16 +142,17 @@ def test_what_the_driver_reports_is_a_device_error(
     code: int, kind: type[DeviceError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require_tool("pocl")
-    card = open_session(_source(_net()), "opencl", POCL)
+    card = open_opencl(_source(_net()), POCL)
 
     def fail(*arguments: object, **options: object) -> None:
         raise cl.RuntimeError(cl._cl._ErrorRecord("", code, "clEnqueueReadBuffer"))
 
-    monkeypatch.setattr(cl, "enqueue_copy", fail)
-    monkeypatch.setattr(Direct, "run", lambda *_: check("clEnqueueReadBuffer", code))
-    with pytest.raises(DeviceError) as caught:
-        card.run({card.inputs[0].name: np.zeros((1, 6, 6, 3), "f4")})
-    assert type(caught.value) is kind
+    monkeypatch.setattr(card._model, "run_batches", fail)
+    for work in (lambda: card.run({card.inputs[0].name: np.zeros((1, 6, 6, 3), "f4")}),
+                 lambda: check("clEnqueueReadBuffer", code)):
+        with pytest.raises(DeviceError) as caught:
+            work()
+        assert type(caught.value) is kind
     monkeypatch.undo()
     card.close()
 

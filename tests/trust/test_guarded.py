@@ -15,10 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from app.errors import DeviceHung
 from app.trust.compare import Tolerance, Verdict, compare
 from app.trust.device import DeviceTrust, RestartMemory
 from app.trust.guarded import GuardedSession, KnownAnswer
 from app.trust.verifier import Shadow, Subject, Verifier
+from app.trust.watchdog import Watchdog
 from tests.trust.fakes import FakeDevice
 
 X = {"x": np.linspace(0.1, 0.9, 8, dtype=np.float32).reshape(1, 8)}
@@ -142,6 +144,28 @@ def test_a_hung_device_is_found_without_traffic() -> None:
     bench.device.hang.set()
     assert not bench.session.check().ok
     assert bench.kinds() == ["hung"]
+
+
+def test_waiting_for_another_sessions_turn_is_no_hang() -> None:
+    watchdog = Watchdog(0.2, busy=lambda: 0.05)
+    assert watchdog.call(lambda: (time.sleep(0.7), 5)[1]) == 5
+    watchdog.close()
+
+
+def test_the_turn_that_never_ends_is_a_hang_for_all_that_wait() -> None:
+    began = time.monotonic()
+    watchdog = Watchdog(0.2, busy=lambda: time.monotonic() - began - 0.3)
+    with pytest.raises(DeviceHung):
+        watchdog.call(lambda: time.sleep(2))
+    assert 0.4 < time.monotonic() - began < 2
+    watchdog.close()
+
+
+def test_work_that_never_gets_its_turn_is_a_hang_in_the_end() -> None:
+    watchdog = Watchdog(0.05, busy=lambda: 0.0)
+    with pytest.raises(DeviceHung):
+        watchdog.call(lambda: time.sleep(5))
+    watchdog.close()
 
 
 def test_a_lost_device_is_replaced_by_the_cpu() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import threading
 import warnings
 from collections.abc import Mapping
 from importlib import resources
@@ -22,7 +23,7 @@ MAGIC = b"RX5KERN1"
 class Programs:
     """The built programs of one context.
 
-    directory None keeps nothing on disk. Not thread-safe: the executor's lock guards it.
+    directory None keeps nothing on disk. Thread-safe: the models of one context share it.
     """
 
     def __init__(self, context: cl.Context, directory: Path | None) -> None:
@@ -31,6 +32,7 @@ class Programs:
         self._directory = directory
         self._built: dict[str, cl.Program] = {}
         self._unsaved: dict[str, cl.Program] = {}
+        self._lock = threading.Lock()
         self.compiled = 0
 
     def get(self, source: str, defines: Mapping[str, str | int]) -> cl.Program:
@@ -40,19 +42,21 @@ class Programs:
         """
         text = assemble(source, defines)
         key = self._key(text)
-        if key not in self._built:
-            self._built[key] = self._load(key) or self._compile(key, source, defines, text)
-        return self._built[key]
+        with self._lock:
+            if key not in self._built:
+                self._built[key] = self._load(key) or self._compile(key, source, defines, text)
+            return self._built[key]
 
     def save(self) -> None:
         """Write the binaries built since the last call; called after the first run, when PoCL
         has made the machine code for the work-group sizes in use."""
         if self._directory is None:
             return
-        for key, program in self._unsaved.items():
+        with self._lock:
+            unsaved, self._unsaved = self._unsaved, {}
+        for key, program in unsaved.items():
             binary = program.get_info(cl.program_info.BINARIES)[0]
             _write(self._directory / key, MAGIC + hashlib.sha256(binary).digest() + binary)
-        self._unsaved.clear()
 
     def _key(self, text: str) -> str:
         device = self._device
