@@ -2,20 +2,17 @@
 
 python -m bench.metrics [--overload]. Both read files of the same content in the same run; a plain
 server leaves the files of every worker that ended, a slot's are handed on. With --overload the
-tests' tiny server is offered 5 times what it can do, and 100 scrapes are timed, 1 s apart.
+tests' tiny server is offered 5 times what it can do, and 100 scrapes are timed (bench.overload).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from bench.overload import overload
 from monitoring import text
 from monitoring.merge import Reader
 
@@ -105,46 +103,6 @@ def case(folder: Path, workers: int, restarts: int, size: str) -> str:
         f"{workers:7} {restarts:8} {size:>6} | {counts[0]:5} {used * (workers + restarts):8.2f} "
         f"{first:9.1f} | {counts[1]:5} {used * workers:8.2f} {second:9.1f} | {first / second:7.1f}x"
     )
-
-
-LOAD = """
-import sys, threading, urllib.request
-def client():
-    while True:
-        try:
-            urllib.request.urlopen(sys.argv[1], timeout=60).read()
-        except OSError:
-            pass
-for _ in range(int(sys.argv[2])):
-    threading.Thread(target=client).start()
-"""
-
-
-def overload(scrapes: int = 100) -> None:
-    """Time scrapes of a server that has 5 times as many callers as it can serve at once."""
-    from tests.monitoring.running import tiny_server
-
-    with tempfile.TemporaryDirectory() as folder, tiny_server(Path(folder), workers=2) as server:
-        callers = 5 * 2 * 4  # workers x threads
-        load = subprocess.Popen(
-            [sys.executable, "-c", LOAD, f"{server.url}/work?seconds=0.05", str(callers)]
-        )
-        try:
-            time.sleep(3)
-            took = []
-            for _ in range(scrapes):
-                start = time.perf_counter()
-                urllib.request.urlopen(server.metrics_url, timeout=10).read()
-                took.append(1000 * (time.perf_counter() - start))
-                time.sleep(max(0, 1 - took[-1] / 1000))
-        finally:
-            load.kill()
-            load.wait()
-    late = sum(ms >= 250 for ms in took)
-    print(json.dumps({
-        "scrapes": scrapes, "callers": callers, "late (>= 250 ms)": late,
-        "median ms": round(statistics.median(took), 1), "max ms": round(max(took), 1),
-    }))  # fmt: skip
 
 
 def main() -> int:

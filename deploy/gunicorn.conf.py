@@ -44,7 +44,6 @@ metrics = MetricsHooks(
 )
 on_starting = metrics.on_starting
 when_ready = draining.before_stop
-on_reload = metrics.on_reload
 pre_fork = metrics.pre_fork
 post_fork = metrics.post_fork
 worker_exit = metrics.worker_exit

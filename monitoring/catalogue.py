@@ -93,6 +93,9 @@ LOAD_SECONDS = define(Histogram, "rx580_model_load_seconds",
     ("model", "backend"), buckets=LOAD_BUCKETS)
 LOAD_FAILED = define(Counter, "rx580_model_load_failures_total",
     "Model loads that failed, by reason.", ("model", "reason"))
+LOADS_FAILED = define(Counter, "rx580_model_loads_failed_total",
+    "Model loads that failed, of all models: these series exist before the first failure.",
+    ("reason",))
 UNLOADED = define(Counter, "rx580_model_unloads_total",
     "Model unloads, by reason.", ("reason",))
 
@@ -178,7 +181,8 @@ def _create_at_zero(labels: tuple[str, ...]) -> None:
 model_labels = BoundedLabels(256, _create_at_zero)
 
 for _counter, _values in (
-    (REJECTED, REJECTIONS), (DROPPED, DROPS), (UNLOADED, UNLOADS), (DEVICE_FAULTS, FAULTS),
+    (REJECTED, REJECTIONS), (DROPPED, DROPS), (UNLOADED, UNLOADS),
+    (LOADS_FAILED, LOAD_FAILURES), (DEVICE_FAULTS, FAULTS),
 ):  # fmt: skip
     for _value in _values:
         _counter.labels(_value)

@@ -4,8 +4,7 @@ In deploy/gunicorn.conf.py (re-read at SIGHUP; all state is kept on gunicorn's o
 
     metrics = MetricsHooks(MetricsConfig(directory=settings.state_dir / "metrics",
                                          host=settings.metrics_host, port=settings.metrics_port))
-    on_starting = metrics.on_starting    # master: makes the directory, starts the exporter
-    on_reload = metrics.on_reload        # master, SIGHUP: starts the exporter if it is gone
+    on_starting = metrics.on_starting    # master: makes the directory, keeps the exporter alive
     pre_fork = metrics.pre_fork          # master: takes a slot for the worker to be
     post_fork = metrics.post_fork        # worker: FIRST thing there, before any metric exists
     worker_exit = metrics.worker_exit    # worker: notes why it ends
@@ -21,7 +20,6 @@ directory. PROMETHEUS_MULTIPROC_DIR is set by post_fork itself, in the worker on
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +28,10 @@ from pathlib import Path
 from typing import Any
 
 from monitoring import slots
+from monitoring.keeper import Keeper
 from monitoring.ledger import WorkerLedger
+
+_ROOT = Path(__file__).parent.parent
 
 # sys.exit codes of gunicorn's workers (Arbiter.WORKER_BOOT_ERROR, APP_LOAD_ERROR).
 _EXIT_REASONS: dict[object, str] = {
@@ -65,11 +66,7 @@ class MetricsHooks:
                 for path in self._directory.glob("*.db"):
                     path.unlink(missing_ok=True)
                 self._ledger.clear()
-        self._ensure_exporter(server)
-
-    def on_reload(self, server: Any) -> None:
-        """Bring back an exporter that was lost."""
-        self._ensure_exporter(server)
+        self._keep_exporter(server)
 
     def pre_fork(self, server: Any, worker: Any) -> None:
         """Take a slot for the worker to come; without one (a full disk) it counts nothing."""
@@ -79,7 +76,6 @@ class MetricsHooks:
             worker.metrics_slot = slot
             slot.mend()
             self._ledger.started(server.num_workers)
-            self._ensure_exporter(server)
 
     def post_fork(self, server: Any, worker: Any) -> None:
         """Make this process count into its slot's files.
@@ -120,29 +116,31 @@ class MetricsHooks:
 
     def on_exit(self, server: Any) -> None:
         """Stop the exporter. It would end by itself within a second."""
-        exporter = getattr(server, "metrics_exporter", None)
-        if exporter is not None and exporter.poll() is None:
-            exporter.terminate()
+        if server.metrics_exporter is not None:
+            server.metrics_exporter.stop()
 
-    def _ensure_exporter(self, server: Any) -> None:
-        exporter = getattr(server, "metrics_exporter", None)
-        if self._config.port == 0 or (exporter is not None and exporter.poll() is None):
+    def _keep_exporter(self, server: Any) -> None:
+        server.metrics_exporter = None
+        if self._config.port == 0:
             return
-        # close_fds keeps the listening socket out of it: gunicorn makes that one inheritable.
-        server.metrics_exporter = subprocess.Popen(
-            [
-                sys.executable, "-m", "monitoring.exporter",
-                "--directory", str(self._directory),
-                "--host", self._config.host,
-                "--port", str(self._config.port),
-                "--sysfs", str(self._config.sysfs),
-                "--parent", str(os.getpid()),
-            ],
-            cwd=Path(__file__).parent.parent,
-            stdin=subprocess.DEVNULL,
-            close_fds=True,
-            start_new_session=True,
-        )  # fmt: skip
+        command = [
+            sys.executable, "-m", "monitoring.exporter",
+            "--directory", str(self._directory),
+            "--host", self._config.host,
+            "--port", str(self._config.port),
+            "--sysfs", str(self._config.sysfs),
+            "--parent", str(os.getpid()),
+        ]  # fmt: skip
+        keeper = server.metrics_exporter = Keeper(command, _ROOT, server.log)
+        # The master comes by at least every second; it has no hook for that.
+        manage_workers = server.manage_workers
+
+        def manage() -> None:
+            with _surviving(server):
+                keeper.look()
+            manage_workers()
+
+        server.manage_workers = manage
 
 
 @contextmanager

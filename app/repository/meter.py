@@ -85,7 +85,9 @@ _REASONS = {
 def load_failed(key: Key, code: str) -> None:
     """Count a load that failed with an error of this code."""
     model, _ = catalogue.model_labels(*key)
-    catalogue.LOAD_FAILED.labels(model, _REASONS.get(code, "error")).inc()
+    reason = _REASONS.get(code, "error")
+    catalogue.LOAD_FAILED.labels(model, reason).inc()
+    catalogue.LOADS_FAILED.labels(reason).inc()
 
 
 def loaded(key: Key, backend: str, size: int, seconds: float) -> None:

@@ -38,7 +38,7 @@ NOW = Row("Now", (
     stat("Ready", "Model versions that the worker with the fewest serves.", "short",
          f"min(rx580_models_ready{{{JOB}}})", empty="Unreachable"),
     stat("Missing", "Desired, but not served by every worker.", "short",
-         f"max(job:rx580_models:missing{{{JOB}}})", states=((0, GOOD), (1, BAD)),
+         f"max(job_instance:rx580_models:missing{{{JOB}}})", states=((0, GOOD), (1, BAD)),
          empty="Unreachable"),
     stat("Inference Rate", "Inferences per second.", "reqps",
          f"sum(rate(rx580_inference_requests_total{{{ALL}}}{RATE}))", empty="No traffic"),
@@ -46,7 +46,7 @@ NOW = Row("Now", (
          quantile(95, f"sum by (le) (rate(rx580_inference_run_seconds_bucket{{{ALL}}}{RATE}))"),
          alert="SlowInference", empty="No traffic"),
     stat("Load Failures", "Loads that failed within 10 minutes.", "short",
-         f"sum(round(increase(rx580_model_load_failures_total{{{JOB}}}[10m]))) or vector(0)",
+         f"sum(round(increase(rx580_model_loads_failed_total{{{JOB}}}[10m]))) or vector(0)",
          alert="ModelLoadFailures", empty="0"),
 ))  # fmt: skip
 

@@ -19,7 +19,7 @@ NOW = Row("Card now", (
     stat("GPU Busy", "Share of time the card computes.", "percentunit",
          f"max(rx580_gpu_busy_ratio{{{CARD}}})", empty=NO_CARD, maximum=1),
     stat("VRAM in Use", "Share of the card's memory in use.", "percentunit",
-         f"max(job_card:rx580_gpu_vram_used:ratio{{{CARD}}})", alert="GPUVRAMNearlyFull",
+         f"max(job_instance_card:rx580_gpu_vram_used:ratio{{{CARD}}})", alert="GPUVRAMNearlyFull",
          empty=NO_CARD, maximum=1),
     stat("Temperature", "Edge temperature.", "celsius",
          f"max(rx580_gpu_temperature_celsius{{{CARD}}})", alert="GPUHot", empty=NO_CARD),
@@ -28,7 +28,7 @@ NOW = Row("Card now", (
          f"max(rx580_device_suspect_workers{{{JOB}}})", states=((0, GOOD), (1, BAD)),
          empty="Unreachable"),
     stat("Memory in Use", "The card's where there is one, else the workers'.", "bytes",
-         f"max(job:rx580_memory_in_use:bytes{{{JOB}}})", alert="HighMemoryUsage",
+         f"max(job_instance:rx580_memory_in_use:bytes{{{JOB}}})", alert="HighMemoryUsage",
          empty="Unreachable"),
 ))  # fmt: skip
 

@@ -54,4 +54,15 @@ def hang() -> str:
     return "late"
 
 
+class Runtime:
+    """Nothing to start and to stop, where the real app has its models."""
+
+    def start(self, **_: object) -> None:
+        """Start nothing."""
+
+    def stop(self) -> None:
+        """Stop nothing."""
+
+
+app.extensions["runtime"] = Runtime()
 init_app(app, version="test")

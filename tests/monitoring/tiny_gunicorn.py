@@ -1,4 +1,4 @@
-"""gunicorn's configuration for the tests of the metrics: the real hooks, the tiny app."""
+"""gunicorn's configuration for the metrics' tests: the real hooks and worker, the tiny app."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,6 @@ metrics = MetricsHooks(
     )
 )
 on_starting = metrics.on_starting
-on_reload = metrics.on_reload
 pre_fork = metrics.pre_fork
 post_fork = metrics.post_fork
 worker_exit = metrics.worker_exit
@@ -23,7 +22,7 @@ on_exit = metrics.on_exit
 bind = f"127.0.0.1:{os.environ['TINY_PORT']}"
 workers = int(os.environ["TINY_WORKERS"])
 max_requests = int(os.environ["TINY_MAX_REQUESTS"])
-worker_class = "gthread"
+worker_class = "app.worker.Worker"  # it resets no connection when it ends
 threads = 4
 timeout = 3
 graceful_timeout = 5

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tests.rules.series import Phase, counter, gauge, histogram
 
 JOB = 'job="rx580-api",instance="a:9101"'
+OTHER = 'job="rx580-api",instance="b:9101"'
 CARD = f'{JOB},card="card0"'
 Phases = tuple[Phase, ...]
 
@@ -21,7 +22,7 @@ def story(healthy: float, wrong: float, minutes: float = 20, after: float = 40) 
 
 @dataclass(frozen=True)
 class Case:
-    """One story about one alert.
+    """One story about one alert; always: it fires whatever happens.
 
     Units: minutes from the start; `early` is in the wrong time, before the alert's `for` is over.
     """
@@ -33,6 +34,7 @@ class Case:
     resolved: float
     step: int = 15
     name: str = ""
+    always: bool = False
 
 
 def requests(ok: Phases, failed: Phases, step: int = 15) -> dict[str, str]:
@@ -67,6 +69,11 @@ def up(job: str, *phases: Phase) -> dict[str, str]:
     return one("up", f'job="{job}",instance="a:1"', gauge(*phases))
 
 
+def own_up(*phases: Phase) -> dict[str, str]:
+    """Give the health of the server that JOB names."""
+    return one("up", JOB, gauge(*phases))
+
+
 def few(number: float) -> str:
     """Give a counter that grows by that number in the 11th minute."""
     return counter((10, 0), (1, number / 60), (59, 0))
@@ -97,6 +104,11 @@ CASES = (
     Case("ModelLoadFailures",
          own("model_load_failures_total", 'model="m",reason="invalid_model"', few(4)),
          11.5, 13, 24),
+    Case("ModelLoadFailures",
+         own("model_load_failures_total", 'model="new",reason="error"',
+             gauge((11, None), (59, 5)))
+         | own("model_loads_failed_total", 'reason="error"', gauge((11, 0), (59, 5))),
+         11.5, 13, 24, name="five failures before the model's series is first seen"),
     Case("SlowInference", histogram("rx580_inference_run_seconds",
          f'{JOB},model="m",version="1",backend="opencl"',
          {"1.0": story(2, 1.8), "2.5": TWO, "+Inf": TWO}), 14, 20, 37),
@@ -106,10 +118,17 @@ CASES = (
          own("worker_resident_bytes", 'worker="0"', gauge(*story(1e9, 4e9)))
          | own("worker_resident_bytes", 'worker="1"', gauge(*story(1e9, 4e9))),
          14, 16, 31, name="of the workers where there is no card"),
+    Case("HighMemoryUsage", card("vram_used_bytes", (70, 2e9))
+         | one("rx580_worker_resident_bytes", f'{OTHER},worker="0"', gauge(*story(1e9, 8e9))),
+         14, 16, 31, name="of another server, which has no card"),
     Case("WorkersCrashLooping", own("worker_exits_total", 'reason="killed"', few(4)),
          11.5, 13, 24),
     Case("WorkersMissing", own("workers_desired", "", gauge((70, 3)))
          | own("workers", "", gauge(*story(3, 2))), 11.5, 13, 31),
+    Case("WorkersMissing", own("workers_desired", "", gauge((70, 3)))
+         | own("workers", "", gauge((70, 3)))
+         | one("rx580_workers_desired", OTHER, gauge((70, 3)))
+         | one("rx580_workers", OTHER, gauge(*story(3, 2))), 11.5, 13, 31, name="of one server"),
     Case("ModelsNotReady", own("models_desired", "", gauge(*TWO))
          | own("models_ready", 'worker="0"', gauge(*story(2, 1)))
          | own("models_ready", 'worker="1"', gauge(*TWO)), 14, 16, 31),
@@ -139,7 +158,11 @@ CASES = (
     Case("GPUVRAMNearlyFull", card("vram_used_bytes", *story(2e9, 8.4e9))
          | card("vram_total_bytes", (70, 8.59e9)), 14, 16, 31),
     Case("GPULost", card("vram_total_bytes", (10, 8e9), (20, None), (40, 8e9))
-         | up("rx580-api", *FOREVER), 10.5, 17, 31),
+         | own_up(*FOREVER), 10.5, 17, 31),
+    Case("GPULost", card("vram_total_bytes", (70, 8e9)) | own_up(*FOREVER)
+         | one("rx580_gpu_vram_total_bytes", f'{OTHER},card="card0"',
+               gauge((10, 8e9), (20, None), (40, 8e9)))
+         | one("up", OTHER, gauge(*FOREVER)), 10.5, 17, 31, name="of one server"),
     Case("GPUResultsWrong", own("device_suspect_workers", "", gauge(*story(0, 1))),
          9.75, 10.5, 31),
     Case("GPUResultsWrong", own("golden_checks_total", 'model="m",result="fail"', few(1)),
@@ -164,6 +187,9 @@ CASES = (
          | one("container_last_seen", 'name="rx580-api",id="/a"',
                "0+15x40 _x80 1800+15x160"), 11.5, 17, 31),
     Case("PrometheusTargetDown", up("node", *story(1, 0)), 11.5, 13, 31),
+    Case("PrometheusTargetDown", up("rx580-api", *FOREVER)
+         | one("up", OTHER, gauge(*story(1, 0))), 11.5, 13, 31, name="one server of two"),
+    Case("Watchdog", one("nothing", "", gauge(*FOREVER)), .25, 30, 69, name="always", always=True),
     Case("HostDiskFilling",
          one("node_filesystem_avail_bytes", 'instance="h",mountpoint="/",fstype="ext4"',
              gauge(*story(50, 5)))
