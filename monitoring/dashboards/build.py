@@ -30,6 +30,11 @@ BOARDS = (overview.BOARD, models.BOARD, system.BOARD)
 FOLDER = DEPLOY / "grafana/dashboards"
 SOURCE = d.DataSourceRef(type_val="prometheus", uid="${datasource}")
 TAG = "rx580"
+
+# Where links lead; make up-monitoring puts PROMETHEUS_URL and ALERTMANAGER_URL in their place.
+ADDRESSES = {
+    "prometheus_url": "http://localhost:9090", "alertmanager_url": "http://localhost:9093",
+}  # fmt: skip
 HEIGHTS = {"stat": 4, "timeseries": 8}
 
 # Where an alert has a critical twin, the panel shows both edges.
@@ -62,9 +67,11 @@ def _dashboard(board: Board) -> dashboard.Dashboard:
             .include_vars(True)
             .keep_time(True)
         )
-        .link(_link("Alerts", "http://localhost:9093"))
-        .link(_link("Runbooks", "http://localhost:9090/alerts"))
+        .link(_link("Alerts", "${alertmanager_url}"))
+        .link(_link("Runbooks", "${prometheus_url}/alerts"))
     )
+    for name, address in ADDRESSES.items():
+        made = made.with_variable(dashboard.ConstantVariable(name).value(address))
     for name, label, query, several in board.variables:
         made = made.with_variable(_variable(name, label, query, several))
     for name, colour, expr in _ANNOTATIONS:
@@ -134,7 +141,7 @@ def _panel(panel: Panel) -> stat.Panel | timeseries.Panel:
         made = made.max(panel.maximum)
     if panel.alert:
         made = made.links([_link(f"Runbook: {panel.alert}",
-                                 f"http://localhost:9090/consoles/{panel.alert}.md")])  # fmt: skip
+                                 f"${{prometheus_url}}/consoles/{panel.alert}.md")])  # fmt: skip
     for number, query in enumerate(panel.queries):
         target = _target(query, "ABCDEFGH"[number])
         # A range would show the last number from before an outage as if it were the present one.

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from monitoring.stack import alerting, local
 from monitoring.stack.process import StackError, answers
@@ -35,10 +36,10 @@ def up(options: local.Options) -> None:
     if _has_docker():
         _refuse_second_api(options)
         _compose(options, "up", "--detach", "--wait")
-        print("Grafana       http://localhost:3000   (dashboards: RX 580 API)")
+        print(f"Grafana       {options.grafana_url}   (dashboards: RX 580 API)")
         if "GRAFANA_PASSWORD" not in options.environ:
             print("  its password is admin: set GRAFANA_PASSWORD before anybody else can reach it")
-        print("Prometheus    http://localhost:9090\nAlertmanager  http://localhost:9093")
+        print(f"Prometheus    {options.prometheus_url}\nAlertmanager  {options.alertmanager_url}")
         return
     lacking = local.missing()
     if lacking:
@@ -145,9 +146,11 @@ def _refuse_second_api(options: local.Options) -> None:
 def _compose(options: local.Options, *arguments: str) -> str:
     if arguments[0] == "up":
         _render_alerting(options)
+        local.render_dashboards(options)
     environ = {
         **options.environ,
         "RX580_ALERTING": str(options.alerting.absolute()),
+        "RX580_DASHBOARDS": str((options.state / "dashboards").absolute()),
         "RX580_UID": str(os.getuid()),
         "RX580_GID": str(os.getgid()),
     }
@@ -159,18 +162,30 @@ def _compose(options: local.Options, *arguments: str) -> str:
 
 
 def _options(environ: Mapping[str, str]) -> local.Options:
+    prometheus = _port(environ, "PROMETHEUS_PORT", 9090)
+    alertmanager = _port(environ, "ALERTMANAGER_PORT", 9093)
     return local.Options(
         root=ROOT,
         state=Path(environ.get("MONITORING_DIR") or ROOT / "var/monitoring").absolute(),
         api=f"127.0.0.1:{environ.get('PORT') or 8000}",
         exporter=f"127.0.0.1:{environ.get('METRICS_PORT') or 9101}",
         retention=environ.get("PROMETHEUS_RETENTION") or "30d",
-        grafana_url=environ.get("GRAFANA_URL") or "http://localhost:3000",
+        grafana_url=_url(environ, "GRAFANA_URL", "http://localhost:3000"),
         environ=environ,
-        prometheus=_port(environ, "PROMETHEUS_PORT", 9090),
-        alertmanager=_port(environ, "ALERTMANAGER_PORT", 9093),
+        prometheus=prometheus,
+        alertmanager=alertmanager,
+        prometheus_url=_url(environ, "PROMETHEUS_URL", f"http://localhost:{prometheus}"),
+        alertmanager_url=_url(environ, "ALERTMANAGER_URL", f"http://localhost:{alertmanager}"),
         node_exporter=_port(environ, "NODE_EXPORTER_PORT", 9100),
     )
+
+
+def _url(environ: Mapping[str, str], name: str, default: str) -> str:
+    text = environ.get(name) or default
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise StackError(f"{name} is {text!r}, but must be an address such as {default}")
+    return text.rstrip("/")
 
 
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:

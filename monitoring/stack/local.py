@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Options:
     cadvisor: str = ""
     retention: str = "30d"
     grafana_url: str = "http://localhost:3000"
+    prometheus_url: str = "http://localhost:9090"
+    alertmanager_url: str = "http://localhost:9093"
     environ: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -79,6 +82,22 @@ def render(options: Options) -> None:
     )
 
 
+def render_dashboards(options: Options) -> Path:
+    """Write the dashboards with links to where people reach Prometheus and Alertmanager."""
+    folder = options.state / "dashboards"
+    folder.mkdir(parents=True, exist_ok=True)
+    links = {
+        "prometheus_url": options.prometheus_url, "alertmanager_url": options.alertmanager_url,
+    }  # fmt: skip
+    for shipped in (options.deploy / "grafana/dashboards").glob("*.json"):
+        board = json.loads(shipped.read_text())
+        for variable in board["templating"]["list"]:
+            if variable["name"] in links:
+                variable["query"] = links[variable["name"]]
+        (folder / shipped.name).write_text(json.dumps(board, indent=2))
+    return folder
+
+
 def _addresses(options: Options) -> dict[str, str]:
     node = program("node-exporter") is not None
     return {
@@ -112,7 +131,8 @@ def _services(options: Options) -> dict[str, tuple[list[str], str, str]]:
             f"--storage.tsdb.path={state}/prometheus-data",
             f"--storage.tsdb.retention.time={options.retention}",
             f"--web.listen-address={prometheus}",
-            f"--web.external-url=http://localhost:{options.prometheus}",
+            f"--web.external-url={options.prometheus_url}",
+            "--web.route-prefix=/",
             f"--web.console.templates={options.root}/docs/runbooks",
             "--enable-feature=expand-external-labels",
         ], prometheus, "/-/ready"),
@@ -121,7 +141,8 @@ def _services(options: Options) -> dict[str, tuple[list[str], str, str]]:
             f"--storage.path={state}/alertmanager-data",
             "--cluster.listen-address=",
             f"--web.listen-address={alertmanager}",
-            f"--web.external-url=http://localhost:{options.alertmanager}",
+            f"--web.external-url={options.alertmanager_url}",
+            "--web.route-prefix=/",
         ], alertmanager, "/-/ready"),
         "node-exporter": ([f"--web.listen-address={node}"], node, "/metrics"),
     }  # fmt: skip

@@ -89,7 +89,8 @@ def test_an_alert_fires_in_time_and_resolves(case: Case, tmp_path: Path) -> None
 
 BAD = {
     "rx580_model_load_failures_total", "rx580_model_loads_failed_total",
-    "rx580_golden_checks_total", "rx580_device_faults_total", "rx580_inference_rejected_total", "rx580_inference_dropped_total",
+    "rx580_golden_checks_total", "rx580_device_faults_total",
+    "rx580_inference_rejected_total", "rx580_inference_dropped_total",
     "rx580_device_suspect_workers", "rx580_shadow_difference_ratio", "rx580_metrics_files_broken",
     "rx580_inference_queue_depth",
 }  # fmt: skip
