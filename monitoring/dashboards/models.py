@@ -17,6 +17,7 @@ from monitoring.dashboards.panel import (
 JOB = 'job=~"$job"'
 ALL = f'{JOB},model=~"$model"'
 RATE = "[$__rate_interval]"
+FAILURES = f"rx580_model_load_failures_total{{{ALL}}}"
 
 
 def _per_second(metric: str, by: str, labels: str = ALL) -> str:
@@ -94,15 +95,16 @@ LIFE = Row("Models", (
     graph("Memory by Model", "Weights, arenas and staging in all workers together.", "bytes",
           (f"sum by (model, version) (rx580_model_memory_bytes{{{ALL}}})",
            "{{model}} {{version}}"), stacked=True),
-    graph("P95 Load Time", "From reading the file to published, successful loads.", "s",
-          (quantile(95, "sum by (le, model) "
-                    f"(increase(rx580_model_load_seconds_bucket{{{ALL}}}[1h]))"), "{{model}}"),
-          empty="No loads"),
+    # Not increase(): a model is loaded once, and a series that is born at 1 has not increased.
+    graph("P95 Load Time", "From reading the file to published; successful loads since the server "
+          "started.", "s",
+          (quantile(95, f"sum by (le, model) (rx580_model_load_seconds_bucket{{{ALL}}})"),
+           "{{model}}"), empty="No loads"),
     graph("Load Failures by Reason", "Failed loads in 10 minutes, by model and reason.", "short",
-          (f"sum by (model, reason) "
-           f"(increase(rx580_model_load_failures_total{{{ALL}}}[10m])) > 0",
+          (f"sum by (model, reason) (increase({FAILURES}[10m])) > 0 "
+           f"or sum by (model, reason) ({FAILURES} unless {FAILURES} offset 10m) > 0",
            "{{model}}: {{reason}}"),
-          (f"sum(increase(rx580_model_load_failures_total{{{ALL}}}[10m])) or vector(0)", "all"),
+          (f"sum(increase(rx580_model_loads_failed_total{{{JOB}}}[10m])) or vector(0)", "all"),
           alert="ModelLoadFailures"),
     graph("Unloads", "Models unloaded in 10 minutes, by reason.", "short",
           (f"sum by (reason) (increase(rx580_model_unloads_total{{{JOB}}}[10m]))",

@@ -16,7 +16,7 @@ GOOD, WARNING, BAD, NEUTRAL = "green", "orange", "red", "blue"
 COLOURS = {
     "2xx": GOOD, "4xx": WARNING, "5xx": BAD,
     "P50": GOOD, "P95": WARNING, "P99": BAD,
-    "desired": NEUTRAL, "limit": BAD,
+    "desired": NEUTRAL, "limit": BAD, "failed": BAD,
 }  # fmt: skip
 
 

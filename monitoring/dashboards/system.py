@@ -110,10 +110,10 @@ MONITORING = Row("Monitoring", (
     graph("Metric File Bytes", "Bytes that a scrape reads: flat, however often workers restart.",
           "bytes", (f"max(rx580_metrics_file_bytes{{{JOB}}})", "bytes")),
     graph("Notifications", "Messages per second that Alertmanager sent, and failures.", "short",
-          (f"sum by (integration) (rate(alertmanager_notifications_total{RATE}))",
-           "{{integration}}"),
-          (f"sum by (integration) (rate(alertmanager_notifications_failed_total{RATE})) > 0",
-           "{{integration}} failed"), empty="No Alertmanager"),
+          (f"sum by (integration) (rate(alertmanager_notifications_total{RATE})) "
+           "and sum by (integration) (alertmanager_notifications_total) > 0", "{{integration}}"),
+          (f"sum(rate(alertmanager_notifications_failed_total{RATE}))", "failed"),
+          empty="No Alertmanager"),
 ))  # fmt: skip
 
 BOARD = Board(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -63,13 +64,16 @@ class Server:
 
     def start(self) -> None:
         if not self.models.exists():
-            shutil.copytree(ROOT / "models/digits", self.models / "digits")
+            for name in ("digits", "second"):
+                shutil.copytree(ROOT / "models/digits", self.models / name)
             record(self.folder / "sysfs")
         environ = os.environ | {
             "PORT": str(self.port), "METRICS_PORT": str(self.metrics_port), "WORKERS": "2",
             "MODELS_DIR": str(self.models), "STATE_DIR": str(self.folder / "state"),
             "CACHE_DIR": str(self.folder / "cache"), "SYSFS_DIR": str(self.folder / "sysfs"),
-            "BACKEND": "tflite",
+            # PoCL stands in for the card, and its sensors are recorded ones.
+            "BACKEND": "opencl", "OPENCL_DEVICE": "Portable Computing Language",
+            "VERIFY_PERIOD_S": "1", "SHADOW_SHARE": "0.5",
         }  # fmt: skip
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -90,12 +94,33 @@ class Server:
             self.process.wait(60)
             self.process = None
 
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """Stop every process but the exporter: the kernel still takes connections."""
+        assert self.process is not None
+        master = self.process.pid
+        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        pids = [master, *(
+            int(pid) for pid in children
+            if b"monitoring.exporter" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        )]  # fmt: skip
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def ready(self) -> bool:
         """the server is ready"""
         try:
             return requests.get(self.url + "/health/ready", timeout=5).status_code == 200
         except requests.RequestException:
             return False
+
+    def post(self, path: str) -> int:
+        return requests.post(self.url + path, timeout=60).status_code
 
     def infer(self) -> int:
         body = (ROOT / "models/digits/example.json").read_bytes()
