@@ -37,6 +37,8 @@ ADDRESSES = {
 }  # fmt: skip
 HEIGHTS = {"stat": 4, "timeseries": 8}
 
+_COUNTS = ("short", "reqps", "percentunit")
+
 # Where an alert has a critical twin, the panel shows both edges.
 _TWINS = {"HighErrorRate": "CriticalErrorRate"}
 
@@ -187,6 +189,9 @@ def _timeseries(panel: Panel) -> timeseries.Panel:
         .tooltip(common.VizTooltipOptions().mode(c.TooltipDisplayMode.MULTI)
                  .sort(c.SortOrder.DESCENDING))
     )  # fmt: skip
+    if panel.unit in _COUNTS:
+        # Grafana draws a line of zeros on a scale up to 100.
+        made = made.axis_soft_max(1)
     if panel.stacked:
         made = made.stacking(common.StackingConfig().mode(c.StackingMode.NORMAL).group("A"))
     if panel.alert:

@@ -6,7 +6,7 @@ from monitoring.dashboards.panel import BAD, GOOD, WARNING, Board, Row, graph, s
 
 JOB = 'job=~"$job"'
 CARD = f'{JOB},card=~"$card"'
-NO_CARD = "No card seen"
+NO_CARD = "No reading"  # no card, or nobody to ask
 DISKS = '{fstype!~"tmpfs|overlay|squashfs|ramfs"}'
 RATE = "[$__rate_interval]"
 

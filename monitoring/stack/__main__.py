@@ -28,6 +28,11 @@ def main() -> int:
     except (StackError, alerting.AlertingError, subprocess.CalledProcessError) as error:
         print(f"{action}: {error}", file=sys.stderr)
         return 1
+    except PermissionError as error:
+        print(f"{action}: {error.filename} may not be used by {getpass.getuser()}, perhaps another "
+              "user started the stack: go on as that user, or choose another MONITORING_DIR",
+              file=sys.stderr)  # fmt: skip
+        return 1
     return 0
 
 
@@ -52,6 +57,8 @@ def up(options: local.Options) -> None:
     local.render(options)
     services = local.services(options)
     for service in services:
+        service.refuse_others()
+    for service in services:
         started = service.start()
         print(f"{service.name:14}{service.url}  {'started' if started else 'was running'}")
     for service in services:
@@ -75,19 +82,15 @@ def down(options: local.Options) -> None:
 
 def reload(options: local.Options) -> None:
     """Check the configuration, then let the running programs read it."""
-    if shutil.which("promtool"):
-        subprocess.run(
-            ["promtool", "check", "config", options.deploy / "prometheus/prometheus.yml"],
-            check=True, stdout=subprocess.DEVNULL, env=options.environ,
-        )  # fmt: skip
     if _has_docker():
+        local.check(options.deploy / "prometheus/prometheus.yml", options)
         _render_alerting(options)
         _compose(options, "kill", "--signal", "HUP", "prometheus", "alertmanager")
         return
     local.render(options)
     for service in local.services(options):
         if service.name != "node-exporter":
-            print(f"{service.name:14}{'reloaded' if service.hang_up() else 'is not running'}")
+            print(f"{service.name:14}{'reloaded' if service.reload() else 'is not running'}")
 
 
 def configure(options: local.Options) -> None:
@@ -117,9 +120,7 @@ def _ask(settings: alerting.Settings) -> alerting.Settings:
 
 def _render_alerting(options: local.Options) -> Path:
     settings = alerting.Settings.load(options.alerting / "settings.yml")
-    path = alerting.render(options.deploy / "alertmanager", settings, options.alerting)
-    alerting.validate(path)
-    return path
+    return alerting.install(options.deploy / "alertmanager", settings, options.alerting)
 
 
 _COMPOSE_SERVICES = ("prometheus", "alertmanager", "grafana", "node-exporter", "cadvisor")
@@ -145,6 +146,7 @@ def _refuse_second_api(options: local.Options) -> None:
 
 def _compose(options: local.Options, *arguments: str) -> str:
     if arguments[0] == "up":
+        local.check(options.deploy / "prometheus/prometheus.yml", options)
         _render_alerting(options)
         local.render_dashboards(options)
     environ = {

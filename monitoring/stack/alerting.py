@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -117,6 +118,17 @@ def render(shipped: Path, settings: Settings, target: Path) -> Path:
     return path
 
 
+def install(shipped: Path, settings: Settings, target: Path) -> Path:
+    """Render where Alertmanager reads it, once amtool has accepted a draft of it.
+
+    Raises: AlertingError as check() and validate() do; what was there before stays then.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target) as draft:
+        validate(render(shipped, settings, Path(draft)))
+    return render(shipped, settings, target)
+
+
 def validate(path: Path) -> None:
     """Let amtool read the rendered file, where it is installed.
 
@@ -127,7 +139,8 @@ def validate(path: Path) -> None:
     run = subprocess.run(["amtool", "check-config", path], capture_output=True, text=True,
                          check=False)  # fmt: skip
     if run.returncode != 0:
-        raise AlertingError(f"amtool refuses {path}: {run.stderr.strip() or run.stdout.strip()}")
+        words = f"{run.stdout.strip()} {run.stderr.strip()}"
+        raise AlertingError(f"amtool refuses the configuration, nothing was changed: {words}")
 
 
 def _integrations(receiver: str, settings: Settings) -> dict[str, Any]:

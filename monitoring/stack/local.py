@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
 from monitoring.stack import alerting
-from monitoring.stack.process import Service
+from monitoring.stack.process import Service, StackError
 
 # Debian calls them prometheus-*; their makers do not.
 PROGRAMS = {
@@ -62,8 +64,38 @@ def missing() -> list[str]:
 
 
 def render(options: Options) -> None:
-    """Write the configuration for local addresses below the state folder."""
-    folder = options.state / "prometheus"
+    """Write the configuration for local addresses below the state folder.
+
+    Raises: StackError, AlertingError if it is not sound; what was there before stays then.
+    """
+    options.state.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=options.state) as draft:
+        _write(options, Path(draft))
+        check(Path(draft) / "prometheus.yml", options)
+    settings = alerting.Settings.load(options.alerting / "settings.yml")
+    alerting.install(options.deploy / "alertmanager", settings, options.alerting)
+    _write(options, options.state / "prometheus")
+
+
+def check(config: Path, options: Options) -> None:
+    """Let promtool read a configuration and its rules, where it is installed.
+
+    Raises: StackError with promtool's words.
+    """
+    if shutil.which("promtool") is None:
+        return
+    run = subprocess.run(["promtool", "check", "config", config], capture_output=True, text=True,
+                         check=False, env=_environ(options))  # fmt: skip
+    if run.returncode != 0:
+        words = run.stderr.strip() or run.stdout.strip()
+        raise StackError(f"promtool refuses deploy/prometheus, nothing was changed: {words}")
+
+
+def _environ(options: Options) -> dict[str, str]:
+    return {**options.environ, "GRAFANA_URL": options.grafana_url}
+
+
+def _write(options: Options, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     shipped = options.deploy / "prometheus"
     shutil.copy(shipped / "prometheus.yml", folder / "prometheus.yml")
@@ -76,10 +108,6 @@ def render(options: Options) -> None:
         (targets / f"{job}.yml").write_text(
             yaml.safe_dump([{"targets": [address] if address else []}])
         )
-    settings = alerting.Settings.load(options.alerting / "settings.yml")
-    alerting.validate(
-        alerting.render(options.deploy / "alertmanager", settings, options.alerting)
-    )
 
 
 def render_dashboards(options: Options) -> Path:
@@ -114,7 +142,7 @@ def services(options: Options) -> list[Service]:
     """List the programs of the stack that are installed."""
     return [
         Service(name, [path, *flags], address, ready, options.state,
-                {**options.environ, "GRAFANA_URL": options.grafana_url})
+                _environ(options))
         for name, (flags, address, ready) in _services(options).items()
         if (path := program(name))
     ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -38,19 +39,25 @@ class Service:
         """Where people and programs reach it."""
         return f"http://{self.address}"
 
-    def start(self) -> bool:
-        """Start it unless it runs; say whether it was started.
+    def refuse_others(self) -> None:
+        """Make sure that nobody else is where this is going to be.
 
-        Raises: StackError if somebody else is on its port.
+        Raises: StackError if somebody is.
         """
+        host, _, port = self.address.rpartition(":")
+        if self.pid() is not None or not listens(host, int(port)):
+            return
+        unit = Path(self.command[0]).name
+        raise StackError(
+            f"{self.name}: something that we did not start listens on {self.address}; stop it "
+            f"(Debian's package starts one: systemctl disable --now {unit}), or choose another "
+            f"port with {self.name.upper().replace('-', '_')}_PORT"
+        )
+
+    def start(self) -> bool:
+        """Start it unless it runs; say whether it was started."""
         if self.pid() is not None:
             return False
-        if answers(self.url):
-            raise StackError(
-                f"{self.name}: something that we did not start answers on {self.address}; stop it "
-                f"(Debian's package starts one: systemctl disable --now {self.command[0]}), or "
-                f"choose another port with {self.name.upper().replace('-', '_')}_PORT"
-            )
         self.state.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         # It outlives us on purpose, so nothing here waits for it.
@@ -73,9 +80,7 @@ class Service:
         end = time.monotonic() + patience
         while not answers(self.url + self.ready):
             if self.pid() is None or time.monotonic() > end:
-                tail = self.log.read_text(errors="replace").splitlines()[-5:]
-                raise StackError(f"{self.name} is not ready; its log {self.log} ends with:\n  "
-                                 + "\n  ".join(tail))  # fmt: skip
+                raise StackError(f"{self.name} is not ready; {self._last_words()}")
             time.sleep(0.1)
 
     def stop(self, patience: float = 20) -> bool:
@@ -93,12 +98,36 @@ class Service:
         self._file.unlink(missing_ok=True)
         return True
 
-    def hang_up(self) -> bool:
-        """Let it read its configuration again; say whether it runs."""
+    def reload(self, patience: float = 30) -> bool:
+        """Let it read its configuration again and wait until it has; say whether it runs.
+
+        Raises: StackError with the end of its log if it kept the old one.
+        """
         pid = self.pid()
-        if pid is not None:
-            os.kill(pid, signal.SIGHUP)
-        return pid is not None
+        if pid is None:
+            return False
+        before = self._loaded()
+        os.kill(pid, signal.SIGHUP)
+        end = time.monotonic() + patience
+        while self._loaded() == before:
+            if time.monotonic() > end:
+                raise StackError(f"{self.name} kept its old configuration; {self._last_words()}")
+            time.sleep(0.1)
+        return True
+
+    def _loaded(self) -> str:
+        # When it last took a configuration, as it says itself.
+        name = f"{self.name}_config_last_reload_success_timestamp_seconds "
+        try:
+            with urllib.request.urlopen(self.url + "/metrics", timeout=5) as page:  # noqa: S310
+                lines = page.read().decode().splitlines()
+        except OSError as error:
+            raise StackError(f"{self.name} does not answer: {error}; {self._last_words()}") from error
+        return next((line for line in lines if line.startswith(name)), "")
+
+    def _last_words(self) -> str:
+        tail = self.log.read_text(errors="replace").splitlines()[-5:]
+        return f"its log {self.log} ends with:\n  " + "\n  ".join(tail)
 
     def pid(self) -> int | None:
         """Give the pid if what we started still runs; a pid that came back is somebody else's."""
@@ -120,6 +149,13 @@ def _started(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def listens(host: str, port: int) -> bool:
+    """Say whether anybody takes connections there."""
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex((host, port)) == 0
 
 
 def answers(url: str) -> bool:

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -82,19 +81,19 @@ def answers(prometheus: str, panel: dict[str, Any], concrete: Any, start: float,
     return series
 
 
-def draw(board: dict[str, Any], prometheus: str, concrete: Any, seconds: float, script: Path,
-         picture: Path) -> dict[str, int]:  # fmt: skip
-    """Draw the last seconds of every panel into one picture; give the lines drawn by panel.
+def draw(board: dict[str, Any], prometheus: str, concrete: Any, start: float, end: float,
+         script: Path, picture: Path) -> dict[str, int]:  # fmt: skip
+    """Draw every panel from start to end into one picture; give the lines drawn by panel.
 
+    Units:  start and end in whole seconds of time.time().
     Raises: AssertionError if a panel is missing or a component failed.
     """
-    end = float(int(time.time()))
     panels = [
-        panel | {"series": answers(prometheus, panel, concrete, end - seconds, end)}
+        panel | {"series": answers(prometheus, panel, concrete, start, end)}
         for panel in board["panels"]
         if panel["type"] != "row"
     ]
-    data = {"range": [1000 * (end - seconds), 1000 * end], "panels": panels}
+    data = {"range": [1000 * start, 1000 * end], "panels": panels}
     page = picture.with_suffix(".html")
     text = json.dumps(data).replace("</", "<\\/")
     styles = (script.parent / "node_modules/uplot/dist/uPlot.min.css").read_text()

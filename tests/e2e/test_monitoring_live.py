@@ -57,15 +57,18 @@ def script() -> Path:
     return pictures.bundle(Path.home() / ".cache/rx580-inference")
 
 
-def draw(stack: Stack, script: Path, moment: str, seconds: float) -> dict[str, dict[str, int]]:
+def draw(stack: Stack, script: Path, moment: str, seconds: float,
+         moment_at: float) -> dict[str, dict[str, int]]:  # fmt: skip
     """Keep a picture of every dashboard under reports/; give the lines drawn by panel."""
     folder = ROOT / "reports/panels"
     folder.mkdir(parents=True, exist_ok=True)
     url = f"http://127.0.0.1:{stack.options.prometheus}"
+    # One moment for all of them: drawing takes a while, in which traffic has ended.
+    end = float(int(moment_at))
     return {
         board.file: pictures.draw(
-            json.loads((build.FOLDER / board.file).read_text()), url, concrete, seconds, script,
-            folder / f"{board.uid}-{moment}.png",
+            json.loads((build.FOLDER / board.file).read_text()), url, concrete, end - seconds,
+            end, script, folder / f"{board.uid}-{moment}.png",
         )
         for board in build.BOARDS
     }  # fmt: skip
@@ -117,7 +120,6 @@ def test_a_model_that_breaks_is_reported(
 def test_every_panel_has_data_under_traffic_and_the_numbers_are_the_callers(
     server: Server, stack: Stack, script: Path
 ) -> None:
-    start = time.monotonic()
     counted_before = stack.value(f"sum({CALLERS})")
     with Traffic(server) as traffic:
         asked = [server.post(f"/models/second/{what}") for what in ("unload", "load")]
@@ -133,6 +135,7 @@ def test_every_panel_has_data_under_traffic_and_the_numbers_are_the_callers(
         rate = stack.value(f"sum(rate({CALLERS}[10s]))")
         p95 = stack.value(concrete(
             next(p for _, p in panels() if p["title"] == "P95 Latency")["targets"][0]["expr"]))
+        busy = time.time()
         expected = (traffic.seen.total() - seen_before) / (time.monotonic() - steady)
     assert empty == []
     assert infinite == []
@@ -144,7 +147,7 @@ def test_every_panel_has_data_under_traffic_and_the_numbers_are_the_callers(
     assert 0 < p95 < 5
     wait_for(lambda: stack.value(f"sum({CALLERS})")
              == (counted_before or 0) + sent + len(asked))  # fmt: skip
-    drawn = draw(stack, script, "traffic", time.monotonic() - start + 5)
+    drawn = draw(stack, script, "traffic", 30, busy)
     assert drawn["api-overview.json"]["Request Rate by Status"] == 3
     assert drawn["system.json"]["GPU Temperature"] == 2
     inferred = stack.value('sum(rx580_inference_requests_total{model="digits",outcome="ok"})')
@@ -182,7 +185,7 @@ def test_api_down_arrives_and_resolves(
     p95 = next(p for _, p in panels() if p["title"] == "P95 Latency")["targets"][0]["expr"]
     wait_for(lambda: stack.query(concrete(p95)) == [])
     time.sleep(2)  # pictures are of whole seconds
-    drawn = draw(stack, script, "outage", 60)
+    drawn = draw(stack, script, "outage", 60, time.time())
     assert drawn["api-overview.json"]["API"] == 1  # it says Unreachable, the others No traffic
     assert drawn["api-overview.json"]["P95 Latency"] == 0
     start = time.monotonic()

@@ -101,6 +101,7 @@ def tiny_server(
     *,
     workers: int = 2,
     max_requests: int = 0,
+    timeout: int = 3,
     sysfs: Path = Path("/nonexistent"),
     port: int = 0,
     metrics_port: int = 0,
@@ -114,6 +115,7 @@ def tiny_server(
         "TINY_SYSFS": str(sysfs),
         "TINY_WORKERS": str(workers),
         "TINY_MAX_REQUESTS": str(max_requests),
+        "TINY_TIMEOUT": str(timeout),
     }
     with (directory / "log").open("ab") as log:
         process = subprocess.Popen(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -31,8 +33,10 @@ def environ(tmp_path: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def stack(action: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "monitoring.stack", action], cwd=ROOT,
+def stack(
+    action: str, environ: dict[str, str], root: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "monitoring.stack", action], cwd=root,
                           env=environ, capture_output=True, text=True, check=False,
                           stdin=subprocess.DEVNULL, timeout=120)  # fmt: skip
 
@@ -76,9 +80,66 @@ def test_a_taken_port_is_named(environ: dict[str, str]) -> None:
         taken.bind(("127.0.0.1", int(environ["PROMETHEUS_PORT"])))
         taken.listen()
         found = stack("up", environ)
-    stack("down", environ)
     assert found.returncode == 1
-    assert "prometheus" in found.stderr
+    assert f"listens on 127.0.0.1:{environ['PROMETHEUS_PORT']}" in found.stderr
+    assert "systemctl disable --now prometheus)" in found.stderr
+    # Nothing was started.
+    assert stack("down", environ).stdout.count("was not running") == 3
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Give a copy of the project that may be damaged."""
+    for part in ("deploy", "docs/runbooks", "monitoring"):
+        shutil.copytree(ROOT / part, tmp_path / "copy" / part)
+    return tmp_path / "copy"
+
+
+@pytest.mark.parametrize(
+    ("file", "good", "bad", "says"),
+    [
+        ("prometheus/alerts/gpu_alerts.yml", "> 85", "> 85)", "promtool refuses"),
+        ("alertmanager/alertmanager.yml", "12h", "twelve", "amtool refuses"),
+    ],
+)
+def test_a_broken_configuration_is_refused_and_the_old_one_stays(
+    file: str, good: str, bad: str, says: str, copy: Path, environ: dict[str, str]
+) -> None:
+    for tool in ("prometheus", "alertmanager", "node_exporter"):
+        require_tool(tool)
+    state = Path(environ["MONITORING_DIR"])
+    url = f"http://127.0.0.1:{environ['PROMETHEUS_PORT']}/api/v1/status/config"
+    try:
+        assert stack("up", environ, copy).returncode == 0
+        before = {p: p.read_bytes() for p in state.rglob("*.yml")}
+        running = requests.get(url, timeout=5).text
+        path = copy / "deploy" / file
+        path.write_text(path.read_text().replace(good, bad))
+        for action in ("reload", "up"):
+            found = stack(action, environ, copy)
+            assert found.returncode == 1
+            assert f"{says}" in found.stderr
+            assert "nothing was changed" in found.stderr
+            assert "Traceback" not in found.stderr
+        assert {p: p.read_bytes() for p in state.rglob("*.yml")} == before
+        assert requests.get(url, timeout=5).text == running
+    finally:
+        stack("down", environ)
+
+
+def test_links_lead_where_people_reach_the_stack(
+    environ: dict[str, str], docker: Path
+) -> None:
+    given = {"PROMETHEUS_URL": "https://ops.example/prom/", "GRAFANA_URL": "https://ops.example/g"}
+    found = stack("up", environ | given | {"PORT": str(free_port())})
+    assert "Grafana       https://ops.example/g " in found.stdout
+    for path in (Path(environ["MONITORING_DIR"]) / "dashboards").glob("*.json"):
+        board = json.loads(path.read_text())
+        links = {v["name"]: v["query"] for v in board["templating"]["list"]}
+        assert links["prometheus_url"] == "https://ops.example/prom"
+        assert "localhost:9090" not in path.read_text()
+    bad = stack("up", environ | {"PROMETHEUS_URL": "ops.example"})
+    assert bad.stderr.startswith("up: PROMETHEUS_URL is 'ops.example', but must be an address")
 
 
 @pytest.mark.parametrize("port", ["x", "0", "70000"])
