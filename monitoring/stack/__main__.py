@@ -29,9 +29,9 @@ def main() -> int:
         print(f"{action}: {error}", file=sys.stderr)
         return 1
     except PermissionError as error:
-        print(f"{action}: {error.filename} may not be used by {getpass.getuser()}, perhaps another "
-              "user started the stack: go on as that user, or choose another MONITORING_DIR",
-              file=sys.stderr)  # fmt: skip
+        what, who = error.filename or "a process", getpass.getuser()
+        print(f"{action}: {what} is not for {who}, perhaps another user started the stack: go on "
+              "as that user, or choose another MONITORING_DIR", file=sys.stderr)  # fmt: skip
         return 1
     return 0
 

@@ -122,7 +122,8 @@ class Service:
             with urllib.request.urlopen(self.url + "/metrics", timeout=5) as page:  # noqa: S310
                 lines = page.read().decode().splitlines()
         except OSError as error:
-            raise StackError(f"{self.name} does not answer: {error}; {self._last_words()}") from error
+            words = f"{self.name} does not answer: {error}; {self._last_words()}"
+            raise StackError(words) from error
         return next((line for line in lines if line.startswith(name)), "")
 
     def _last_words(self) -> str:

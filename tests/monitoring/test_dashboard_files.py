@@ -47,6 +47,11 @@ def rules() -> Iterator[dict[str, Any]]:
             yield from group["rules"]
 
 
+def runbook_queries() -> Iterator[str]:
+    for path in (ROOT / "docs/runbooks").glob("*.md"):
+        yield from re.findall(r"--data-urlencode query='([^']*)'", path.read_text())
+
+
 def concrete(expr: str) -> str:
     """Put values in the place of Grafana's variables."""
     for name, value in (("__rate_interval", "1m"), ("job", ".*"), ("model", ".*"), ("card", ".*")):
@@ -106,7 +111,8 @@ def test_a_panel_has_good_habits(panel: dict[str, Any]) -> None:
 
 def test_every_expression_is_promql(tmp_path: Path) -> None:
     require_tool("promtool")
-    records = [{"record": f"check:{n}", "expr": concrete(e)} for n, e in enumerate(expressions())]
+    texts = [*map(concrete, expressions()), *runbook_queries()]
+    records = [{"record": f"check:{n}", "expr": text} for n, text in enumerate(texts)]
     file = tmp_path / "rules.yml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": records}]}))
     run = subprocess.run(["promtool", "check", "rules", "--lint=none", file],
@@ -129,6 +135,8 @@ def test_rules_and_panels_use_known_names_only_and_leave_no_metric_unused() -> N
     texts = [*expressions(), *(rule["expr"] for rule in rules())]
     used = set().union(*map(names_in, texts))
     assert used - recorded - set(series) == set()
+    in_runbooks = set().union(*map(names_in, runbook_queries())) - {"rx580_gpu_"}
+    assert in_runbooks - recorded - set(series) == set()
     assert {series[name] for name in used if name in series} == set(CATALOGUE)
     assert recorded - used == set()
 
