@@ -48,7 +48,8 @@ def server(folder: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def stack(server: Server, receiver: Receiver, folder: Path) -> Iterator[Stack]:
     with running(server, receiver, folder / "monitoring") as stack:
-        wait_for(lambda: stack.value("min(up)") == 1)
+        # What has not been seen at 0 cannot be seen to grow.
+        wait_for(lambda: stack.value('max(up{job="rx580-api"})') == stack.value("min(up)") == 1)
         yield stack
 
 
