@@ -101,8 +101,7 @@ LIFE = Row("Models", (
           (quantile(95, f"sum by (le, model) (rx580_model_load_seconds_bucket{{{ALL}}})"),
            "{{model}}"), empty="No loads"),
     graph("Load Failures by Reason", "Failed loads in 10 minutes, by model and reason.", "short",
-          (f"sum by (model, reason) (increase({FAILURES}[10m])) > 0 "
-           f"or sum by (model, reason) ({FAILURES} unless {FAILURES} offset 10m) > 0",
+          (f"sum by (model, reason) ({FAILURES} - ({FAILURES} offset 10m or 0 * {FAILURES})) > 0",
            "{{model}}: {{reason}}"),
           (f"sum(increase(rx580_model_loads_failed_total{{{JOB}}}[10m])) or vector(0)", "all"),
           alert="ModelLoadFailures"),
