@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+import yaml
 
+from app.repository import golden
 from app.repository.vram import Ledger
 from tests.service import tiny
 from tests.service.live import ROOT, Server
@@ -84,6 +86,24 @@ def test_float16_storage_is_a_setting_that_model_yaml_may_undo(tmp_path: Path) -
         assert size["half"] < 0.8 * size["full"]
         assert answer["half"] != answer["full"]
         np.testing.assert_allclose(answer["half"], answer["full"], atol=5e-3)
+
+
+@pytest.mark.parametrize(("precision", "status"), [("fp32", 503), ("fp16-storage", 200)])
+def test_a_golden_answers_own_tolerance_holds_on_the_card_too(
+    tmp_path: Path, precision: str, status: int
+) -> None:
+    """The known answer is 0.05 % of its range off, and 0.01 % is allowed; float16 needs more."""
+    file = ROOT / "models/digits/1/model.tflite"
+    known = golden.draw(file)
+    (name,) = known["values"]
+    known["values"][name][0] += 5e-4 * (max(known["values"][name]) - min(known["values"][name]))
+    known["tolerance"] = 1e-4
+    page = tmp_path / "models" / "m" / "model.yaml"
+    page.parent.mkdir(parents=True)
+    page.write_text(yaml.safe_dump({"precision": precision, "golden": {"1": known}}))
+    with Server(tmp_path, workers=1, **CARD | {"BACKEND": "opencl"}) as server:
+        answer = server.upload("m", "1", file.read_bytes())
+        assert answer.status_code == status, answer.text
 
 
 def test_what_does_not_fit_is_refused_with_507_and_what_is_free(tmp_path: Path) -> None:
