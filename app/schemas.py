@@ -10,6 +10,7 @@ import simdjson
 from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema, ValidationError, fields, validate
 
 from app.errors import InvalidInput, InvalidRequest
+from app.repository.manifest import BACKENDS
 from app.repository.names import NAME
 from app.tensors import Array
 from app.wire.lists import Document
@@ -18,7 +19,6 @@ NAME_RULE = validate.Regexp(
     NAME.pattern + r"\Z",
     error="use 1 to 64 letters, digits, '.', '_' or '-'",
 )
-BACKENDS = ("auto", "tflite", "opencl")
 
 
 class VersionText(fields.String):

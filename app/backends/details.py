@@ -13,13 +13,19 @@ from app.tensors import Quantization, TensorSpec
 
 def specs(details: list[dict[str, Any]], prefix: str) -> tuple[TensorSpec, ...]:
     """Describe inputs or outputs; a name that is empty or taken gets its position."""
-    found: list[TensorSpec] = []
-    for position, detail in enumerate(details):
-        name = detail["name"] or f"{prefix}_{position}"
-        if any(spec.name == name for spec in found):
-            name = f"{name}#{position}"
-        found.append(TensorSpec(name, _shape(detail), dtype(detail), _quantization(detail)))
-    return tuple(found)
+    names = _unique([detail["name"] for detail in details], prefix)
+    return tuple(
+        TensorSpec(name, _shape(detail), dtype(detail), _quantization(detail))
+        for name, detail in zip(names, details, strict=True)
+    )
+
+
+def _unique(given: Sequence[str], prefix: str) -> list[str]:
+    found: list[str] = []
+    for position, name in enumerate(given):
+        name = name or f"{prefix}_{position}"
+        found.append(f"{name}#{position}" if name in found else name)
+    return found
 
 
 def dtype(detail: dict[str, Any]) -> str:
@@ -48,10 +54,8 @@ def _quantization(detail: dict[str, Any]) -> Quantization | None:
 
 def describe(tensors: Sequence[Tensor], prefix: str) -> tuple[TensorSpec, ...]:
     """Specs with the names that the CPU backend gives: unique, never empty."""
-    found: list[TensorSpec] = []
-    for position, tensor in enumerate(tensors):
-        name = tensor.name or f"{prefix}_{position}"
-        if any(spec.name == name for spec in found):
-            name = f"{name}#{position}"
-        found.append(TensorSpec(name, tensor.shape, tensor.dtype, tensor.quant))
-    return tuple(found)
+    names = _unique([tensor.name for tensor in tensors], prefix)
+    return tuple(
+        TensorSpec(name, tensor.shape, tensor.dtype, tensor.quant)
+        for name, tensor in zip(names, tensors, strict=True)
+    )

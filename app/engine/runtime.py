@@ -250,12 +250,9 @@ class LoadedModel:
 
     def close(self) -> None:
         """Free plans and weights."""
-        with self._plans, self.runtime.turn():
-            self.runtime.queue.finish()
-            self._routines.clear()
-            self._lasting.clear()
+        with self._plans:
+            self.replan()
             self._constants.clear()
-            self._weights.clear()
 
 
 STATE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}

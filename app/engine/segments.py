@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from app.engine import registry
 from app.engine.cpu.part import CpuPart, open_part
 from app.engine.ir import Data, Graph, Node, Tensor
@@ -48,6 +50,18 @@ class HostCall:
     nodes: tuple[Node, ...]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+
+    def run(self, values: Mapping[Tensor, Data]) -> dict[Tensor, Data]:
+        """Run the parts one after the other; gives the values together with all that was made."""
+        local = dict(values)
+        for part in self.parts:
+            if isinstance(part, CpuPart):
+                results = part.interpreter.run([local[t] for t in part.inputs])
+            else:
+                results = list(part.run([None if t is None else local.get(t, t.data)
+                                         for t in part.node.inputs]))
+            local.update(zip(part.outputs, map(np.asarray, results), strict=True))
+        return local
 
     def reset(self) -> None:
         """Give state tensors their first values."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from app.engine.ir import Data
+from app.engine.ir import Data, Node
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,6 +19,11 @@ class Resident:
     shape: tuple[int, ...]
     dtype: str
     nbytes: int
+
+
+def variable_name(node: Node) -> str:
+    """The name of the variable that a VAR_HANDLE stands for."""
+    return f"{node.options.get('container') or ''}/{node.options.get('shared_name')}"
 
 
 @dataclass(frozen=True, slots=True)

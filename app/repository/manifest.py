@@ -12,7 +12,7 @@ import yaml
 from app.errors import InvalidModel
 from app.repository.names import is_name
 
-BACKENDS = ("default", "auto", "tflite", "opencl")
+BACKENDS = ("auto", "tflite", "opencl")
 PRECISIONS = ("default", "fp32", "fp16-storage")
 COLOURS = ("rgb", "bgr", "grey")
 FITS = ("stretch", "pad", "crop")
@@ -127,7 +127,7 @@ def parse(document: Any) -> Manifest:
     Raises: ValueError, TypeError or AttributeError with the reason.
     """
     values = _known(Manifest, document if document is not None else {}, "model.yaml")
-    _one_of(values.get("backend", "default"), BACKENDS, "backend")
+    _one_of(values.get("backend", "default"), ("default", *BACKENDS), "backend")
     _one_of(values.get("precision", "default"), PRECISIONS, "precision")
     values["labels"] = tuple(str(label) for label in values.get("labels") or ())
     if "preprocessing" in values:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bench import venvs
 from bench.serving.load import post
+from bench.venvs import python
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -91,10 +93,6 @@ def ours(model: str, tensor: str) -> dict[str, Ask]:
     }
 
 
-def python(venv: Path) -> str:
-    return str(venv / "bin" / "python")
-
-
 def peers() -> list[Server]:
     return [
         Server(
@@ -158,11 +156,8 @@ def own(folder: Path, name: str, **environment: str) -> Server:
 def install(server: Server, cache: Path) -> Path:
     """Make a peer's own venv, once."""
     venv = cache / server.name.lower()
-    if server.packages and not (venv / ".installed").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        pip = [python(venv), "-m", "pip", "install", "-q", *server.packages, *RUNTIME]
-        subprocess.run(pip, check=True)
-        (venv / ".installed").touch()
+    if server.packages:
+        venvs.install(venv, (*server.packages, *RUNTIME))
     return venv
 
 

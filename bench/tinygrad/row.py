@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from app.engine.ops.window import axes
 from app.engine.passes.specialise import specialise
 from app.engine.reader import read
 from app.engine.runtime import graphs_of
+from bench.venvs import install, python
 
 PACKAGES = ("tinygrad==0.14.0", "numpy")
 SCRIPT = Path(__file__).with_name("net.py")
@@ -40,7 +40,9 @@ def measure(blob: bytes, inputs: Sequence[Data], ours: Sequence[Data], folder: P
     file = folder / "graph.npz"
     np.savez(file, **_written(graph, inputs))
     cache.mkdir(parents=True, exist_ok=True)
-    command = [_python(cache), str(SCRIPT), str(file), str(rounds)]
+    venv = cache / "tinygrad"
+    install(venv, PACKAGES)
+    command = [python(venv), str(SCRIPT), str(file), str(rounds)]
     environment = {**os.environ, "DEV": "CL", "CACHEDB": str(cache / "tinygrad.db"),
                    "POCL_DEVICES": "basic", "PYTHONPATH": ""}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False,
@@ -54,17 +56,6 @@ def measure(blob: bytes, inputs: Sequence[Data], ours: Sequence[Data], folder: P
             return {"refused": "its answers differ from ours"}
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return row
-
-
-def _python(cache: Path) -> str:
-    """The interpreter of tinygrad's own environment, made once."""
-    venv = cache / "tinygrad"
-    python = str(venv / "bin" / "python")
-    if not (venv / ".installed").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], check=True)
-        (venv / ".installed").touch()
-    return python
 
 
 def _written(graph: Graph, inputs: Sequence[Data]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import app.engine.ops  # noqa: F401  (fills the tables)
 from app.engine import registry
-from app.engine.cpu.part import CpuPart
 from app.engine.ir import Data, Graph, Model, Node, Tensor
 from app.engine.known import refuse_unknown
 from app.engine.passes.specialise import fold, specialise
@@ -57,14 +56,8 @@ class WholeModel:
             graph, call = self._planned(tuple(tuple(a.shape) for a in inputs))
             values: dict[Tensor, Data] = dict(zip(graph.inputs, inputs, strict=True))
             call.reset()
-            for part in call.parts:
-                if isinstance(part, CpuPart):
-                    made = part.interpreter.run([values[t] for t in part.inputs])
-                else:
-                    made = list(part.run([None if t is None else values.get(t, t.data)
-                                          for t in part.node.inputs]))
-                values.update(zip(part.outputs, made, strict=True))
-            return [_value(values, t) for t in graph.outputs]
+            made = call.run(values)
+            return [_value(made, t) for t in graph.outputs]
 
     def _planned(self, shapes: tuple[Shape, ...]) -> tuple[Graph, HostCall]:
         if shapes not in self._plans:

@@ -15,6 +15,14 @@ FULL = {cl.status_code.MEM_OBJECT_ALLOCATION_FAILURE, cl.status_code.OUT_OF_HOST
         cl.status_code.INVALID_BUFFER_SIZE}
 
 
+def failure(code: int, words: str, needed: int = 0) -> DeviceError:
+    """The error that a status code of the driver means.
+
+    Units: needed in bytes, 0 where only the driver knows it.
+    """
+    return DeviceMemoryError(needed, 0) if code in FULL else DeviceError(words)
+
+
 @contextmanager
 def translated(needed: Callable[[], int] = lambda: 0) -> Iterator[None]:
     """Turn what pyopencl raises inside into DeviceError, or DeviceMemoryError where memory is out.
@@ -25,6 +33,4 @@ def translated(needed: Callable[[], int] = lambda: 0) -> Iterator[None]:
     try:
         yield
     except cl.Error as error:
-        if error.code in FULL:
-            raise DeviceMemoryError(needed(), 0) from error
-        raise DeviceError(f"the driver failed: {error}") from error
+        raise failure(error.code, f"the driver failed: {error}", needed()) from error

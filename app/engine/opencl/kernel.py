@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
-from app.engine.opencl.failures import FULL
-from app.errors import DeviceError, DeviceMemoryError
+from app.engine.opencl.failures import failure
+from app.errors import DeviceError
 
 PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "clCreateKernel": (c_void_p, c_void_p, c_char_p, c_void_p),
@@ -58,11 +58,9 @@ def check(name: str, code: int) -> None:
 
     Raises: DeviceError unless code is 0; DeviceMemoryError if it says that memory is out.
     """
-    if code in FULL:
-        raise DeviceMemoryError(0, 0)
     if code:
         said = cl.status_code.to_string(code, "unknown status %d")
-        raise DeviceError(f"{name} failed: {said}")
+        raise failure(code, f"{name} failed: {said}")
 
 
 class Kernel:

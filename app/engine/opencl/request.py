@@ -9,7 +9,6 @@ import pyopencl as cl
 
 from app.engine import registry
 from app.engine.blame import blamed
-from app.engine.cpu.part import CpuPart
 from app.engine.ir import Data, Node, Tensor
 from app.engine.passes.facts import OPAQUE
 from app.engine.segments import HostCall
@@ -56,15 +55,9 @@ class Request:
         for tensor in call.inputs:
             local[tensor] = self._start_fetch(tensor)
         self._wait()
-        for part in call.parts:
-            if isinstance(part, CpuPart):
-                results = part.interpreter.run([local[t] for t in part.inputs])
-            else:
-                arrays = [None if t is None else local.get(t, t.data) for t in part.node.inputs]
-                results = list(part.run(arrays))
-            local.update(zip(part.outputs, map(np.asarray, results), strict=True))
+        made = call.run(local)
         for tensor in call.outputs:
-            self.put(tensor, local[tensor])
+            self.put(tensor, made[tensor])
 
     def run_state(self, node: Node) -> None:
         """Run a node that needs variables or other graphs; its values may stay on the device."""

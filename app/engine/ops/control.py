@@ -8,7 +8,7 @@ import numpy as np
 
 from app.engine.ir import Node
 from app.engine.registry import RunContext, stateful
-from app.engine.values import Handle, Value
+from app.engine.values import Handle, Value, variable_name
 from app.errors import InvalidInput
 
 MAX_TURNS = 1 << 20
@@ -51,8 +51,7 @@ def once(node: Node, values: Sequence[Value | None], run: RunContext) -> Sequenc
 @stateful("VAR_HANDLE")
 def handle(node: Node, values: Sequence[Value | None], run: RunContext) -> Sequence[Value]:
     """Name a variable."""
-    return [Handle(f"{node.options.get('container') or ''}/{node.options.get('shared_name')}",
-                   node.outputs[0].shape)]
+    return [Handle(variable_name(node), node.outputs[0].shape)]
 
 
 @stateful("ASSIGN_VARIABLE")

@@ -28,7 +28,6 @@ def called(graph: Graph, inputs: Sequence[Tensor | None]) -> Graph:
                    outputs=tuple(values.get(t, t) for t in graph.outputs))
 
 
-
 def both(node: Node, known: Sequence[Graph]) -> Graph | None:
     """The two sides of an IF one after the other, and a choice between their results.
 

@@ -107,7 +107,6 @@ def ratio(x: Tensor | None, y: Tensor) -> float:
 
 
 def zero_point(tensor: Tensor) -> int:
-    """The integer that stands for 0.0."""
     """The integer that stands for 0.0 in a tensor that has one for all channels."""
     assert tensor.quant is not None
     return tensor.quant.zero_points[0]

@@ -15,6 +15,7 @@ from app.engine import registry
 from app.engine.ir import Data, Graph, Node, Tensor
 from app.engine.passes.integers import centred_data, is_quantised, zero_point
 from app.engine.passes.specialise import drop_dead, fold, substitute
+from app.engine.values import variable_name
 
 VARIABLES = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"}
 
@@ -60,18 +61,13 @@ def _initial(graph: Graph) -> dict[str, Data] | None:
         names: dict[Tensor, str] = {}
         for node in fold(other).nodes:
             if node.op == "VAR_HANDLE":
-                names[node.outputs[0]] = name_of(node)
+                names[node.outputs[0]] = variable_name(node)
                 continue
             data = node.input(1).data if node.op == "ASSIGN_VARIABLE" else None
             if data is None:
                 return None
             values[names[node.input(0)]] = data
     return values
-
-
-def name_of(node: Node) -> str:
-    """The name of the variable that a VAR_HANDLE stands for."""
-    return f"{node.options.get('container') or ''}/{node.options.get('shared_name')}"
 
 
 @dataclass(slots=True)
@@ -88,7 +84,7 @@ class _Draft:
     def take(self, raw: Node) -> bool:
         """Whether a node could be said without variables."""
         if raw.op == "VAR_HANDLE":
-            self.names[raw.outputs[0]] = name_of(raw)
+            self.names[raw.outputs[0]] = variable_name(raw)
             return True
         if raw.op == "CALL_ONCE":
             return not self.old and not self.new
