@@ -10,7 +10,6 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import byref, c_char_p, c_int32, c_size_t, c_uint32, c_void_p
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,22 +34,21 @@ PROTOTYPES: dict[str, tuple[Any, ...]] = {
 
 @cache
 def library() -> Any:
-    """The OpenCL loader that pyopencl uses: the one in its wheel, or the system's.
+    """The OpenCL loader that pyopencl uses, wherever its wheel or the system keeps it.
 
-    Raises: DeviceError if neither can be opened.
+    Raises: DeviceError if it cannot be opened.
+    Source: dlsym(3): a lookup in a library also searches those that it was linked with. Only so
+    it is the same loader for sure: a second one would know nothing of pyopencl's objects.
     """
-    bundled = Path(cl.__file__).parent.parent / "pyopencl.libs"
-    for name in (*sorted(bundled.glob("libOpenCL*")), "libOpenCL.so.1"):
-        try:
-            loaded = ctypes.CDLL(str(name))
-        except OSError:
-            continue
+    try:
+        loaded = ctypes.CDLL(cl._cl.__file__)
         for function, (result, *arguments) in PROTOTYPES.items():
             entry = getattr(loaded, function)
             entry.restype, entry.argtypes = result, arguments
-        return loaded
-    raise DeviceError("the OpenCL loader (libOpenCL.so.1) cannot be opened; "
-                      "install ocl-icd-libopencl1")
+    except (OSError, AttributeError) as error:
+        raise DeviceError(f"pyopencl's OpenCL loader cannot be opened: {error}; "
+                          "install ocl-icd-libopencl1 and pyopencl again") from error
+    return loaded
 
 
 def check(name: str, code: int) -> None:
