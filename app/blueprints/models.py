@@ -13,7 +13,13 @@ from app import schemas
 from app.blueprints.errors import answer
 from app.blueprints.health import state
 from app.blueprints.serving import json_answer, serving
-from app.errors import InvalidModel, InvalidRequest
+from app.errors import (
+    DeviceMemoryError,
+    InvalidModel,
+    InvalidRequest,
+    ModelLoadFailed,
+    UnsupportedOp,
+)
 from app.repository.models import Outcome, Version
 from app.repository.names import Key, checked
 from app.repository.records import Action
@@ -148,9 +154,13 @@ def _unsettled(word: str, outcomes: Sequence[Outcome], shown: list[dict[str, Any
     failed = [item for item in bad.workers if item.state == "failed"]
     errors = "; ".join(f"worker {item.pid}: {item.error}" for item in failed)
     detail = f"{bad.action.key} failed on {len(failed)} of {len(bad.workers)} workers: {errors}"
-    if any(item.code == "device_memory" for item in failed):
-        return answer(507, "device_memory", detail, {"actions": shown})
-    response = answer(503, "model_load_failed", detail, {"actions": shown})
+    codes = {item.code for item in failed}
+    if DeviceMemoryError.code in codes:
+        return answer(507, DeviceMemoryError.code, detail, {"actions": shown})
+    # The file is at fault, not the server: no reason to wake somebody who watches for 5xx.
+    if codes in ({InvalidModel.code}, {UnsupportedOp.code}):
+        return answer(422, codes.pop() or "", detail, {"actions": shown})
+    response = answer(503, ModelLoadFailed.code, detail, {"actions": shown})
     response.headers["Retry-After"] = "5"
     return response
 
