@@ -178,8 +178,9 @@ def _stat(panel: Panel) -> stat.Panel:
 def _timeseries(panel: Panel) -> timeseries.Panel:
     made = (
         timeseries.Panel()
-        .line_width(1)
-        .fill_opacity(20 if panel.stacked else 5)
+        # A stacked line of zeros would be drawn in its own colour on top of the others' height.
+        .line_width(0 if panel.stacked else 1)
+        .fill_opacity(60 if panel.stacked else 5)
         .show_points(c.VisibilityMode.NEVER)
         .span_nulls(False)
         .color_scheme(dashboard.FieldColor().mode(d.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
