@@ -24,7 +24,11 @@ from app.blueprints.serving import Serving
 from app.blueprints.serving import init_app as keep
 from app.predictor.predictor import Predictor
 from app.repository import manifest
+from app.repository.actions import Actions
 from app.repository.card import Card, CardOptions
+from app.repository.checks import Checks
+from app.repository.checkup import Checkup
+from app.repository.database import Database
 from app.repository.folder import Folder
 from app.repository.house import Housekeeper
 from app.repository.labels import Labels
@@ -34,6 +38,7 @@ from app.repository.sandbox import Sandbox, SandboxOptions
 from app.repository.served import Opener
 from app.repository.state import State
 from app.repository.store import Store
+from app.repository.verdicts import Verdicts
 from app.repository.watch import Watch
 from app.settings import Settings
 from app.wire.totals import Totals
@@ -57,6 +62,7 @@ class Runtime:
     sandbox: Sandbox
     card: Card
     watch: Watch
+    checkup: Checkup
 
     def start(
         self, alive: Callable[[], bool] = lambda: True, notify: Callable[[], None] = lambda: None
@@ -93,7 +99,7 @@ def create_app(settings: Settings) -> Flask:
     answers = Answers(int(settings.cache_mb * 1e6))
     predictor = Predictor(runtime.store, answers, runtime.watch.shadow)
     serving = Serving(
-        settings, runtime.models, predictor, Totals(), runtime.watch, VERSION, time.time()
+        settings, runtime.models, predictor, Totals(), runtime.checkup, VERSION, time.time()
     )
     keep(app, serving)
     requests.init_app(app)
@@ -108,10 +114,11 @@ def create_app(settings: Settings) -> Flask:
 def build(settings: Settings) -> Runtime:
     """Put the parts together; nothing runs yet."""
     folder = settings.state_dir
-    state = State(folder / "state.sqlite3")
+    database = Database(folder / "state.sqlite3")
+    state = State(database)
     models = Folder(settings.models_dir, folder / "locks")
     sandbox = Sandbox(
-        state,
+        Verdicts(database),
         folder / "locks",
         SandboxOptions(
             settings.sandbox_timeout_s,
@@ -150,7 +157,12 @@ def build(settings: Settings) -> Runtime:
         lambda: restart(settings.graceful_timeout_s),
     )  # fmt: skip
     catalogue.DEVICE_WANTED.set(settings.backend == "opencl" or settings.opencl_device != "auto")
-    return Runtime(settings, store, Models(state, models, sandbox), sandbox, card, watch)
+    checkup = Checkup(state, Checks(database), store.worker, watch.verify)
+    store.listen(checkup.attend)
+    return Runtime(
+        settings, store, Models(state, Actions(database), models, sandbox), sandbox, card, watch,
+        checkup,
+    )  # fmt: skip
 
 
 def _card_options(settings: Settings, device: OpenclOptions) -> CardOptions:

@@ -179,17 +179,28 @@ class ActionAnswers(Schema):
     status_url = fields.String(allow_none=True)
 
 
+class WorkerVerification(Schema):
+    """What one worker's golden check found; ok is null where no answer came in time.
+
+    ratio is the largest difference to the allowed one.
+    """
+
+    worker = fields.String()
+    pid = fields.Integer()
+    backend = fields.String(allow_none=True)
+    device = fields.String(allow_none=True)
+    ok = fields.Boolean(allow_none=True)
+    ratio = fields.Float(allow_none=True)
+    detail = fields.String()
+
+
 class Verification(Schema):
-    """What a golden check found; ratio is the largest difference to the allowed one."""
+    """A golden check on every worker; ok says that each of them found its answer right."""
 
     model_name = fields.String()
     version = fields.String()
-    worker = fields.Integer()
-    backend = fields.String()
-    device = fields.String()
     ok = fields.Boolean()
-    ratio = fields.Float(allow_none=True)
-    detail = fields.String()
+    workers = fields.List(fields.Nested(WorkerVerification))
 
 
 class Output(Schema):

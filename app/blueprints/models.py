@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, Response, request, url_for
@@ -91,20 +90,20 @@ def unload(name: str) -> Response:
 @blueprint.post("/models/<name>/verify")
 @blueprint.post("/models/<name>/versions/<version>/verify")
 def verify(name: str, version: str | None = None) -> Response:
-    """Run a model's golden check in this worker now; a wrong answer moves it to the CPU."""
-    loaded, verdict = serving().watch.verify(name, version)
-    session = loaded.session
+    """Run a model's golden check in every worker; one with a wrong answer goes to the CPU."""
+    here = serving()
+    key = here.predictor.find(name, version).key
+    found = here.checkup.everywhere(key, here.settings.action_timeout_s)
     return json_answer(
         schemas.Verification(),
         {
             "model_name": name,
-            "version": loaded.key.version,
-            "worker": os.getpid(),
-            "backend": session.backend,
-            "device": session.device,
-            "ok": verdict is None or verdict.ok,
-            "ratio": verdict.ratio if verdict and math.isfinite(verdict.ratio) else None,
-            "detail": verdict.detail if verdict else "the CPU serves it, which is the measure",
+            "version": key.version,
+            "ok": all(item.ok for item in found),
+            "workers": [
+                {**asdict(item), "worker": item.worker.worker, "pid": item.worker.pid}
+                for item in found
+            ],
         },
     )
 

@@ -10,8 +10,8 @@ from flask import Flask, Response, current_app
 from marshmallow import Schema
 
 from app.predictor.predictor import Predictor
+from app.repository.checkup import Checkup
 from app.repository.models import Models
-from app.repository.watch import Watch
 from app.settings import Settings
 from app.wire.totals import Totals
 
@@ -26,7 +26,7 @@ class Serving:
     models: Models
     predictor: Predictor
     totals: Totals
-    watch: Watch
+    checkup: Checkup
     version: str
     started: float
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from app.errors import InvalidInput, InvalidModel, ModelConflict, ModelNotFound
+from app.repository.actions import Actions
 from app.repository.folder import Folder
 from app.repository.manifest import Manifest, read
 from app.repository.names import Key, checked, order
@@ -57,8 +58,11 @@ class Version:
 class Models:
     """Changes the desired state and waits until every living worker has followed."""
 
-    def __init__(self, state: State, folder: Folder, sandbox: Sandbox) -> None:
+    def __init__(
+        self, state: State, actions: Actions, folder: Folder, sandbox: Sandbox
+    ) -> None:
         self._state = state
+        self._actions = actions
         self._folder = folder
         self._sandbox = sandbox
 
@@ -238,7 +242,7 @@ class Models:
         if wish is None:
             raise ModelConflict(f"{key} was deleted by another request meanwhile")
         action = Action(uuid.uuid4().hex, kind, key, wish.sha256, wish.generation, time.time())
-        self._state.begin(action)
+        self._actions.begin(action)
         return action
 
     # --- agreement ---
@@ -248,7 +252,7 @@ class Models:
 
         Raises: ModelNotFound.
         """
-        action = self._state.action(action_id)
+        action = self._actions.find(action_id)
         if action is None:
             raise ModelNotFound(f"there is no action {action_id[:80]!r}, or not any more")
         return self._outcome(action)

@@ -17,7 +17,7 @@ from typing import Any
 
 from app.backends.runtimes import installed
 from app.errors import InvalidModel, ModelLoadFailed, UnsupportedOp
-from app.repository.state import State
+from app.repository.verdicts import Verdicts
 
 LOCKS = 64
 CLEARLY_FASTER = 0.9
@@ -55,8 +55,8 @@ _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_PER
 class Sandbox:
     """One checker process of this worker, started when it is first needed."""
 
-    def __init__(self, state: State, folder: Path, options: SandboxOptions) -> None:
-        self._state = state
+    def __init__(self, verdicts: Verdicts, folder: Path, options: SandboxOptions) -> None:
+        self._verdicts = verdicts
         self._folder = folder
         self._options = options
         self._checker: subprocess.Popen[bytes] | None = None
@@ -69,12 +69,12 @@ class Sandbox:
         Raises: InvalidModel, UnsupportedOp.
         """
         fingerprint = self._fingerprint(sha256)
-        verdict = self._state.verdict(fingerprint)
+        verdict = self._verdicts.find(fingerprint)
         if verdict is None:
             with self._alone(fingerprint):
-                verdict = self._state.verdict(fingerprint)
+                verdict = self._verdicts.find(fingerprint)
                 if verdict is None:
-                    verdict = self._state.remember(fingerprint, self._examine(path))
+                    verdict = self._verdicts.keep(fingerprint, self._examine(path))
         if "error" in verdict:
             raise (UnsupportedOp if verdict["unsupported"] else InvalidModel)(verdict["error"])
         return Verdict(**verdict)
@@ -82,9 +82,9 @@ class Sandbox:
     def forget(self, sha256: str) -> None:
         """Examine these bytes anew the next time, if they were refused."""
         fingerprint = self._fingerprint(sha256)
-        verdict = self._state.verdict(fingerprint)
+        verdict = self._verdicts.find(fingerprint)
         if verdict is not None and "error" in verdict:
-            self._state.forget(fingerprint)
+            self._verdicts.forget(fingerprint)
 
     def close(self) -> None:
         """End the checker."""

@@ -1,4 +1,4 @@
-"""The desired state and what each worker made of it, in one SQLite file that survives kill -9.
+"""The desired state and what each worker made of it.
 
 A change of one model gets the next generation number. A worker that has brought itself to a
 generation reports so; the worker that serves the caller waits for the reports of all.
@@ -6,20 +6,17 @@ generation reports so; the worker that serves the caller waits for the reports o
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
+from app.repository.database import Database
 from app.repository.names import Key
 from app.repository.processes import started
-from app.repository.records import Action, Report, Wish, Worker
+from app.repository.records import Report, Wish, Worker
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS counter (id INTEGER PRIMARY KEY CHECK (id = 1), generation INTEGER);
@@ -32,79 +29,39 @@ CREATE TABLE IF NOT EXISTS workers (
 CREATE TABLE IF NOT EXISTS reports (
     worker TEXT, name TEXT, version TEXT, generation INTEGER, state TEXT, error TEXT, facts TEXT,
     PRIMARY KEY (worker, name, version));
-CREATE TABLE IF NOT EXISTS verdicts (fingerprint TEXT PRIMARY KEY, verdict TEXT, at REAL);
 CREATE TABLE IF NOT EXISTS asleep (
     name TEXT, version TEXT, reason TEXT, PRIMARY KEY (name, version));
 CREATE TABLE IF NOT EXISTS used (name TEXT, version TEXT, at REAL, PRIMARY KEY (name, version));
-CREATE TABLE IF NOT EXISTS actions (
-    id TEXT PRIMARY KEY, kind TEXT, name TEXT, version TEXT, sha256 TEXT, generation INTEGER,
-    at REAL);
 """
-KEEP_ACTIONS = 1000
 
 
 class State:
-    """The shared store; safe for threads, made anew in each process."""
+    """The shared store of wishes, workers and their reports."""
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._local = threading.local()
-        # Two connections that make a new file WAL at once lock each other out.
-        with path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            with self._write(durable=True) as db:
-                for statement in SCHEMA.split(";\n"):
-                    db.execute(statement)
-
-    def _open(self) -> sqlite3.Connection:
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is None or self._local.pid != os.getpid():
-            db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-            db.execute("PRAGMA journal_mode=WAL")
-            self._local.db, self._local.pid = db, os.getpid()
-        return db
-
-    def close(self) -> None:
-        """Close this thread's connection."""
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is not None:
-            db.close()
-            self._local.db = None
-
-    @contextmanager
-    def _write(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        """Make one transaction; a durable one survives a power cut too."""
-        db = self._open()
-        db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield db
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        database.create(SCHEMA)
 
     def changed(self) -> int:
         """Give a number that differs after any other connection has written; cheap."""
-        return int(self._open().execute("PRAGMA data_version").fetchone()[0])
+        return self._database.changed()
 
     # --- wishes ---
 
     def wishes(self) -> list[Wish]:
         """List what should be true, deleted versions included until every worker has let go."""
-        return [_wish(row) for row in self._open().execute(f"{_WISH} ORDER BY generation")]
+        return [_wish(row) for row in self._database.open().execute(f"{_WISH} ORDER BY generation")]
 
     def wish(self, key: Key) -> Wish | None:
         """Find what should be true of one version."""
-        row = self._open().execute(f"{_WISH} WHERE name=? AND version=?", key).fetchone()
+        row = self._database.open().execute(f"{_WISH} WHERE name=? AND version=?", key).fetchone()
         return _wish(row) if row else None
 
     def put(
         self, key: Key, sha256: str, *, backend: str | None = None, wanted: bool = True
     ) -> Wish:
         """Wish for this content; the same content on the same backend is no change."""
-        with self._write(durable=True) as db:
+        with self._database.write(durable=True) as db:
             old = self.wish(key)
             backend = backend or (old.backend if old else "default")
             new = (sha256, backend, wanted, False)
@@ -114,7 +71,7 @@ class State:
 
     def adopt(self, key: Key, sha256: str, wanted: bool) -> None:
         """Take note of a file that was found on disk, unless it is known already."""
-        with self._write(durable=True) as db:
+        with self._database.write(durable=True) as db:
             old = self.wish(key)
             if old is None or old.deleted:
                 self._store(db, key, (sha256, "default", wanted, False))
@@ -123,7 +80,7 @@ class State:
 
     def want(self, key: Key, wanted: bool, again: bool = False) -> Wish | None:
         """Wish for a known version to be loaded or not; again makes every worker try afresh."""
-        with self._write(durable=True) as db:
+        with self._database.write(durable=True) as db:
             old = self.wish(key)
             if old is None or old.deleted:
                 return None
@@ -133,7 +90,7 @@ class State:
 
     def delete(self, key: Key) -> Wish | None:
         """Wish for a version to be gone."""
-        with self._write(durable=True) as db:
+        with self._database.write(durable=True) as db:
             old = self.wish(key)
             if old is None or old.deleted:
                 return None
@@ -144,7 +101,7 @@ class State:
 
         unused_since (seconds since the epoch) spares a version that was used or woken later.
         """
-        with self._write(durable=True) as db:
+        with self._database.write(durable=True) as db:
             old = self.wish(key)
             if old is None or old.deleted or not old.wanted:
                 return
@@ -155,17 +112,17 @@ class State:
 
     def asleep(self) -> dict[Key, str]:
         """List what was unloaded until the next request, and why: "idle" or "evicted"."""
-        rows = self._open().execute("SELECT name, version, reason FROM asleep")
+        rows = self._database.open().execute("SELECT name, version, reason FROM asleep")
         return {Key(row[0], row[1]): row[2] for row in rows}
 
     def touch(self, used: Mapping[Key, float]) -> None:
         """Write down when this worker used its models last (seconds since the epoch)."""
-        with self._write() as db:
+        with self._database.write() as db:
             _touch(db, used)
 
     def last_used(self) -> dict[Key, float]:
         """List when any worker used a model last (seconds since the epoch)."""
-        rows = self._open().execute("SELECT name, version, at FROM used")
+        rows = self._database.open().execute("SELECT name, version, at FROM used")
         return {Key(row[0], row[1]): row[2] for row in rows}
 
     def _store(
@@ -187,7 +144,8 @@ class State:
 
     def generation(self) -> int:
         """Give the newest generation of all wishes."""
-        row = self._open().execute("SELECT coalesce(max(generation), 0) FROM models").fetchone()
+        found = self._database.open().execute("SELECT coalesce(max(generation), 0) FROM models")
+        row = found.fetchone()
         return int(row[0])
 
     # --- workers ---
@@ -196,7 +154,7 @@ class State:
         """Enter this process as a starting worker, and forget those that died."""
         pid = os.getpid()
         self.bury()
-        with self._write() as db:
+        with self._database.write() as db:
             db.execute(
                 "INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, 'starting')",
                 (worker, pid, started(pid), time.time()),
@@ -204,7 +162,7 @@ class State:
 
     def serve(self, worker: str, generation: int) -> bool:
         """Enter the phase serving, unless there is a newer generation than the one given."""
-        with self._write() as db:
+        with self._database.write() as db:
             if self.generation() > generation:
                 return False
             db.execute("UPDATE workers SET phase='serving' WHERE worker=?", (worker,))
@@ -212,28 +170,28 @@ class State:
 
     def drain(self, worker: str) -> None:
         """Enter the phase draining: nobody waits for this worker any more."""
-        with self._write() as db:
+        with self._database.write() as db:
             db.execute("UPDATE workers SET phase='draining' WHERE worker=?", (worker,))
 
     def leave(self, worker: str) -> None:
         """Forget this worker."""
-        with self._write() as db:
+        with self._database.write() as db:
             _forget(db, worker)
 
     def workers(self) -> list[Worker]:
         """List the workers whose processes live."""
-        rows = self._open().execute(
+        rows = self._database.open().execute(
             "SELECT worker, pid, since, phase, started FROM workers ORDER BY since, worker"
         )
         return [Worker(*row[:4]) for row in rows.fetchall() if started(row[1]) == row[4]]
 
     def bury(self) -> int:
         """Forget workers whose processes are gone and what only they kept; count the dead."""
-        rows = self._open().execute("SELECT worker, pid, started FROM workers").fetchall()
+        rows = self._database.open().execute("SELECT worker, pid, started FROM workers").fetchall()
         dead = [row[0] for row in rows if started(row[1]) != row[2]]
         if dead:
             marks = ",".join("?" * len(dead))
-            with self._write() as db:
+            with self._database.write() as db:
                 # One for all that died together: a server killed as a whole is no model's fault.
                 db.execute(
                     "UPDATE models SET deaths = deaths + 1 WHERE (name, version, generation) IN"
@@ -254,7 +212,7 @@ class State:
         for wish in gone:
             done = {r.worker for r in self.reports(wish.key) if r.generation >= wish.generation}
             if living <= done:
-                with self._write() as db:
+                with self._database.write() as db:
                     db.execute(
                         "DELETE FROM models WHERE name=? AND version=? AND generation=?",
                         (*wish.key, wish.generation),
@@ -264,7 +222,7 @@ class State:
 
     def report(self, report: Report) -> None:
         """Write down what a worker made of a wish."""
-        with self._write() as db:
+        with self._database.write() as db:
             db.execute(
                 "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT DO UPDATE SET generation=excluded.generation,"
@@ -282,51 +240,11 @@ class State:
     def reports(self, key: Key | None = None) -> list[Report]:
         """List what the workers reported, of one version or of all."""
         where, values = ("WHERE name=? AND version=?", tuple(key)) if key else ("", ())
-        rows = self._open().execute(
+        rows = self._database.open().execute(
             "SELECT worker, name, version, generation, state, error, facts FROM reports"
             f" {where} ORDER BY worker", values,
         )  # fmt: skip
         return [Report(r[0], Key(r[1], r[2]), r[3], r[4], r[5], json.loads(r[6])) for r in rows]
-
-    # --- verdicts of the sandbox, and actions ---
-
-    def verdict(self, fingerprint: str) -> Any:
-        """Find what the sandbox said about these bytes, or None."""
-        row = self._open().execute(
-            "SELECT verdict FROM verdicts WHERE fingerprint=?", (fingerprint,)
-        ).fetchone()  # fmt: skip
-        return json.loads(row[0]) if row else None
-
-    def remember(self, fingerprint: str, verdict: Any) -> Any:
-        """Keep the sandbox's verdict; the first one stays, so that all workers decide alike."""
-        with self._write() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?)",
-                (fingerprint, json.dumps(verdict), time.time()),
-            )
-        return self.verdict(fingerprint)
-
-    def forget(self, fingerprint: str) -> None:
-        """Let the sandbox look at these bytes again."""
-        with self._write() as db:
-            db.execute("DELETE FROM verdicts WHERE fingerprint=?", (fingerprint,))
-
-    def begin(self, action: Action) -> None:
-        """Keep an action, so that its caller can ask for it later."""
-        with self._write(durable=True) as db:
-            db.execute(
-                "INSERT INTO actions VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (action.id, action.kind, *action.key, action.sha256, action.generation, action.at),
-            )
-            db.execute(
-                "DELETE FROM actions WHERE rowid <= (SELECT max(rowid) FROM actions) - ?",
-                (KEEP_ACTIONS,),
-            )
-
-    def action(self, action: str) -> Action | None:
-        """Find an action by its id."""
-        row = self._open().execute("SELECT * FROM actions WHERE id=?", (action,)).fetchone()
-        return Action(row[0], row[1], Key(row[2], row[3]), *row[4:]) if row else None
 
 
 _WISH = "SELECT name, version, sha256, backend, wanted, deleted, generation, deaths FROM models"

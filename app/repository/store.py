@@ -58,6 +58,11 @@ class Store:
         self._serving = threading.Event()
         self._threads: list[threading.Thread] = []
         self._alive: Callable[[], bool] = lambda: True
+        self._changed: Callable[[], None] = lambda: None
+
+    def listen(self, changed: Callable[[], None]) -> None:
+        """Call this after every change of the state store; it must not wait."""
+        self._changed = changed
 
     def start(self, alive: Callable[[], bool] = lambda: True) -> None:
         """Register this worker and begin to follow the wishes; alive turns false when it drains."""
@@ -205,6 +210,7 @@ class Store:
                 if now != seen:
                     seen = now
                     self._follow()
+                    self._changed()
                 if not self._serving.is_set():
                     self._try_to_serve()
                 if not self._alive():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.service import tiny
-from tests.service.live import Server
+from tests.service.live import ROOT, Server
+from tests.tools import require_tool
 
 DTYPES = ("int8", "uint8", "int16", "int32", "int64", "bool", "float16")
 
@@ -25,3 +27,16 @@ def protocol(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             assert answer.status_code == 200, answer.text
         assert server.upload("plus-one", "2", tiny.add(2)).status_code == 200
         yield server
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> dict[str, str]:
+    """Settings of a server whose device lies or hangs once such a file is in tmp_path/faults."""
+    require_tool("pocl")
+    (tmp_path / "faults").mkdir()
+    return {
+        "BACKEND": "auto",
+        "OPENCL_DEVICE": "Portable Computing Language",
+        "FAULTS": str(tmp_path / "faults"),
+        "PYTHONPATH": f"{ROOT}/tests/serving/faulty:{ROOT}",
+    }

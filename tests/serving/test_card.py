@@ -61,7 +61,8 @@ def test_the_ledger_holds_what_workers_loaded_and_heals(tmp_path: Path) -> None:
         assert victim not in {entry.pid for entry in held(server)}
         answer = requests.post(server.url + "/models/m/verify", timeout=30).json()
         assert answer["ok"]
-        assert answer["backend"] == "opencl"
+        assert {worker["pid"] for worker in answer["workers"]} == set(server.pids())
+        assert {worker["backend"] for worker in answer["workers"]} == {"opencl"}
         (output,) = infer(server, "m", [[1, 2, 3, 4]]).json()["outputs"].values()
         assert output["data"] == [[2, 3, 4, 5]]
 

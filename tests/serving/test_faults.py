@@ -11,21 +11,8 @@ import requests
 
 from tests.service import tiny
 from tests.service.live import ROOT, Load, Server
-from tests.tools import require_tool
 
 DIGITS = ROOT / "models/digits/1/model.tflite"
-
-
-@pytest.fixture
-def faulty(tmp_path: Path) -> dict[str, str]:
-    require_tool("pocl")
-    (tmp_path / "faults").mkdir()
-    return {
-        "BACKEND": "auto",
-        "OPENCL_DEVICE": "Portable Computing Language",
-        "FAULTS": str(tmp_path / "faults"),
-        "PYTHONPATH": f"{ROOT}/tests/serving/faulty:{ROOT}",
-    }
 
 
 def infer(server: Server) -> requests.Response:

@@ -1,0 +1,55 @@
+"""One SQLite file that all workers share, and that survives kill -9."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Database:
+    """The file; safe for threads, made anew in each process. It must lie on a local disk."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._local = threading.local()
+
+    def create(self, schema: str) -> None:
+        """Make the tables that are not there yet; a semicolon and a new line end a statement."""
+        # Two connections that make a new file WAL at once lock each other out.
+        with self._path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with self.write(durable=True) as db:
+                for statement in schema.split(";\n"):
+                    db.execute(statement)
+
+    def open(self) -> sqlite3.Connection:
+        """Give this thread's connection."""
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None or self._local.pid != os.getpid():
+            db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+            db.execute("PRAGMA journal_mode=WAL")
+            self._local.db, self._local.pid = db, os.getpid()
+        return db
+
+    @contextmanager
+    def write(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """Make one transaction; a durable one survives a power cut too."""
+        db = self.open()
+        db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+
+    def changed(self) -> int:
+        """Give a number that differs after any other connection has written; cheap."""
+        return int(self.open().execute("PRAGMA data_version").fetchone()[0])
