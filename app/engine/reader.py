@@ -81,7 +81,8 @@ class _Reader:
         tensors = [self._tensors(self.root.Subgraphs(i))
                    for i in range(self.root.SubgraphsLength())]
         graphs = [self._graph(i, t) for i, t in enumerate(tensors)]
-        self.siblings.update(enumerate(graphs))
+        if len(graphs) > 1:
+            self.siblings.update(enumerate(graphs))
         description = (self.root.Description() or b"").decode("utf-8", "replace")
         return Model(tuple(graphs), self._signatures(tensors), description, self.blob)
 

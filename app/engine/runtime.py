@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -88,7 +89,10 @@ class LoadedModel:
         self._graphs = graphs_of(model)
         self._weights = Weights(runtime.context, runtime.queue)
         self._constants: dict[tuple[Tensor, str], Tensor] = {}
-        self._batcher = Batcher(self.run)
+        # A cycle would keep the file's bytes until Python looks for cycles, long after close().
+        self._own = weakref.proxy(self)
+        own = self._own
+        self._batcher = Batcher(lambda inputs: own.run(inputs))
         self._routines = self._planned(False)
         # State tensors of the old kind live in the CPU's part where steps follow each other.
         self._lasting = self._routines
@@ -229,8 +233,9 @@ class LoadedModel:
         return self._batcher.run(inputs, runs)
 
     def _planned(self, lasting: bool) -> Routines:
+        own = self._own
         return Routines(self._graphs[0],
-                        lambda graph, whole: self._make(graph, lasting, whole))
+                        lambda graph, whole: own._make(graph, lasting, whole))
 
     def _make(self, graph: Graph, lasting: bool, whole: bool) -> Executor:
         runtime = self.runtime

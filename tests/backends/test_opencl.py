@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from app.backends.choice import OpenclOptions, Source, open_session
 from app.backends.opencl import open_session as open_opencl
 from app.backends.tflite import TfliteOptions
+from app.engine.ir import Graph
 from app.engine.opencl.kernel import check
 from app.engine.opencl.programs import Programs
 from app.errors import DeviceError, DeviceMemoryError, DeviceNotFound, InvalidInput
@@ -170,3 +173,20 @@ def test_a_driver_that_fails_at_the_load_leaves_the_model_to_the_cpu(
     assert session.backend == "tflite"
     assert "OUT_OF_RESOURCES" in session.reason
     session.close()
+
+
+def test_a_closed_model_leaves_nothing_for_the_collector_of_cycles() -> None:
+    """A cycle would keep a file of any size in memory until Python happens to look for cycles."""
+    require_tool("pocl")
+    card = open_session(_source(_net()), "opencl", POCL)
+    card.run({card.inputs[0].name: np.zeros((3, 6, 6, 3), "f4")})
+    model = weakref.ref(card._model)  # type: ignore[attr-defined]
+    gc.disable()
+    try:
+        before = sum(isinstance(o, Graph) for o in gc.get_objects())
+        card.close()
+        del card
+        assert model() is None
+        assert sum(isinstance(o, Graph) for o in gc.get_objects()) < before
+    finally:
+        gc.enable()
