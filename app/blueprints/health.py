@@ -64,12 +64,11 @@ def state(version: Version) -> str:
     """Sum up what the serving workers say of one version."""
     if not version.wish.wanted:
         return "unloaded"
-    states = set()
-    for worker, report in version.reports:
-        if worker.phase != "serving":
-            continue
-        late = report is None or report.generation < version.wish.generation
-        states.add("loading" if report is None or late else report.state)
+    states = {
+        report.state if report else "loading"
+        for worker, report in version.current()
+        if worker.phase == "serving"
+    }
     for word in ("failed", "loading"):
         if word in states:
             return word

@@ -197,7 +197,8 @@ def _model(name: str, versions: list[Version]) -> dict[str, Any]:
 
 def _version(version: Version) -> dict[str, Any]:
     wish = version.wish
-    errors = [r.error for _, r in version.reports if r and r.generation == wish.generation]
+    current = list(version.current())
+    errors = [report.error for _, report in current if report]
     workers = [
         {
             "worker": worker.worker,
@@ -205,7 +206,7 @@ def _version(version: Version) -> dict[str, Any]:
             "state": report.state if report else "pending",
             "error": report.error if report else None,
         }
-        for worker, report in version.reports
+        for worker, report in current
     ]
     unknown = dict.fromkeys(
         ("backend", "device", "reason", "memory_bytes", "load_seconds", "inputs", "outputs")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
@@ -46,6 +46,12 @@ class Version:
 
     wish: Wish
     reports: tuple[tuple[Worker, Report | None], ...]
+
+    def current(self) -> Iterator[tuple[Worker, Report | None]]:
+        """Give each living worker's report, None where it has not followed the wish yet."""
+        for worker, report in self.reports:
+            late = report is None or report.generation < self.wish.generation
+            yield worker, None if late else report
 
     def facts(self) -> dict[str, object]:
         """Give what a ready worker knows of the model; all of them know the same."""
