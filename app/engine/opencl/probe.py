@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pyopencl as cl
 
+from app.engine.opencl.kernel import Kernel
+
 KERNEL = """
 __kernel void probe(__global const float* x, __global float* y, __local float* t) {
     const int i = get_global_id(0), l = get_local_id(0);
@@ -27,9 +29,10 @@ def main(platform: int, device: int) -> int:
     y = np.zeros_like(x)
     source = cl.Buffer(context, cl.mem_flags.READ_ONLY | cl.mem_flags.COPY_HOST_PTR, hostbuf=x)
     target = cl.Buffer(context, cl.mem_flags.WRITE_ONLY, y.nbytes)
-    kernel = cl.Kernel(cl.Program(context, KERNEL).build(), "probe")
-    kernel.set_args(source, target, cl.LocalMemory(64))
-    cl.enqueue_nd_range_kernel(queue, kernel, (64,), (16,))
+    # Neither pyopencl's build cache nor its generated callers: both want a home to write to.
+    program = cl.Program(context, KERNEL).build(cache_dir=False)
+    kernel = Kernel(program, "probe", [source, target, cl.LocalMemory(64)], (64,), (16,))
+    kernel.enqueue(queue.int_ptr)
     cl.enqueue_copy(queue, y, target, is_blocking=True)
     v = x * 3 + 1
     ends = (v[:, 0] + v[:, 15]).reshape(4, 16)[:, ::-1].reshape(64, 1)
