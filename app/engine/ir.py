@@ -108,8 +108,10 @@ class Node:
     @property
     def reads(self) -> tuple[Tensor, ...]:
         """Every tensor that is read, operands of the epilogue included."""
-        fused = (step.operand for step in self.epilogue)
-        return tuple(t for t in (*self.inputs, *fused) if t is not None)
+        every = self.inputs
+        if self.epilogue:
+            every = (*every, *(step.operand for step in self.epilogue))
+        return tuple([t for t in every if t is not None])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

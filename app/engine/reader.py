@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tflite
 
+from app.engine.flat import quick
 from app.engine.ir import Data, Graph, Model, Node, Signature, Sparsity, Tensor
 from app.errors import InvalidModel
 from app.tensors import Quantization
@@ -71,14 +72,14 @@ def read(blob: bytes) -> Model:
 class _Reader:
     def __init__(self, blob: bytes) -> None:
         self.blob = blob
-        self.root = tflite.Model.GetRootAs(blob, 0)
+        self.root = quick(tflite.Model.GetRootAs(blob, 0))
         self.siblings: dict[int, Graph] = {}
         self.codes = [self._code(i) for i in range(self.root.OperatorCodesLength())]
 
     def model(self) -> Model:
         if not self.root.SubgraphsLength():
             raise ValueError("it has no subgraph")
-        tensors = [self._tensors(self.root.Subgraphs(i))
+        tensors = [self._tensors(quick(self.root.Subgraphs(i)))
                    for i in range(self.root.SubgraphsLength())]
         graphs = [self._graph(i, t) for i, t in enumerate(tensors)]
         if len(graphs) > 1:
@@ -87,7 +88,7 @@ class _Reader:
         return Model(tuple(graphs), self._signatures(tensors), description, self.blob)
 
     def _code(self, index: int) -> str:
-        code = self.root.OperatorCodes(index)
+        code = quick(self.root.OperatorCodes(index))
         # Files from before 2020 hold the number in the narrow field only.
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         if number == tflite.BuiltinOperator.CUSTOM:
@@ -99,7 +100,7 @@ class _Reader:
             return None
         if index >= self.root.BuffersLength():
             raise ValueError(f"buffer {index} does not exist")
-        buffer = self.root.Buffers(index)
+        buffer = quick(self.root.Buffers(index))
         if buffer.Offset() > 1:
             end = buffer.Offset() + buffer.Size()
             if end > len(self.blob):
@@ -114,10 +115,11 @@ class _Reader:
 
     def _tensors(self, graph: Any) -> list[Tensor]:
         inputs = set(_ints(graph, "Inputs"))
-        found = [self._tensor(graph.Tensors(i), i in inputs) for i in range(graph.TensorsLength())]
+        found = [self._tensor(quick(graph.Tensors(i)), i in inputs)
+                 for i in range(graph.TensorsLength())]
         if not any(0 in t.shape for t in found):
             return found
-        operators = (graph.Operators(n) for n in range(graph.OperatorsLength()))
+        operators = (quick(graph.Operators(n)) for n in range(graph.OperatorsLength()))
         made = {i for operator in operators for i in _ints(operator, "Outputs")}
         # A constant without elements has no bytes in the file either.
         return [replace(t, data=np.empty(t.shape, STORED.get(t.dtype, t.dtype)))
@@ -149,8 +151,8 @@ class _Reader:
         return data.reshape(shape)
 
     def _graph(self, index: int, tensors: list[Tensor]) -> Graph:
-        raw = self.root.Subgraphs(index)
-        nodes = [self._node(raw.Operators(i), tensors, i, index)
+        raw = quick(self.root.Subgraphs(index))
+        nodes = [self._node(quick(raw.Operators(i)), tensors, i, index)
                  for i in range(raw.OperatorsLength())]
         check_order(nodes, [_pick(tensors, i) for i in _ints(raw, "Inputs")])
         name = (raw.Name() or b"").decode("utf-8", "replace")
@@ -225,7 +227,7 @@ def _ints(table: Any, name: str) -> tuple[Any, ...]:
 
 
 def _quant(raw: Any) -> Quantization | None:
-    scales = () if raw is None else _ints(raw, "Scale")
+    scales = () if raw is None else _ints(quick(raw), "Scale")
     if not scales:
         return None
     zeros = _ints(raw, "ZeroPoint")
@@ -237,7 +239,8 @@ def _quant(raw: Any) -> Quantization | None:
 def _sparsity(raw: Any) -> Sparsity | None:
     if raw is None:
         return None
-    dimensions = tuple(_dimension(raw.DimMetadata(i)) for i in range(raw.DimMetadataLength()))
+    dimensions = tuple(_dimension(quick(raw.DimMetadata(i)))
+                       for i in range(raw.DimMetadataLength()))
     return Sparsity(_ints(raw, "TraversalOrder"), _ints(raw, "BlockMap"), dimensions)
 
 
@@ -273,6 +276,7 @@ def _decoded(kind: str, table: Any) -> dict[str, Any]:
     options: dict[str, Any] = {}
     decoded = getattr(tflite, kind)()
     decoded.Init(table.Bytes, table.Pos)
+    quick(decoded)
     for name, key in _fields(kind):
         value = _field(decoded, name)
         options[key] = ENUMS[key].get(value, value) if key in ENUMS else value

@@ -72,10 +72,11 @@ def _walk(sparsity: Sparsity, apart: Sequence[int]) -> Data:
             position = np.add.outer(position * parts[0], inside).reshape(-1)
             continue
         segments, indices = parts
-        counts = segments[position + 1] - segments[position]
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        position = np.repeat(segments[position], counts) + within
-        place = np.repeat(place, counts) + indices[position] * step
+        begin, counts = segments[position], segments[position + 1] - segments[position]
+        position = np.repeat(begin - (np.cumsum(counts) - counts), counts)
+        position += np.arange(len(position))
+        place = np.repeat(place, counts)
+        place += indices[position] * step
     return place
 
 

@@ -83,7 +83,8 @@ def _add(draft: _Draft, graph: Graph, raw: Node) -> None:
         draft.unknown.update(raw.outputs)
         draft.known.update(zip(raw.outputs, node.outputs, strict=True))
         return
-    node = replace(node, outputs=outputs)
+    if any(old is not new for old, new in zip(node.outputs, outputs, strict=True)):
+        node = replace(node, outputs=outputs)
     draft.known.update(zip(raw.outputs, node.outputs, strict=True))
     constants = folded(graph, node)
     if constants is None:
@@ -134,6 +135,9 @@ def _wants_values(node: Node) -> bool:
 
 def substitute(node: Node, known: Mapping[Tensor, Tensor]) -> Node:
     """The node with its inputs and operands replaced."""
+    # Most nodes stay as they are, and making one anew costs more than looking.
+    if not any(t in known for t in node.reads):
+        return node
     inputs = tuple(None if t is None else known.get(t, t) for t in node.inputs)
     epilogue = tuple(
         s if s.operand is None else replace(s, operand=known.get(s.operand, s.operand))
