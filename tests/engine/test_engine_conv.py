@@ -152,6 +152,26 @@ def test_winograd_with_a_residual(runtime: Runtime, monkeypatch: pytest.MonkeyPa
     oracle.assert_model_same(model.build(), inputs, run_engine(runtime, model.build(), inputs))
 
 
+@pytest.mark.parametrize("tile", [2, 4])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 3e38])
+def test_winograd_keeps_what_is_not_finite_where_it_is(
+        runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tile: int, bad: float) -> None:
+    rng = np.random.default_rng(5)
+    w = rng.normal(0, 0.06, (20, 3, 3, 16)).astype("f4")
+    activation = "RELU_N1_TO_1" if np.isfinite(bad) else "RELU"
+    blob = single_op("CONV_2D", [Spec((2, 9, 10, 16)), w, rng.normal(size=20).astype("f4")],
+                     [Spec((2, 9, 10, 20))], {"padding": "SAME", "strideH": 1, "strideW": 1,
+                                              "fusedActivationFunction": activation})
+    monkeypatch.setitem(runtime.device.profile.choices.measured, "3x3 2x9x10x16x20", (tile,))
+    (x,) = oracle.random_inputs(blob)
+    x[1, 4, 4, 3] = bad
+    (got,), (wanted,) = run_engine(runtime, blob, [x]), oracle.run(blob, [x])
+    oracle.assert_close(got, wanted)
+    far = np.abs(np.indices((9, 10)) - 4).max(0) > 1
+    assert np.isfinite(got[:, far]).all()
+    assert np.isfinite(got[0]).all()
+
+
 def test_weights_that_tiles_of_four_spoil_get_smaller_ones(
         monkeypatch: pytest.MonkeyPatch) -> None:
     w = np.random.default_rng(0).normal(0, 0.1, (256, 3, 3, 256)).astype("f4")

@@ -1,6 +1,8 @@
 // winograd: a 3x3 convolution of stride 1 by tiles of TILE x TILE outputs, A = TILE + 2
 // winograd_in:  v[t][k][c] = (BT d B)[k], d the A x A pixels of x under tile t, zeros outside
-// winograd_out: y = epilogue(bias[c] + AT m A), m[k] = u[t][k][c], cut off at the borders
+// winograd_out: y = epilogue(bias[c] + AT m A), m[k] = u[t][k][c], cut off at the borders; a tile
+//               with a result that is not finite is computed from x and w [3][3][XC][C] itself,
+//               since one NaN or infinity under a tile would reach all of its results
 // x [N,H,W,C], y [N,H,W,C] (with their own extents), tiles t = (n * TY + row) * TX + column;
 // float32. Between the two stand A*A products of [tiles, C] by [C, O].
 // Work-item: VW channels of one tile (FLAT: channels fastest), or of one row of tiles.
@@ -43,7 +45,8 @@
 #define EACH_TILE                                                                  \
     if ((int)get_global_id(0) >= VECTORS * TILES) return;                          \
     const int c = min((int)get_global_id(0) % VECTORS * VW, C - VW);               \
-    const int t = get_global_id(0) / VECTORS;
+    const int t = get_global_id(0) / VECTORS;                                      \
+    for (bool once = true; once; once = false)
 #define SHAPED __attribute__((reqd_work_group_size(64, 1, 1)))
 #else
 #define EACH_TILE                                                                  \
@@ -73,24 +76,59 @@ void winograd_in(__global const float* restrict x, __global float* restrict v,
     }
 }
 
+#if VW == 1
+#define ANY_NAN(v) isnan(v)
+#else
+#define ANY_NAN(v) any(isnan(v))
+#endif
+
+inline VT directly(__global const float* x, __global const float* w, int row, int column, int XH,
+                   int XW, int XC, int C)
+{
+    VT sum = (VT)(0.0f);
+    ROLLED for (int tap = 0; tap < 9; tap++) {
+        const int h = row + tap / 3, v = column + tap % 3;
+        if ((uint)h >= (uint)XH || (uint)v >= (uint)XW) continue;
+        ROLLED for (int k = 0; k < XC; k++)
+            sum += x[(h * XW + v) * XC + k] * VLOAD(w + (tap * XC + k) * C);
+    }
+    return sum;
+}
+
 __kernel SHAPED
 void winograd_out(__global const float* restrict u, __global const float* restrict bias,
-                  __global float* restrict y, int H, int W, int C, int TY, int TX, int TILES,
-                  int VECTORS EPI_PARAMS)
+                  __global float* restrict y, __global const float* restrict x,
+                  __global const float* restrict w, int XH, int XW, int XC, int PT, int PL,
+                  int H, int W, int C, int TY, int TX, int TILES, int VECTORS EPI_PARAMS)
 {
     EACH_TILE {
         const int top = t / TX % TY * TILE, left = t % TX * TILE;
-        const int image = t / (TX * TY) * H;
+        const int image = t / (TX * TY);
         __global const float* from = u + t * A * A * C + c;
         VT m[A * A];
         UNROLL for (int k = 0; k < A * A; k++) m[k] = VLOAD(from + k * C);
         UNROLL for (int s = 0; s < A; s++) BACK(m + s, A)
         UNROLL for (int r = 0; r < TILE; r++) BACK(m + r * A, 1)
+        VT odd = (VT)(0.0f);
+        UNROLL for (int k = 0; k < A * TILE; k++)
+            if (k % A < TILE) odd += m[k] * 0.0f;
         const VT b = VLOAD(bias + c);
+        if (ANY_NAN(odd)) {
+            ROLLED for (int p = 0; p < TILE * TILE; p++) {
+                const int row = top + p / TILE, column = left + p % TILE;
+                if (row >= H || column >= W) continue;
+                const int idx = ((image * H + row) * W + column) * C + c;
+                VT v = b + directly(x + image * XH * XW * XC, w + c, row - PT, column - PL, XH, XW,
+                                    XC, C);
+                EPILOGUE
+                VSTORE(v, y + idx);
+            }
+            continue;
+        }
         UNROLL for (int r = 0; r < TILE; r++)
             UNROLL for (int s = 0; s < TILE; s++) {
                 if (top + r >= H || left + s >= W) continue;
-                const int idx = ((image + top + r) * W + left + s) * C + c;
+                const int idx = ((image * H + top + r) * W + left + s) * C + c;
                 VT v = m[r * A + s] + b;
                 EPILOGUE
                 VSTORE(v, y + idx);

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.engine.epilogue import INTERNAL
-from app.engine.ir import Arg, Data, Fused, Launch, Node, Tensor
+from app.engine.ir import Arg, Const, Data, Fused, Launch, Node, Tensor
 from app.engine.ops.precision import halved
 from app.engine.ops.tiles import lanes
 from app.engine.profile import DeviceProfile
@@ -164,11 +164,13 @@ def launches(node: Node, g: Geometry, tile: int, bias: Arg, product: Product,
     middle = product(Node("CONV_2D", (v, w), (u,)), (t.products, t.count, g.channels, g.outputs),
                      (f"winograd {tile}", _filters(tile)))
     epilogue, operands = compiled
-    enter = _side("winograd_in", t, g.channels, profile, {},
-                  (x, v, *map(i32, (g.rows.extent, g.columns.extent, g.channels, g.rows.before,
-                                    g.columns.before))), ())
+    source = tuple(map(i32, (g.rows.extent, g.columns.extent, g.channels, g.rows.before,
+                             g.columns.before)))
+    plain = Const(w, "taps first", lambda data: np.ascontiguousarray(data.transpose(1, 2, 3, 0)))
+    enter = _side("winograd_in", t, g.channels, profile, {}, (x, v, *source), ())
     leave = _side("winograd_out", t, g.outputs, profile, epilogue,
-                  (u, bias, y, *map(i32, (g.rows.out, g.columns.out, g.outputs))), operands)
+                  (u, bias, y, x, plain, *source,
+                   *map(i32, (g.rows.out, g.columns.out, g.outputs))), operands)
     return [enter, *middle, leave]
 
 
