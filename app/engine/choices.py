@@ -65,13 +65,16 @@ def alone(path: Path) -> Iterator[bool]:
 
 
 def save(path: Path, choices: Choices) -> None:
-    """Write choices over those of other workers that the file has meanwhile; atomic."""
-    merged = {**load(path).measured, **choices.measured}
+    """Write choices over those of other workers that the file has meanwhile; atomic, and one
+    worker after the other, so that none loses what another one measured."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(merged, file, indent=0, sort_keys=True)
-        os.replace(name, path)
+        with path.with_suffix(".merge").open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            merged = {**load(path).measured, **choices.measured}
+            handle, name = tempfile.mkstemp(dir=path.parent)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(merged, file, indent=0, sort_keys=True)
+            os.replace(name, path)
     except OSError as error:
         warnings.warn(f"tuned choices cannot be kept in {path.parent}: {error}", stacklevel=2)

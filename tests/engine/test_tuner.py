@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from app.engine import tuner
 from app.engine.choices import Choices, alone, load, save
 from app.engine.opencl.device import choose
 from app.engine.reader import read
@@ -54,6 +57,30 @@ def test_files_of_choices_merge_and_damage_is_ignored(tmp_path: Path) -> None:
     assert load(path).measured == {"a": (1, 2), "b": (3,)}
     path.write_text("[1, 2")
     assert load(path).measured == {}
+
+
+def test_processes_that_save_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "tuned.json"
+    program = ("import sys; from pathlib import Path\n"
+               "from app.engine.choices import Choices, save\n"
+               "for i in range(40): save(Path(sys.argv[1]), Choices({f'{sys.argv[2]} {i}': (i,)}))")
+    writers = [subprocess.Popen([sys.executable, "-c", program, str(path), str(n)])
+               for n in range(4)]
+    assert [w.wait(60) for w in writers] == [0] * 4
+    assert len(load(path).measured) == 160
+
+
+def test_what_is_hardly_faster_than_the_default_is_not_taken(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_tool("pocl")
+    device = choose("Portable Computing Language")
+    assert device is not None
+    model = LoadedModel(Runtime(device, tmp_path), read(_conv()))
+    before = dict(model.prepare().plan.steps[0].defines)  # type: ignore[union-attr]
+    clock = iter([1.0, 0.99, *[1.2] * 10])
+    monkeypatch.setattr(tuner, "_seconds", lambda *_: next(clock))
+    assert tune(model, seconds=60) == 1
+    assert model.prepare().plan.steps[0].defines == before  # type: ignore[union-attr]
 
 
 def test_only_one_process_tunes(tmp_path: Path) -> None:
