@@ -37,7 +37,7 @@ def absorbed(entries: Sequence[Entry], graph: Graph,
     leads = set()
     for entry in reversed(entries):
         after = [r for t in entry.node.outputs for r in readers.get(t, ())]
-        if (entry.where == "device" and after and _movable(entry.node, graph)
+        if (entry.where == "device" and after and _movable(entry, graph)
                 and all(r.where == "host" or r in leads for r in after)):
             leads.add(entry)
     on_host = set(graph.inputs)
@@ -60,9 +60,12 @@ def absorbed(entries: Sequence[Entry], graph: Graph,
     return list(entries)
 
 
-def _movable(node: Node, graph: Graph) -> bool:
+def _movable(entry: Entry, graph: Graph) -> bool:
+    # The CPU's runtime knows the file's own operators only, not what a rewriting made of them.
+    node = entry.node
     return (not node.epilogue and small(node) and not any(t in graph.outputs for t in node.outputs)
-            and (bool(graph.blob) or (node.op in registry.HOSTS and plain(node))))
+            and ((bool(graph.blob) and entry.whole)
+                 or (node.op in registry.HOSTS and plain(node))))
 
 
 def ordered(entries: list[Entry]) -> list[Entry]:

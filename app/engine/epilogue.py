@@ -66,8 +66,9 @@ STEPS = {
     # Halves away from the file's zero, which is {t} below: as TFLite's means of windows.
     "REQUANT_AWAY": "v = round(v * {s} + {t}) - {t};" + _CLAMP,
     "REQUANT_CHANNELS": "v = rint(v * {o});" + _CLAMP,
-    "ADD_REQUANT": "v = rint(v * {s} + {o} * {t});" + _CLAMP,
-    "ADD_REQUANT_SWAPPED": "v = rint({o} * {s} + v * {t});" + _CLAMP,
+    # {t} is the second scale by the first, so that what cancels out does so however large {s} is.
+    "ADD_REQUANT": "v = rint((v + {o} * {t}) * {s});" + _CLAMP,
+    "ADD_REQUANT_SWAPPED": "v = rint(({o} + v * {t}) * {s});" + _CLAMP,
     "MUL_REQUANT": "v = rint(v * {o} * {s});" + _CLAMP,
 }
 ORDERED = {"SUB", "DIV", "POW", "FLOOR_DIV", "ADD_REQUANT"}

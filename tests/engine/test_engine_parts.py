@@ -13,6 +13,7 @@ from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
 from app.engine.segments import HostCall
 from app.errors import DeviceMemoryError, InvalidModel, UnsupportedOp
+from app.tensors import Quantization
 from tests.engine import oracle
 from tests.engine.builder import GraphBuilder, ModelBuilder, Spec, Value
 from tests.engine.corpus import CORPUS, NETS
@@ -58,6 +59,17 @@ def test_neighbours_on_the_cpu_make_one_segment(runtime: Runtime) -> None:
     assert len(segments[0].inputs) == 1
     reasons = {p.reason for p in plan.places if p.where == "host"}
     assert reasons == {"there is no kernel for LOCAL_RESPONSE_NORMALIZATION"}
+
+
+def test_what_a_rewriting_made_is_no_work_for_the_cpu(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    steps = Quantization((0.01,), (5,))
+    (q,) = graph.op("QUANTIZE", [graph.input((2, 3))], [Spec((2, 3), "int8", steps)])
+    graph.outputs(*graph.op("MATRIX_DIAG", [q], [Spec((2, 3, 3), "int8", steps)]))
+    blob = model.build()
+    loaded = same(runtime, blob, oracle.random_inputs(blob))
+    assert [p.node.op for p in loaded.prepare().plan.places if p.where == "host"] == ["MATRIX_DIAG"]
 
 
 def test_every_unknown_operation_is_named_at_load(runtime: Runtime) -> None:

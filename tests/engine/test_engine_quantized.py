@@ -312,3 +312,13 @@ def test_what_only_moves_keeps_its_integers(runtime: Runtime, name: str, constan
     except oracle.Refused:
         return
     assert_op_same(runtime, blob, inputs, steps=0, plain=True)
+
+
+@pytest.mark.parametrize("step", [1.0, 1e-8])
+def test_what_cancels_out_does_so_in_any_step(runtime: Runtime, step: float) -> None:
+    x = Spec((2, 50), "int8", Quantization((0.0058532557,), (-44,)))
+    y = Spec((2, 50), "int8", Quantization((step,), (0,)))
+    blob = single_op("SUB", [x, x], [y], {})
+    values = np.resize(np.arange(-128, 128, dtype="i1"), (2, 50))
+    assert_op_same(runtime, blob, [values, values])
+    assert not run_engine(runtime, blob, [values, values])[0].any()

@@ -29,7 +29,7 @@ def combine(low: Lowering, node: Node) -> None:
         options["s"] = float(first * second / step)
     else:
         options["s"] = float(first / step)
-        options["t"] = float(second / step) * (-1 if node.op == "SUB" else 1)
+        options["t"] = float(second / first) * (-1 if node.op == "SUB" else 1)
     name = "MUL_REQUANT" if node.op == "MUL" else "ADD_REQUANT"
     low.emit(name, (low.centred(a), low.centred(b)), (low.result(y),), options)
 
