@@ -43,15 +43,19 @@ STEPS = {
     "SQUARE": "v = v * v;",
     "SIGN": "v = sign(v);",
     "GELU": "v = 0.5f * v * (1.0f + erf(v * 0.70710678f));",
-    "GELU_TANH": "v = 0.5f * v * (1.0f + tanh(0.79788456f * (v + 0.044715f * v * v * v)));",
+    # 0.5 * (1 + tanh(u)) is 1 / (1 + exp(-2u)), which is exactly 0 far below, as no driver's tanh.
+    "GELU_TANH": "v = v / (1.0f + exp(-1.5957691f * (v + 0.044715f * v * v * v)));",
     "ADD": "v = v + {o};",
     "SUB": "v = v - {o};",
     "SUB_SWAPPED": "v = {o} - v;",
     "MUL": "v = v * {o};",
     "DIV": "v = v / {o};",
     "DIV_SWAPPED": "v = {o} / v;",
-    "MAXIMUM": "{{ VT o = {o}; v = v < o ? o : v; }}",
-    "MINIMUM": "{{ VT o = {o}; v = v > o ? o : v; }}",
+    # The right one where one of them is NaN, as both of TFLite's kernels have it.
+    "MAXIMUM": "{{ VT o = {o}; v = v > o ? v : o; }}",
+    "MAXIMUM_SWAPPED": "{{ VT o = {o}; v = o > v ? o : v; }}",
+    "MINIMUM": "{{ VT o = {o}; v = v < o ? v : o; }}",
+    "MINIMUM_SWAPPED": "{{ VT o = {o}; v = o < v ? o : v; }}",
     "POW": "v = pow(v, {o});",
     "POW_SWAPPED": "v = pow({o}, v);",
     "SQUARED_DIFFERENCE": "{{ VT o = v - {o}; v = o * o; }}",
@@ -71,8 +75,8 @@ STEPS = {
     "ADD_REQUANT_SWAPPED": "v = rint(({o} + v * {t}) * {s});" + _CLAMP,
     "MUL_REQUANT": "v = rint(v * {o} * {s});" + _CLAMP,
 }
-ORDERED = {"SUB", "DIV", "POW", "FLOOR_DIV", "ADD_REQUANT"}
-BINARY = ORDERED | {"ADD", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU",
+ORDERED = {"SUB", "DIV", "POW", "FLOOR_DIV", "ADD_REQUANT", "MAXIMUM", "MINIMUM"}
+BINARY = ORDERED | {"ADD", "MUL", "SQUARED_DIFFERENCE", "PRELU",
                     "REQUANT_CHANNELS", "MUL_REQUANT"}
 # Steps that no file names: passes.quantize makes them.
 INTERNAL = {"SCALE", "REQUANT", "LEAKY_REQUANT", "REQUANT_TWICE", "REQUANT_AWAY",

@@ -20,7 +20,7 @@ void reduce_gpu(__global const float* restrict x, __global float* restrict y,
     for (int step = SHARE / 2; step > 0; step /= 2) {
         *(__local VT*)(folded + l * VW) = v;
         barrier(CLK_LOCAL_MEM_FENCE);
-        if (part < step) {
+        if (part < step && part + step < count) {
             const VT in = *(__local const VT*)(folded + (l + step * (64 / SHARE)) * VW);
             STEP
         }

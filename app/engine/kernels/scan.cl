@@ -34,8 +34,9 @@ __kernel void cumsum(__global const T* restrict x, __global T* restrict y, int A
     }
 }
 
-// top: the N largest of each row of x [A,K], largest first, earlier first among equals
-// values [A,N], places [A,N]. Work-item a.
+// top: the N largest of each row of x [A,K], largest first, earlier first among equals; NaN is above
+// all numbers, so that each place is given once. values [A,N], places [A,N]. Work-item a.
+#define ABOVE(p, q) ((p) > (q) || ((p) != (p) && (q) == (q)))
 __kernel void top(__global const T* restrict x, __global T* restrict values,
                   __global TY* restrict places, int A, int K, int N)
 {
@@ -47,8 +48,9 @@ __kernel void top(__global const T* restrict x, __global T* restrict values,
     for (int n = 0; n < N; n++) {
         int at = -1;
         for (int k = 0; k < K; k++) {
-            const bool left = before < 0 || x[k] < last || (x[k] == last && k > before);
-            if (left && (at < 0 || x[k] > x[at])) at = k;
+            const T v = x[k];
+            const bool left = before < 0 || ABOVE(last, v) || (!ABOVE(v, last) && k > before);
+            if (left && (at < 0 || ABOVE(v, x[at]))) at = k;
         }
         at = max(at, 0);
         last = x[at];

@@ -19,7 +19,7 @@ KINDS = {
     "MAX_POOL_2D": {"INIT": "-INFINITY", "STEP": "v = v < in ? in : v;", "SCALE": ""},
     "AVERAGE_POOL_2D": {"INIT": "0.0f", "STEP": "v += in;", "SCALE": "v /= (float)count;"},
     "L2_POOL_2D": {"INIT": "0.0f", "STEP": "v += in * in;",
-                   "SCALE": "v = sqrt(v / (float)count);"},
+                   "SCALE": "v = sqrt(v / (float)count); v = v > FLT_MAX ? FLT_MAX : v;"},
 }
 
 

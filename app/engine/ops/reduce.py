@@ -18,8 +18,9 @@ KINDS = {
     "MEAN": {"INIT": "0.0f", "STEP": "v += in;", "DONE": "v /= (float)count;"},
     "SUM": {"INIT": "0.0f", "STEP": "v += in;", "DONE": ""},
     "REDUCE_PROD": {"INIT": "1.0f", "STEP": "v *= in;", "DONE": ""},
-    "REDUCE_MAX": {"INIT": "-INFINITY", "STEP": "v = v < in ? in : v;", "DONE": ""},
-    "REDUCE_MIN": {"INIT": "INFINITY", "STEP": "v = v > in ? in : v;", "DONE": ""},
+    # NaN is taken, and gives way to what comes after it, as TFLite's.
+    "REDUCE_MAX": {"INIT": "-INFINITY", "STEP": "v = v > in ? v : in;", "DONE": ""},
+    "REDUCE_MIN": {"INIT": "INFINITY", "STEP": "v = v < in ? v : in;", "DONE": ""},
 }
 
 
