@@ -113,6 +113,18 @@ def test_fully_connected(runtime: Runtime, rows: int, inner: int, outputs: int,
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
 
 
+@pytest.mark.parametrize(("rows", "inner", "outputs"), [(1, 70, 5), (5, 17, 1), (33, 20, 40)])
+@pytest.mark.parametrize("bias", ["none", "constant", "computed"])
+def test_fully_connected_of_computed_weights(runtime: Runtime, rows: int, inner: int, outputs: int,
+                                             bias: str) -> None:
+    kinds = {"none": None, "constant": np.linspace(-1, 1, outputs, dtype="f4"),
+             "computed": Spec((outputs,))}
+    blob = single_op("FULLY_CONNECTED", [Spec((1, rows, inner)), Spec((outputs, inner)),
+                                         kinds[bias]], [Spec((1, rows, outputs))],
+                     {"keepNumDims": True, "fusedActivationFunction": "RELU6"})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob), plain=True)
+
+
 BATCHES = [((), ()), ((3,), (3,)), ((2, 3), (1, 3)), ((1,), (4,)), ((2, 1), (1, 3))]
 
 

@@ -173,3 +173,23 @@ def test_constants_fold(runtime: Runtime, name: str) -> None:
                          [Spec((len(shape),), "int32")], options)
     graph.outputs(*graph.op("RESHAPE", [x, wanted], [Spec(shape)]))
     check(runtime, model.build())
+
+
+SCATTERED = [((4, 1), (8, 3)), ((5, 2), (4, 4)), ((2, 3, 1), (6, 2, 2)), ((3, 2), (3, 4, 70)),
+             ((2, 3), (2, 3, 4)), ((7, 1), (5,))]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "uint8", "int32", "int64"])
+@pytest.mark.parametrize(("index", "out"), SCATTERED, ids=str)
+@pytest.mark.parametrize("computed", [False, True])
+def test_scatter_nd(runtime: Runtime, dtype: str, index: tuple[int, ...], out: tuple[int, ...],
+                    computed: bool) -> None:
+    depth = index[-1]
+    rng = np.random.default_rng(5)
+    # Some twice: they add up.
+    at = rng.integers(0, out[:depth], index).astype("i4")
+    x = Spec((*index[:-1], *out[depth:]), dtype)
+    blob = single_op("SCATTER_ND", [Spec(index, "int32") if computed else at, x,
+                                    np.array(out, "i4")], [Spec(out, dtype)], {})
+    values = oracle.random_array(rng, x.shape, dtype)
+    assert_op_same(runtime, blob, [at, values] if computed else [values], steps=0)

@@ -100,3 +100,13 @@ def test_a_square_joins_what_makes_its_input(runtime: Runtime) -> None:
     inputs = oracle.random_inputs(blob)
     assert_op_same(runtime, blob, inputs)
     assert _launches(runtime, blob, inputs) == 1
+
+
+def test_a_square_keeps_its_limits(runtime: Runtime) -> None:
+    x = Spec((2, 9))
+    model = ModelBuilder()
+    graph = model.graph()
+    given = graph.input(x.shape)
+    graph.outputs(*graph.op("MUL", [given, given], [x], {"fusedActivationFunction": "RELU6"}))
+    blob = model.build()
+    assert_op_same(runtime, blob, oracle.random_inputs(blob, low=-4, high=4))

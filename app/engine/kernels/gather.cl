@@ -44,3 +44,35 @@ __kernel void one_hot(__global const TI* restrict index, __global const T* restr
     if (i >= I || k >= K || o >= O) return;
     y[((size_t)o * K + k) * I + i] = index[o * I + i] == k ? on[0] : off[0];
 }
+
+// scatter_places: place[i] = the slice that index[i,0..D-1] names among extents, -1 if there is none
+// index [I,D], place [I]; D <= 5, missing extents are 1 at the front. Work-item i. Defines: TI
+__kernel void scatter_places(__global const TI* restrict index, __global int* restrict place, int I,
+                             int D, int X0, int X1, int X2, int X3, int X4)
+{
+    const int i = get_global_id(0);
+    if (i >= I) return;
+    const int extents[5] = {X0, X1, X2, X3, X4};
+    int at = 0;
+    for (int d = 0; d < D; d++) {
+        const int extent = extents[5 - D + d];
+        const TI own = index[i * D + d];
+        at = at < 0 || own < 0 || own >= extent ? -1 : at * extent + (int)own;
+    }
+    place[i] = at;
+}
+
+// scatter: y[o,n] = sum of x[i,n] over the i with place[i] = o, in their order
+// place [I], x [I,N], y [O,N]; any element type T. Work-item (h, o): chunk h of `per` elements of N.
+__kernel void scatter(__global const int* restrict place, __global const T* restrict x,
+                      __global T* restrict y, int I, int N, int O, int per)
+{
+    const int o = get_global_id(1);
+    const int from = get_global_id(0) * per, to = min(from + per, N);
+    if (o >= O) return;
+    y += (size_t)o * N;
+    for (int n = from; n < to; n++) y[n] = 0;
+    for (int i = 0; i < I; i++)
+        if (place[i] == o)
+            for (int n = from; n < to; n++) y[n] += x[(size_t)i * N + n];
+}

@@ -12,6 +12,7 @@ from app.engine.ir import Const, Data, Fused, Launch, Node, Tensor
 from app.engine.ops import winograd
 from app.engine.ops.depthwise import depthwise_gpu
 from app.engine.ops.gemm import conv_gemm
+from app.engine.ops.matmul import dense_launches
 from app.engine.ops.precision import halved
 from app.engine.ops.tiles import dense_tile, depthwise_tile
 from app.engine.ops.window import Axis, axes
@@ -276,15 +277,16 @@ def fully_connected_shape(node: Node) -> Sequence[Shape]:
 
 @op("FULLY_CONNECTED")
 def fully_connected(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
-    """Plan a matrix product with constant weights as a 1x1 convolution.
+    """Plan a matrix product as a 1x1 convolution; with computed weights as a batch of one.
 
     Shapes: x [..., K], w [O,K], bias [O] -> y [M,O].
-    Raises: UnsupportedOp unless x is float32 and w constant.
+    Raises: UnsupportedOp unless x is float32.
     Source: TFLite reference_ops::FullyConnected.
     """
     require_dtype(node, "float32")
     x, w = node.input(0), node.input(1)
-    require(w.data is not None, "FULLY_CONNECTED with computed weights has no kernel")
+    if w.data is None:
+        return dense_launches(node, profile)
     one = Axis(1, 1, 1, 1, 0, 0, 1)
     batch = x.size // w.shape[1]
     return conv_launch(node, profile, Geometry(1, w.shape[1], w.shape[0], 1, one,

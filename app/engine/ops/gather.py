@@ -20,7 +20,8 @@ def _count(extents: Sequence[int]) -> int:
     return int(np.prod(extents, dtype=np.int64))
 
 
-def _flat(tensor: Tensor) -> Arg:
+def flat(tensor: Tensor) -> Arg:
+    """A tensor as a kernel's argument; a constant as one row."""
     return tensor if tensor.data is None else Const(tensor, "flat", np.ravel)
 
 
@@ -57,7 +58,7 @@ def gather(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     i, n = _count(index.shape[batch:]), _count(x.shape[axis + 1:])
     per = chunk(n, profile)
     numbers = (b, o, x.shape[axis], i, n, per)
-    return [Launch("gather", "gather", (_flat(x), _flat(index), y, *map(i32, numbers)),
+    return [Launch("gather", "gather", (flat(x), flat(index), y, *map(i32, numbers)),
                    (-(-n // per), i, b * o), (profile.group, 1, 1),
                    {"T": TYPES[x.dtype], "TI": INDEX[index.dtype]})]
 
@@ -110,7 +111,7 @@ def gather_nd(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     extents = [1] * (MAX_DEPTH - depth) + list(x.shape[:depth])
     per = chunk(n, profile)
     return [Launch("gather", "gather_nd",
-                   (_flat(x), _flat(index), y, *map(i32, (rows, depth, n, *extents, per))),
+                   (flat(x), flat(index), y, *map(i32, (rows, depth, n, *extents, per))),
                    (-(-n // per), rows), (profile.group, 1),
                    {"T": TYPES[x.dtype], "TI": INDEX[index.dtype]})]
 
@@ -150,5 +151,5 @@ def one_hot(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
         return []
     o, k, i = _count(y.shape[:axis]), y.shape[axis], _count(y.shape[axis + 1:])
     return [Launch("gather", "one_hot",
-                   (_flat(index), _flat(on), _flat(off), y, *map(i32, (o, k, i))), (i, k, o),
+                   (flat(index), flat(on), flat(off), y, *map(i32, (o, k, i))), (i, k, o),
                    (1, profile.group, 1), {"T": TYPES[y.dtype], "TI": INDEX[index.dtype]})]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from app.engine.epilogue import compile_steps
-from app.engine.ir import Arg, Const, Launch, Node, Scratch, Tensor
+from app.engine.ir import Arg, Const, Fused, Launch, Node, Scratch, Tensor
 from app.engine.ops.broadcasting import strides
 from app.engine.ops.gemm import batch_gemm
 from app.engine.ops.movement import dense, strided_copy
@@ -46,8 +47,29 @@ def batch_matmul(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     require(w.dtype == "float32", "BATCH_MATMUL by quantised weights has no kernel")
     before, left = _straight(x, bool(node.options.get("adj_x")), profile)
     more, right = _straight(w, bool(node.options.get("adj_y")), profile)
-    return [*before, *more, matmul_launch(node, profile, left, right, x.shape[:-2], w.shape[:-2],
+    batches = y.shape[:-2], x.shape[:-2], w.shape[:-2]
+    return [*before, *more, matmul_launch(node, profile, left, right, batches,
                                           (y.shape[-2], _inner(node), y.shape[-1]))]
+
+
+def dense_launches(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan a fully connected layer whose weights the model computes.
+
+    Shapes: x [...,K], w [O,K], bias [O] -> y [M,O] or [...,O].
+    Raises: UnsupportedOp unless all are float32.
+    """
+    x, w, bias = node.input(0), node.input(1), node.optional(2)
+    require(all(t is None or t.dtype == "float32" for t in (x, w, bias)),
+            f"{node.op} of computed weights is float32")
+    own = str(node.options.get("fused_activation_function", "NONE"))
+    first = (*(() if bias is None else (Fused("ADD", bias),)),
+             *(() if own == "NONE" else (Fused(own),)))
+    whole = replace(node, epilogue=(*first, *node.epilogue))
+    left: Arg = x if x.data is None else Const(x, "flat", np.ravel)
+    before, right = _straight(w, True, profile)
+    outputs, inner = w.shape
+    return [*before, matmul_launch(whole, profile, left, right, ((), (), ()),
+                                   (x.size // inner, inner, outputs))]
 
 
 def _inner(node: Node) -> int:
@@ -67,12 +89,13 @@ def _straight(tensor: Tensor, turned: bool,
     return [strided_copy(tensor, scratch, tensor.dtype, out, read, dense(out), profile)], scratch
 
 
-def matmul_launch(node: Node, profile: DeviceProfile, left: Arg, right: Arg, xbatch: Shape,
-                  wbatch: Shape, extents: tuple[int, int, int]) -> Launch:
-    """The launch of y [..,M,N] = left [..,M,K] * right [..,K,N]."""
+def matmul_launch(node: Node, profile: DeviceProfile, left: Arg, right: Arg,
+                  batches: tuple[Shape, Shape, Shape], extents: tuple[int, int, int]) -> Launch:
+    """The launch of y [..,M,N] = left [..,M,K] * right [..,K,N]; batches are those of y, left and
+    right."""
     m, k, n = extents
     y = node.outputs[0]
-    batch = y.shape[:-2]
+    batch, xbatch, wbatch = batches
     b1, b2, jumps = _batches(batch, (xbatch, m * k), (wbatch, k * n), node.op)
     defines, operands = compile_steps(node.epilogue, y)
     if not profile.is_cpu:

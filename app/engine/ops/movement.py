@@ -15,7 +15,8 @@ RANK = 5
 # OpenCL's name of each element type; bool is a byte, float16 moves as bits.
 TYPES = {"float32": "float", "float16": "ushort", "int8": "char", "uint8": "uchar",
          "int16": "short", "uint16": "ushort", "int32": "int", "uint32": "uint",
-         "int64": "long", "uint64": "ulong", "bool": "uchar", "float64": "ulong"}
+         "int64": "long", "uint64": "ulong", "bool": "uchar", "float64": "ulong",
+         "complex64": "float2"}
 
 
 def dense(shape: Shape) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,14 +47,15 @@ PAIRED = {**COMPARISONS, **OTHERS, "LOGICAL_AND": LOGIC["LOGICAL_AND"],
 
 
 def map_launch(node: Node, operands: Sequence[Tensor], text: str, profile: DeviceProfile,
-               shapes: Sequence[Shape] = ()) -> Sequence[Launch]:
-    """Compute text over broadcast operands of any types; shapes are theirs unless given.
+               shapes: Sequence[Shape] = (), types: Mapping[str, str] = TYPES,
+               ) -> Sequence[Launch]:
+    """Compute text over broadcast operands of any of the types; shapes are theirs unless given.
 
     Raises: UnsupportedOp for unknown types or more than 5 dimensions after merging.
     """
     y = node.outputs[0]
     for tensor in (*operands, y):
-        require(tensor.dtype in TYPES, f"{node.op} on {tensor.dtype} has no kernel")
+        require(tensor.dtype in types, f"{node.op} on {tensor.dtype} has no kernel")
     if not y.size:
         return []
     dims, *steps = merge(y.shape, *(shapes or [t.shape for t in operands]))
@@ -65,13 +66,13 @@ def map_launch(node: Node, operands: Sequence[Tensor], text: str, profile: Devic
     numbers = [n for s in steps for n in [0] * pad + s] + [0] * MAX_RANK * (3 - len(steps))
     given: list[Arg] = [t if t.data is None else Const(t, "flat", np.ravel) for t in operands]
     given += [given[0]] * (3 - len(given))
-    types = [TYPES[t.dtype] for t in operands]
-    types += [types[0]] * (3 - len(types))
+    names = [types[t.dtype] for t in operands]
+    names += [names[0]] * (3 - len(names))
     per = chunk(extents[4], profile)
     return [Launch("map", "map", (*given, y, *map(i32, extents), *map(i32, numbers), i32(per)),
                    (extents[3] * -(-extents[4] // per), extents[2], extents[0] * extents[1]),
                    (profile.group, 1, 1),
-                   {"T1": types[0], "T2": types[1], "T3": types[2], "TY": TYPES[y.dtype],
+                   {"T1": names[0], "T2": names[1], "T3": names[2], "TY": types[y.dtype],
                     "EXPR": text}, y.size)]
 
 

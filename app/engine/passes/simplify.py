@@ -68,7 +68,7 @@ def _trace(node: Node, origin: dict[Tensor, tuple[Tensor, Labels]]) -> tuple[Ten
 def square(graph: Graph) -> Graph:
     """x * x reads x once, so that it can join the kernel that makes x."""
     nodes = [replace(n, op="SQUARE", inputs=n.inputs[:1])
-             if n.op == "MUL" and n.inputs[0] is n.inputs[1] and n.input(0).dtype == "float32"
+             if _plain(n, "MUL") and n.inputs[0] is n.inputs[1] and n.input(0).dtype == "float32"
              else n for n in graph.nodes]
     return replace(graph, nodes=tuple(nodes))
 

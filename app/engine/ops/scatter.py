@@ -1,0 +1,72 @@
+"""SCATTER_ND: slices are added up where their indices say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from app.engine.ir import Launch, Node, Scratch
+from app.engine.ops.gather import INDEX, MAX_DEPTH, flat
+from app.engine.ops.movement import TYPES, chunk
+from app.engine.profile import DeviceProfile
+from app.engine.registry import Shape, op, require, shape
+
+i32 = np.int32
+# Comparisons of places with indices above which the CPU, which needs none, is quicker.
+MOST = 1 << 28
+WITHOUT_SUM = {"bool", "float16", "float64", "complex64"}
+
+
+def _extents(node: Node) -> Shape:
+    data = node.input(2).data
+    require(data is not None, "SCATTER_ND into a computed shape has no kernel")
+    assert data is not None
+    return tuple(int(e) for e in data.reshape(-1))
+
+
+@shape("SCATTER_ND")
+def scatter_shape(node: Node) -> Sequence[Shape]:
+    """The constant shape.
+
+    Raises: ValueError if the updates do not fit indices and shape.
+    """
+    index, x, out = node.input(0).shape, node.input(1).shape, _extents(node)
+    depth = index[-1] if index else 0
+    if depth > len(out) or x != (*index[:-1], *out[depth:]):
+        raise ValueError(f"updates of {x} at indices of {index} do not fit {out}")
+    return [out]
+
+
+@op("SCATTER_ND")
+def scatter_nd(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan y = sums of the updates; every result looks for its own, so that no two are added at
+    once and the order is TFLite's.
+
+    Shapes: indices [...,D], updates [...,N] -> y [X0..XD-1,N].
+    Raises: UnsupportedOp for types that no kernel knows, more than 5 indices, or so many updates
+            into so much that the CPU is quicker.
+    Source: TFLite reference_ops::ScatterNd.
+    """
+    index, x, y = node.input(0), node.input(1), node.outputs[0]
+    require(x.dtype in TYPES and x.dtype not in WITHOUT_SUM,
+            f"SCATTER_ND of {x.dtype} has no kernel")
+    require(index.dtype in INDEX, f"SCATTER_ND by {index.dtype} has no kernel")
+    depth = index.shape[-1]
+    require(0 < depth <= MAX_DEPTH, f"SCATTER_ND by {depth} indices has no kernel")
+    if not y.size:
+        return []
+    extents = y.shape[:depth]
+    count, places = index.size // depth, int(np.prod(extents, dtype=np.int64))
+    inner = y.size // places
+    require(count * places <= MOST, f"SCATTER_ND of {count} slices into {places} is for the CPU")
+    place = Scratch(4 * max(count, 1))
+    per = chunk(inner, profile)
+    missing = [1] * (MAX_DEPTH - depth)
+    defines: dict[str, str | int] = {"T": TYPES[x.dtype], "TI": INDEX[index.dtype]}
+    first = Launch("gather", "scatter_places",
+                   (flat(index), place, *map(i32, (count, depth, *missing, *extents))), (count,),
+                   (profile.group,), defines)
+    return [*([first] if count else []),
+            Launch("gather", "scatter", (place, flat(x), y, *map(i32, (count, inner, places, per))),
+                   (-(-inner // per), places), (profile.group, 1), defines, y.size)]
