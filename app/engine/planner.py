@@ -12,6 +12,7 @@ from app.engine.passes.fuse import fuse
 from app.engine.passes.quantize import lower
 from app.engine.passes.recurrent import unfold
 from app.engine.passes.states import State, functional
+from app.engine.passes.volumes import flatten
 from app.engine.placement import Draft, Place, StateCall, resolve, settle
 from app.engine.profile import DeviceProfile
 from app.engine.residents import keep_states, touched, used_on_device
@@ -65,7 +66,8 @@ def plan(graph: Graph, profile: DeviceProfile,
     Raises: UnsupportedOp that names all nodes that neither the device nor the host can run.
     """
     def lowered(given: Graph) -> Graph:
-        return lower(given if lasting else unfold(given), constants)
+        known = {} if constants is None else constants
+        return lower(flatten(given if lasting else unfold(given), known), known)
 
     kept = functional(graph) if whole else None
     if kept is not None:

@@ -1,0 +1,100 @@
+"""3D convolutions as 2D ones: the frames under a window become channels of one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from app.engine.blame import blamed
+from app.engine.ir import Data, Graph, Node, Tensor
+from app.engine.ops.frames import depth_axis
+
+Constants = dict[tuple[Tensor, str], Tensor]
+NAMES = ("CONV_3D", "CONV_3D_TRANSPOSE")
+
+
+def flatten(graph: Graph, constants: Constants) -> Graph:
+    """Rewrite every 3D convolution of floats by constant weights.
+
+    constants keeps the rewritten weights, so that all plans of a model share them.
+    Source: TFLite reference_ops::Conv3D, Conv3DTranspose.
+    """
+    if not any(node.op in NAMES for node in graph.nodes):
+        return graph
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        with blamed(node):
+            nodes += _RULES[node.op](node, constants) if _fits(node) else [node]
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _fits(node: Node) -> bool:
+    if node.op not in NAMES:
+        return False
+    w = node.input(1)
+    return (w.data is not None and w.dtype == "float32"
+            and all(t is None or t.dtype in ("float32", "int32") for t in node.inputs)
+            and node.outputs[0].dtype == "float32" and node.outputs[0].size > 0)
+
+
+def _forward(node: Node, constants: Constants) -> list[Node]:
+    x, y = node.input(0), node.outputs[0]
+    w = _weights(node, constants, "frames first", lambda d: d.transpose(4, 1, 2, 0, 3).reshape(
+        d.shape[4], d.shape[1], d.shape[2], -1))
+    depth = depth_axis(node, x.shape[1])
+    frames = Tensor(f"{x.name}/frames", (x.shape[0] * depth.out, *x.shape[2:4],
+                                         depth.kernel * x.shape[4]), "float32")
+    flat = Tensor(f"{y.name}/flat", (y.shape[0] * y.shape[1], *y.shape[2:]), "float32")
+    return [Node("FRAMES", (x, node.input(1)), (frames,), node.options, index=node.index),
+            Node("CONV_2D", (frames, w, node.optional(2)), (flat,), node.options,
+                 index=node.index),
+            _named(flat, y, node)]
+
+
+def _backward(node: Node, constants: Constants) -> list[Node]:
+    # Each frame gives what it adds to every frame under its window; then these are added up.
+    x, y = node.input(2), node.outputs[0]
+    w = _weights(node, constants, "frames out", lambda d: d.transpose(0, 3, 1, 2, 4).reshape(
+        -1, d.shape[1], d.shape[2], d.shape[4]))
+    images = x.shape[0] * x.shape[1]
+    given = Tensor(f"{x.name}/flat", (images, *x.shape[2:]), "float32")
+    parts = Tensor(f"{y.name}/parts", (images, *y.shape[2:4], w.shape[0]), "float32")
+    extents = np.array(parts.shape, np.int32)
+    options = {**node.options, "fused_activation_function": "NONE"}
+    own = node.options.get("fused_activation_function", "NONE")
+    sums = Tensor(f"{y.name}/sums", y.shape, "float32")
+    nodes = [_named(x, given, node),
+             Node("TRANSPOSE_CONV", (Tensor("", (4,), "int32", extents), w, given), (parts,),
+                  options, index=node.index)]
+    bias = node.optional(3)
+    last = y if bias is None and own == "NONE" else sums
+    nodes.append(Node("ADD_FRAMES", (parts, node.input(1), x), (last,), node.options,
+                      index=node.index))
+    if bias is not None:
+        nodes.append(Node("ADD", (sums, bias), (y,), {"fused_activation_function": own},
+                          index=node.index))
+    elif own != "NONE":
+        nodes.append(Node(str(own), (sums,), (y,), index=node.index))
+    return nodes
+
+
+_RULES: dict[str, Callable[[Node, Constants], list[Node]]] = {
+    "CONV_3D": _forward, "CONV_3D_TRANSPOSE": _backward}
+
+
+def _named(x: Tensor, y: Tensor, node: Node) -> Node:
+    extents = np.array(y.shape, np.int32)
+    return Node("RESHAPE", (x, Tensor("", extents.shape, "int32", extents)), (y,),
+                {"new_shape": y.shape}, index=node.index)
+
+
+def _weights(node: Node, constants: Constants, form: str, turn: Callable[[Data], Data]) -> Tensor:
+    w = node.input(1)
+    key = (w, form)
+    if key not in constants:
+        assert w.data is not None
+        data: Data = np.ascontiguousarray(turn(w.data))
+        constants[key] = Tensor(w.name, data.shape, "float32", data)
+    return constants[key]
