@@ -59,7 +59,7 @@ def frames(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
         launches.append(fill_launch(y, "0", profile))
     for k in range(depth.kernel):
         at = k * depth.dilation - depth.before
-        first = max(0, -(-(-at) // depth.stride))
+        first = max(0, -(at // depth.stride))
         count = min(depth.out, (depth.extent - 1 - at) // depth.stride + 1) - first
         if count <= 0:
             continue
