@@ -47,6 +47,12 @@ def splittable(spec: TensorSpec) -> bool:
     return len(spec.shape) >= 2 and spec.shape[0] > 0
 
 
+def has_batch(specs: Sequence[TensorSpec], extent: int = 1) -> bool:
+    """Tell whether every tensor begins with a batch of this extent, -1 for a free one; a lone
+    dimension is data."""
+    return {spec.shape[0] if len(spec.shape) > 1 else 0 for spec in specs} == {extent}
+
+
 def _fit_one(spec: TensorSpec, array: Array) -> tuple[Array, int]:
     expected = "object" if spec.dtype == "bytes" else spec.dtype
     if array.dtype != np.dtype(expected):

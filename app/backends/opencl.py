@@ -8,7 +8,7 @@ from functools import cache
 
 from app.backends.choice import OpenclOptions, Source
 from app.backends.details import describe
-from app.backends.fit import fit
+from app.backends.fit import fit, has_batch
 from app.backends.steps import has_axis, joined, steps
 from app.engine.choices import alone
 from app.engine.opencl.device import AUTO, choose, probe
@@ -75,6 +75,9 @@ class OpenclSession:
         self.outputs = describe(model.outputs, "output")
         self.stateful = model.stateful
         executor = model.prepare()
+        tensors = (*self.inputs, *self.outputs)
+        self._free = not self.stateful and has_batch(tensors, -1) and model.rows_apart()
+        self.joins = self._free or (has_batch(tensors) and not self.stateful)
         self.device = model.runtime.device.label
         hosts = sum(p.where == "host" for p in executor.plan.places)
         self.reason = (f"{self.device} runs {executor.launches} kernels"
@@ -111,6 +114,10 @@ class OpenclSession:
             return self._run_steps(inputs)
         arrays, runs = fit(self.inputs, inputs)
         ordered = [arrays[spec.name] for spec in self.inputs]
+        rows = {array.shape[0] for array in ordered}
+        if self._free and len(rows) == 1:
+            # Else every number of rows that a client thinks of would be planned for.
+            runs = rows.pop()
         results = self._model.run_batches(ordered, runs)
         return {spec.name: r for spec, r in zip(self.outputs, results, strict=True)}
 

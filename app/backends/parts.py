@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.backends.details import describe
-from app.backends.fit import fit
+from app.backends.fit import fit, has_batch
 from app.backends.tflite import joined_runs, part_of
 from app.engine.cpu.whole import WholeModel
 from app.engine.reader import read
@@ -23,6 +23,7 @@ class PartsSession:
         self._model = WholeModel(read(data))
         self.inputs = describe(self._model.inputs, "input")
         self.outputs = describe(self._model.outputs, "output")
+        self.joins = has_batch((*self.inputs, *self.outputs))
         self.memory_bytes = 2 * len(data)
         self.device = "CPU (in parts)"
         self.reason = f"in parts by the CPU's runtimes and numpy, because {why}"

@@ -29,6 +29,9 @@ class Session(Protocol):
     stateful: bool
     """Whether the rows of a request are steps that depend on each other: see backends.steps."""
 
+    joins: bool
+    """Whether rows of different callers may be run as one: they do not touch each other."""
+
     memory_bytes: int
     """What the loaded model holds: weights, arenas and staging, in bytes."""
 

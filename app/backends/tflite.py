@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from app.backends.details import specs
-from app.backends.fit import fit, splittable
+from app.backends.fit import fit, has_batch, splittable
 from app.backends.runtimes import installed, interpreter
 from app.backends.steps import joined, steps
 from app.errors import InvalidInput, ModelLoadFailed
@@ -50,6 +50,7 @@ class TfliteSession:
         self.concurrency = options.pool
         first = self._make()
         self.inputs, self.outputs = first.inputs, first.outputs
+        self.joins = has_batch((*self.inputs, *self.outputs)) and not self.stateful
         self.memory_bytes = len(data) + options.pool * options.memory_bytes
         self._idle.append(first)
 

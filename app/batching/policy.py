@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.backends.fit import has_batch
 from app.backends.session import Session
 
 
@@ -41,11 +42,9 @@ class Policy:
 
 
 def batchable(session: Session) -> bool:
-    """Tell whether rows of different callers may be joined on dimension 0.
+    """Tell whether dimension 0 is a batch of 1 that a request may have more of.
 
-    Every tensor needs a batch dimension of the same, fixed size: a lone dimension is data, and
-    what a free one means only the model knows; and rows of a stateful model follow each other.
+    Every tensor needs one of the same, fixed size: a lone dimension is data, and what a free one
+    means only the model knows; and rows of a stateful model follow each other.
     """
-    tensors = (*session.inputs, *session.outputs)
-    leading = {spec.shape[0] if len(spec.shape) > 1 else 0 for spec in tensors}
-    return leading == {1} and not session.stateful
+    return has_batch((*session.inputs, *session.outputs)) and not session.stateful

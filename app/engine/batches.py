@@ -26,6 +26,12 @@ class Batcher:
         self._run = run
         self._stretches: bool | None = None
 
+    def apart(self, two: Sequence[Data]) -> bool:
+        """Tell whether two batches give the same answers together as one by one."""
+        if self._stretches is None:
+            self._stretches = self._compare(two)
+        return self._stretches
+
     def run(self, inputs: Sequence[Data], runs: int) -> list[Data]:
         """Run `runs` batches.
 
@@ -34,11 +40,10 @@ class Batcher:
         """
         if runs == 1:
             return self._run(inputs)
-        if self._stretches is None:
-            self._stretches = self._compare(_part(inputs, 0, 2, runs))
+        stretches = self.apart(_part(inputs, 0, 2, runs))
         done, parts = 0, []
         while done < runs:
-            size = next(s for s in SIZES if s <= runs - done) if self._stretches else 1
+            size = next(s for s in SIZES if s <= runs - done) if stretches else 1
             parts.append(self._run(_part(inputs, done, done + size, runs)))
             done += size
         own = inputs[0].shape[0] // runs

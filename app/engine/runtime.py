@@ -30,7 +30,7 @@ from app.engine.routine import Routines, check_inputs
 from app.engine.run import Run
 from app.engine.tuned import choices_file
 from app.engine.turns import Turns
-from app.errors import DeviceMemoryError, InvalidInput
+from app.errors import DeviceMemoryError, InvalidInput, ServingError
 
 Shape = tuple[int, ...]
 # Extents to try at load where the file leaves them open and 1 is too little for the model.
@@ -228,6 +228,19 @@ class LoadedModel:
                                   for step in range(counts.pop())])
         return [np.stack(own) for own in zip(*answers, strict=True)]
 
+    def rows_apart(self) -> bool:
+        """Whether the rows of a model whose batch is free do not touch each other, tried out once
+        on two rows; False where another extent is free, too."""
+        shapes = [t.shape for t in self.inputs]
+        if not shapes or any(len(s) < 2 or s[0] != -1 or -1 in s[1:] for s in shapes):
+            return False
+        rng = np.random.default_rng(0)
+        two = [_drawn(rng, (2, *t.shape[1:]), _numpy_type(t)) for t in self.inputs]
+        try:
+            return self._batcher.apart(two)
+        except (InvalidInput, ServingError):
+            return False
+
     def run_batches(self, inputs: Sequence[Data], runs: int) -> list[Data]:
         """Run several of the model's own batches, joined on dimension 0: see batches.Batcher."""
         return self._batcher.run(inputs, runs)
@@ -265,6 +278,15 @@ STATE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 
 def _numpy_type(tensor: Tensor) -> str:
     return "O" if tensor.dtype == "bytes" else tensor.dtype
+
+
+def _drawn(rng: np.random.Generator, shape: Shape, dtype: str) -> Data:
+    """Draw what any model takes: wide integers may be positions, so they stay at 0 and 1."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return rng.uniform(0, 1, shape).astype(kind)
+    most = 2 if kind.itemsize > 1 or kind.kind == "b" else int(np.iinfo(kind).max)
+    return rng.integers(0, most, shape).astype(kind)
 
 
 def default_shapes(graph: Graph) -> list[Shape]:

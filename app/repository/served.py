@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from app.backends.session import Session
 from app.batching.budget import Budget
 from app.batching.lane import Lane
-from app.batching.policy import Policy, batchable
+from app.batching.policy import Policy
 from app.repository import meter as counts
 from app.repository.manifest import Batching, Manifest
 from app.repository.meter import Meter
@@ -81,7 +81,7 @@ class Opener:
         """Make a session ready to serve."""
         policy = self._policy(self._describe(wish.key.name).batching, session)
         meter = Meter(wish.key, session.backend, policy.max_queue)
-        lane = Lane(session.run, policy, self._budget, meter, batchable(session))
+        lane = Lane(session.run, policy, self._budget, meter, session.joins)
         return Loaded(
             wish.key, wish.sha256, wish.backend, session, lane, meter, policy, load_seconds
         )

@@ -21,6 +21,7 @@ class FakeDevice:
     memory_bytes = 128
     concurrency = 1
     stateful = False
+    joins = False
 
     def __init__(self, backend: str = "opencl") -> None:
         self.backend = backend
