@@ -108,9 +108,11 @@ def _tails_match(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
     return strip[0] == strip[1]
 
 
-def compile_steps(steps: Sequence[Fused], output: Tensor) -> tuple[dict[str, str | int], list[Arg]]:
+def compile_steps(steps: Sequence[Fused], output: Tensor,
+                  prefix: str = "e") -> tuple[dict[str, str | int], list[Arg]]:
     """Turn steps into the defines EPI_PARAMS and EPILOGUE and the arguments they add.
 
+    prefix begins the arguments' names: a kernel with two lists of steps needs two.
     Raises: KeyError if a step is not in STEPS (the fuse pass lets none through).
     """
     params: list[str] = []
@@ -119,17 +121,18 @@ def compile_steps(steps: Sequence[Fused], output: Tensor) -> tuple[dict[str, str
     for step in steps:
         value = ""
         if step.operand is not None:
-            value, more = _operand(step.operand, output, len(args))
-            params += [f", {t} eo{len(args) + i}" for i, t in enumerate(TYPES[:len(more)])]
+            value, more = _operand(step.operand, output, f"{prefix}o", len(args))
+            params += [f", {t} {prefix}o{len(args) + i}" for i, t in enumerate(TYPES[:len(more)])]
             args += more
-        text, names, values = step_text(step, value, len(args))
+        text, names, values = step_text(step, value, len(args), prefix)
         params += names
         args += values
         lines.append(text)
     return {"EPI_PARAMS": "".join(params), "EPILOGUE": " ".join(lines)}, args
 
 
-def step_text(step: Fused, operand: str, position: int) -> tuple[str, list[str], list[Arg]]:
+def step_text(step: Fused, operand: str, position: int,
+              prefix: str = "e") -> tuple[str, list[str], list[Arg]]:
     """One step as OpenCL text, and the parameters and arguments of its numbers.
 
     Numbers that differ from layer to layer are arguments, so that layers share a program.
@@ -138,9 +141,9 @@ def step_text(step: Fused, operand: str, position: int) -> tuple[str, list[str],
     if kind == "GELU" and step.options.get("approximate"):
         kind = "GELU_TANH"
     used = [n for n in NUMBERS if f"{{{n}}}" in STEPS[kind]]
-    names = {n: f"((VT)(e{n}{position}))" for n in used}
+    names = {n: f"((VT)({prefix}{n}{position}))" for n in used}
     text = STEPS[kind].format(o=operand, alpha=_alpha(step.options), **names)
-    return (text, [f", float e{n}{position}" for n in used],
+    return (text, [f", float {prefix}{n}{position}" for n in used],
             [np.float32(step.options[n]) for n in used])
 
 
@@ -166,14 +169,16 @@ def literal(value: float) -> str:
     return f"({float(np.float32(value)).hex()}f)"
 
 
-def _operand(operand: Tensor, output: Tensor, position: int) -> tuple[str, list[Arg]]:
+def _operand(operand: Tensor, output: Tensor, name: str,
+             position: int) -> tuple[str, list[Arg]]:
     kind = relation(operand, output)
     if kind == "scalar" and operand.data is not None:
         return f"((VT){literal(float(operand.data.reshape(-1)[0]))})", []
     arg: Arg = operand if operand.data is None else Const(operand, "flat", np.ravel)
     if kind == "scalar":
-        return f"((VT)(eo{position}[0]))", [arg]
+        return f"((VT)({name}{position}[0]))", [arg]
     if kind == "padded":
         extents = [np.int32(operand.shape[-1]), np.int32(output.shape[-1])]
-        return f"E_PADDED(eo{position}, eo{position + 1}, eo{position + 2})", [arg, *extents]
-    return (f"E_SAME(eo{position})" if kind == "same" else f"E_CHAN(eo{position})"), [arg]
+        names = ", ".join(f"{name}{position + i}" for i in range(3))
+        return f"E_PADDED({names})", [arg, *extents]
+    return (f"E_SAME({name}{position})" if kind == "same" else f"E_CHAN({name}{position})"), [arg]

@@ -9,6 +9,7 @@ from app.engine.blame import sound
 from app.engine.clusters import Storage
 from app.engine.ir import Const, Graph, Launch, Scratch, Tensor
 from app.engine.passes.fuse import fuse
+from app.engine.passes.pairs import pair
 from app.engine.passes.quantize import lower
 from app.engine.passes.recurrent import unfold
 from app.engine.passes.states import State, functional
@@ -69,12 +70,15 @@ def plan(graph: Graph, profile: DeviceProfile,
         known = {} if constants is None else constants
         return lower(flatten(given if lasting else unfold(given), known), known)
 
+    def fused(given: Graph) -> Graph:
+        return fuse(given) if profile.is_cpu else pair(fuse(given))
+
     kept = functional(graph) if whole else None
     if kept is not None:
-        draft = settle(kept[0], profile, lowered, fuse)
+        draft = settle(kept[0], profile, lowered, fused)
         if keep_states(draft, kept[1], profile):
             return _laid_out(graph, kept[0], draft, profile, kept[1])
-    return _laid_out(graph, graph, settle(graph, profile, lowered, fuse), profile, ())
+    return _laid_out(graph, graph, settle(graph, profile, lowered, fused), profile, ())
 
 
 def _laid_out(graph: Graph, whole: Graph, draft: Draft, profile: DeviceProfile,

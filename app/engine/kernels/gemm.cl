@@ -6,6 +6,9 @@
 // Work-group (block of outputs, block of pixels, group): LM x LN lanes times KS slices of K, which
 // are added at the end. A lane owns TM pixels, LM apart, by TN panels, LN apart; both sides are
 // staged in LDS, TK values of k at a time, fetched while the ones before are multiplied.
+// With WINDOW_H and WINDOW_W, A is a depthwise convolution of x by such windows, computed where it is
+// fetched: A[m,k] = inner epilogue(before[k] + sum over h,v of x[n, i*SH-PT+h*DH, j*SW-PL+v*DW, k] *
+// taps[h][v][k]), and VW is AV.
 // Defines: VW TM TN LM LN TK KS | AV floats per fetch of x | POINT (1: windows of one pixel, in
 // place) | gemm_batch: both sides are computed by the model, w is [K,N]
 #define LANES (LM * LN)
@@ -110,12 +113,18 @@ inline void add_slices(VT acc[TM][TN], __local float* lds, int t, int slice)
     if (slice > 0) return;
 
 #ifdef POINT
+#ifdef WINDOW_W
+#define WINDOW_PARAMS \
+    , __global const float* restrict taps, __global const float* restrict before INNER_PARAMS
+#else
+#define WINDOW_PARAMS
+#endif
 __kernel WAVES(4) __attribute__((reqd_work_group_size(LANES * KS, 1, 1)))
 void gemm(__global const float* restrict x, __global const WT* restrict w,
           __global const float* restrict bias, __global float* restrict y,
           int H, int W, int C, int KC, int OW, int OHW, int M, int GN, int GROUPS, int KW, int K,
           int SH, int SW, int PT, int PL, int DH, int DW, int ROUNDS,
-          int Y0, int YN, int YI, int YJ, int LDY EPI_PARAMS)
+          int Y0, int YN, int YI, int YJ, int LDY WINDOW_PARAMS EPI_PARAMS)
 {
     PLACE
     const int group = get_group_id(2);
@@ -145,6 +154,12 @@ void gemm(__global const float* restrict x, __global const WT* restrict w,
         left[l] = j * SW - PL;
         origin[l] = ((n * H + i * SH - PT) * W + left[l]) * C;
     }
+#ifdef WINDOW_W
+#define ADVANCE k += TK; wp += TK * BN;
+#define TAP_AT(L, H_, S)                                                         \
+    ((uint)(top[L] + (H_) * DH) < (uint)H && (uint)(left[L] + (S) * DW) < (uint)W \
+        ? VLOAD(x + origin[L] + ((H_) * DH * W + (S) * DW) * C + k) : (VT)(0.0f))
+#else
     int kc = k % KC, kw = k / KC % KW, kh = k / KC / KW;
 #define ADVANCE                                            \
     k += TK;                                               \
@@ -157,9 +172,34 @@ void gemm(__global const float* restrict x, __global const WT* restrict w,
 #define INSIDE(L) (k < K && (uint)(top[L] + kh * DH) < (uint)H && (uint)(left[L] + kw * DW) < (uint)W)
 #define OFFSET ((kh * DH * W + kw * DW) * C + kc)
 #endif
-#define FETCH                                                                    \
+#endif
+#ifdef WINDOW_W
+// A row of taps at once hides the memory; more than three do not fit the registers.
+#if WINDOW_W <= 3
+#define ROW_OF_TAPS UNROLL
+#else
+#define ROW_OF_TAPS ROLLED
+#endif
+#define FETCH_X                                                                  \
+    UNROLL for (int l = 0; l < A_LOADS; l++) {                                   \
+        const int c = k;                                                         \
+        VT v = (VT)(0.0f);                                                       \
+        if (k < K) {                                                             \
+            v = VLOAD(before + c);                                               \
+            ROLLED for (int h = 0; h < WINDOW_H; h++)                            \
+                ROW_OF_TAPS for (int s = 0; s < WINDOW_W; s++)                   \
+                    v += TAP_AT(l, h, s) * VLOAD(taps + (h * WINDOW_W + s) * C + c); \
+            INNER                                                                \
+        }                                                                        \
+        a[l] = v;                                                                \
+    }
+#else
+#define FETCH_X                                                                  \
     UNROLL for (int l = 0; l < A_LOADS; l++)                                     \
-        a[l] = INSIDE(l) ? ALOAD(x + origin[l] + OFFSET) : (AT)(0.0f);           \
+        a[l] = INSIDE(l) ? ALOAD(x + origin[l] + OFFSET) : (AT)(0.0f);
+#endif
+#define FETCH                                                                    \
+    FETCH_X                                                                      \
     UNROLL for (int l = 0; l < B_LOADS; l++)                                     \
         if (TK * PANELS % LANES == 0 || t + l * LANES < TK * PANELS)             \
             b[l] = WLOAD(wp + l * LANES * VW);
