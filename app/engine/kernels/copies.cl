@@ -1,0 +1,35 @@
+// copies: COUNT independent copies, copy i: y[yoff + d*yd + e] = x[xoff + d*xd + e], d < D, e < E
+// Each takes rows of E elements of any type from one tensor to another; none touches what another
+// writes. Work-item (d*CH+h, i): chunk h of `per` elements of row d of copy i, CH chunks a row.
+// Defines: T (the element's type) COUNT (2 to 8)
+#define COPY(i) , __global const T *x##i, __global T *y##i, int D##i, int E##i, int xoff##i, \
+                  int xd##i, int yoff##i, int yd##i, int per##i
+#define RUN(i) case i: rows(x##i, y##i, D##i, E##i, xoff##i, xd##i, yoff##i, yd##i, per##i); break;
+#define LIST_2(M) M(1)
+#define LIST_3(M) LIST_2(M) M(2)
+#define LIST_4(M) LIST_3(M) M(3)
+#define LIST_5(M) LIST_4(M) M(4)
+#define LIST_6(M) LIST_5(M) M(5)
+#define LIST_7(M) LIST_6(M) M(6)
+#define LIST_8(M) LIST_7(M) M(7)
+#define OTHERS CAT(LIST_, COUNT)
+
+static inline void rows(__global const T* x, __global T* y, int D, int E, int xoff, int xd,
+                        int yoff, int yd, int per)
+{
+    const int chunks = (E + per - 1) / per, d = get_global_id(0) / chunks;
+    const int from = get_global_id(0) % chunks * per, to = min(from + per, E);
+    if (d >= D) return;
+    x += xoff + d * xd;
+    y += yoff + d * yd;
+    for (int e = from; e < to; e++) y[e] = x[e];
+}
+
+__kernel void copies(__global const T* x0, __global T* y0, int D0, int E0, int xoff0, int xd0,
+                     int yoff0, int yd0, int per0 OTHERS(COPY))
+{
+    switch (get_global_id(1)) {
+        RUN(0)
+        OTHERS(RUN)
+    }
+}
