@@ -143,6 +143,8 @@ def _place(graph: Graph, node: Node, profile: DeviceProfile, views: dict[Tensor,
         return Entry(node, "host", f"{node.op} on a type of number that has no kernel")
     if any(-1 in t.shape for t in node.outputs):
         return Entry(node, "host", f"the shape of {node.op}'s result depends on data")
+    if not any(t.size for t in node.outputs):
+        return Entry(node, "device", "nothing to compute")
     try:
         inside = node
         if node.op == "CONCATENATION":

@@ -168,7 +168,7 @@ class GraphBuilder:
     def _tensor(self, spec: Spec, buffer: int = 0, variable: bool = False) -> Value:
         index = len(self.table.tensors)
         tensor = schema.TensorT(
-            shape=[max(1, extent) for extent in spec.shape],
+            shape=[1 if extent < 0 else extent for extent in spec.shape],
             type=TYPES[spec.dtype],
             buffer=buffer,
             name=f"t{index}",

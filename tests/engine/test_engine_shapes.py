@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,9 @@ from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
 from app.errors import InvalidInput
 from tests.engine import oracle
-from tests.engine.builder import ModelBuilder, Spec
+from tests.engine.builder import ModelBuilder, Spec, single_op
 from tests.engine.corpus import CORPUS
+from tests.engine.engine_check import run_engine
 
 
 def check(runtime: Runtime, blob: bytes, *requests: list[oracle.Array]) -> None:
@@ -96,3 +99,24 @@ def test_an_input_that_is_too_small_is_refused_by_name(runtime: Runtime) -> None
     model = LoadedModel(runtime, read(CORPUS["melspectrogram"].blob()))
     with pytest.raises(InvalidInput, match="too small"):
         model.run([np.zeros((1, 10), "f4")])
+
+
+NOTHING: dict[str, tuple[str, list[Any], Spec, dict[str, Any] | None]] = {
+    "sum": ("ADD", [Spec((2, 0)), Spec((0,))], Spec((2, 0)), {}),
+    "matrix": ("BATCH_MATMUL", [Spec((0, 3)), Spec((0, 3))], Spec((0, 0)), {"adjY": True}),
+    "rows": ("FULLY_CONNECTED", [Spec((0, 3)), np.ones((4, 3), "f4"), None], Spec((0, 4)), {}),
+    "sums of nothing": ("FULLY_CONNECTED", [Spec((2, 0)), np.ones((4, 0), "f4"),
+                                            np.arange(4, dtype="f4")], Spec((2, 4)),
+                        {"keepNumDims": True}),
+}
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_nothing_in_is_nothing_out(runtime: Runtime, name: str) -> None:
+    op, inputs, output, options = NOTHING[name]
+    blob = single_op(op, inputs, [output], options)
+    given = [np.zeros(spec.shape, "f4") for spec in inputs if isinstance(spec, Spec)]
+    (ours,) = run_engine(runtime, blob, given)
+    expected = np.broadcast_to(np.arange(4, dtype="f4"), (2, 4))
+    np.testing.assert_array_equal(ours, expected if output.shape == (2, 4)
+                                  else np.zeros(output.shape, "f4"))

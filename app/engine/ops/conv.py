@@ -272,7 +272,7 @@ def fully_connected_shape(node: Node) -> Sequence[Shape]:
     x, w = node.input(0), node.input(1).shape
     if node.options.get("keep_num_dims"):
         return [(*x.shape[:-1], w[0])]
-    return [(x.size // w[1], w[0])]
+    return [(x.size // max(w[1], 1), w[0])]
 
 
 @op("FULLY_CONNECTED")
@@ -285,6 +285,7 @@ def fully_connected(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """
     require_dtype(node, "float32")
     x, w = node.input(0), node.input(1)
+    require(w.shape[1] > 0, "FULLY_CONNECTED of rows without numbers has no kernel")
     if w.data is None:
         return dense_launches(node, profile)
     one = Axis(1, 1, 1, 1, 0, 0, 1)
