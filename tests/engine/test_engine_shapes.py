@@ -117,6 +117,5 @@ def test_nothing_in_is_nothing_out(runtime: Runtime, name: str) -> None:
     blob = single_op(op, inputs, [output], options)
     given = [np.zeros(spec.shape, "f4") for spec in inputs if isinstance(spec, Spec)]
     (ours,) = run_engine(runtime, blob, given)
-    expected = np.broadcast_to(np.arange(4, dtype="f4"), (2, 4))
-    np.testing.assert_array_equal(ours, expected if output.shape == (2, 4)
-                                  else np.zeros(output.shape, "f4"))
+    # TFLite leaves the bias out where there is nothing to add it to.
+    np.testing.assert_array_equal(ours, np.zeros(output.shape, "f4"))
