@@ -106,7 +106,7 @@ def create_app(settings: Settings) -> Flask:
     errors.init_app(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
-    app.wsgi_app = Express(app.wsgi_app, serving)  # type: ignore[method-assign]
+    app.extensions["express"] = Express(serving)
     http.init_app(app, version=VERSION, sysfs=settings.sysfs_dir)
     return app
 

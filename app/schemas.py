@@ -285,12 +285,12 @@ def checked(schema: Schema, values: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidInput(_sentence(schema, error.messages_dict)) from error
 
 
-def inference(body: bytes, named: bool) -> tuple[dict[str, Any], Document]:
+def inference(body: bytes | memoryview, named: bool) -> tuple[dict[str, Any], Document]:
     """Read the JSON of an inference; its arrays stay unread until the model is known.
 
     Raises: InvalidRequest, InvalidInput.
     """
-    if not body.strip():
+    if not bytes(body[:64]).strip() and not bytes(body).strip():
         raise InvalidRequest(
             'the body is empty; send {"model_name": "...", "input_data": [[...]]} as JSON'
         )

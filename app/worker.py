@@ -1,22 +1,34 @@
-"""Gunicorn's threaded worker, with problems instead of HTML for what it refuses itself."""
+"""Gunicorn's worker: an event loop that reads, threads that compute; problems instead of HTML."""
 
 from __future__ import annotations
 
 import logging
 import logging.config
-import socket
+import os
+import sys
+import time
 import uuid
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn import glogging, util
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers import base
 
 from app.draining import accept_waiting
 
+if TYPE_CHECKING:
+    from app.front.connection import Connection
+    from app.front.loop import Loop
 
-def write_problem(client: socket.socket, status: int, reason: str, detail: str) -> None:
-    """Answer a request that never became one: a bad request line, headers too large."""
+PROBES = frozenset(
+    ("/health", "/health/live", "/health/ready", "/metrics", "/v2/health/live", "/v2/health/ready")
+)
+# The loop has to get the interpreter back quickly from threads that decode large bodies.
+SWITCH_SECONDS = 0.001
+
+
+def problem_of(status: int, reason: str, detail: str) -> bytes:
+    """Write the answer to what never became a request: a bad request line, headers too large."""
     # Imported here, because this module is imported in the master, before the fork.
     from app.blueprints.errors import problem
     from monitoring.http import count_refused
@@ -29,7 +41,12 @@ def write_problem(client: socket.socket, status: int, reason: str, detail: str) 
         f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     count_refused(status)
-    util.write_nonblock(client, head.encode("latin-1") + body)
+    return head.encode("latin-1") + body
+
+
+def write_problem(client: Any, status: int, reason: str, detail: str) -> None:
+    """Answer in gunicorn's stead."""
+    client.sendall(problem_of(status, reason, detail))
 
 
 def logger_class(config: dict[str, Any]) -> type[Any]:
@@ -46,12 +63,24 @@ def logger_class(config: dict[str, Any]) -> type[Any]:
     return Logger
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes no types
-    """A threaded worker that knows this server's app."""
+class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
+    """A worker that knows this server's app."""
+
+    alive: bool
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse what this worker does not do.
+
+        Raises: SystemExit for TLS, which is a proxy's to end.
+        """
+        if cfg.is_ssl:
+            sys.exit("this server speaks no TLS itself: let a proxy like deploy/nginx end it")
 
     def init_process(self) -> None:
         """Start; handle_error finds the writer through the module."""
         util.write_error = write_problem
+        sys.setswitchinterval(SWITCH_SECONDS)
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -59,18 +88,81 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn publishes no types
         super().load_wsgi()
         self.runtime: Any = self.wsgi.extensions["runtime"]
         self.runtime.start(alive=lambda: self.alive, notify=self.notify)
+        self.loop = self._front()
 
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """When stopping, take first what the kernel has accepted for us."""
-        super().set_accept_enabled(enabled)
-        if not self.alive:
-            for listener in self.sockets:
-                accept_waiting(listener, self.accept)
-                listener.close()
+    def _front(self) -> Loop:
+        # Numpy and what else is native must not be in the master, before the fork.
+        from app.front.crew import Crew
+        from app.front.intake import Intake
+        from app.front.loop import Loop
+        from app.front.pages import Pages
+
+        settings = self.runtime.settings
+        spool = settings.state_dir / "bodies"
+        spool.mkdir(parents=True, exist_ok=True)
+        self._crews = (
+            Crew("infer", settings.queue_per_worker + settings.threads, settings.threads),
+            Crew("page", settings.threads, settings.threads),
+            Crew("probe", 2, 2),
+        )
+        infer, page, probe = self._crews
+        pages = Pages(self.cfg, self.wsgi, self.malformed, page, probe, PROBES)
+        intake = Intake(
+            self.cfg, self.wsgi.extensions["express"], infer, pages, self.malformed,
+            spool=spool,
+            largest=max(settings.max_body_bytes, settings.max_model_bytes),
+            room=int(settings.queue_mb * 1e6),
+            began=self._begin_request,
+        )  # fmt: skip
+        return Loop(intake, self.cfg.keepalive, self.cfg.worker_connections)
+
+    def malformed(self, connection: Connection, error: Exception) -> None:
+        """Answer what is no request, or a request whose app failed."""
+        from app.front.connection import Outlet
+
+        self.handle_error(None, Outlet(connection), connection.peer, error)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Begin to stop."""
+        if self.alive:
+            self.alive = False
+            self._wake()
+
+    def _wake(self) -> None:
+        if hasattr(self, "loop"):
+            self.loop.post(None)
+
+    def _begin_request(self) -> bool:
+        """Count a request; tells whether its connection may live on."""
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
+        return bool(self.alive and self.cfg.keepalive)
 
     def run(self) -> None:
         """Serve until told to stop, then let go."""
         try:
-            super().run()
+            self.loop.listen([listener.sock for listener in self.sockets])
+            while self.alive and self.ppid == os.getppid():
+                self.notify()
+                self.loop.turn(0.25)
+            self.alive = False
+            self._drain()
         finally:
             self.runtime.stop()
+
+    def _drain(self) -> None:
+        """Take first what the kernel has accepted for us, then finish what there is."""
+        self.loop.deafen()
+        for listener in self.sockets:
+            accept_waiting(listener.sock, self.loop.accept)
+            listener.close()
+        end = time.monotonic() + self.cfg.graceful_timeout
+        while self.loop.count and time.monotonic() < end:
+            self.notify()
+            self.loop.turn(0.1)
+        for crew in self._crews:
+            crew.stop()
+        self.loop.close()
+

@@ -12,10 +12,12 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, request
+from prometheus_client import Counter
 from prometheus_flask_exporter import PrometheusMetrics
 
 from monitoring import catalogue
@@ -56,6 +58,44 @@ def init_app(app: Flask, *, version: str, sysfs: Path = Path("/sys")) -> None:
 def count_refused(status: int) -> None:
     """Count an answer to what never became a request: a bad request line, headers too large."""
     catalogue.HTTP_REQUESTS.labels(OTHER_METHOD, UNMATCHED, str(status)).inc()
+
+
+class Exchanges:
+    """Counts the POSTs of one route that are answered without the WSGI app.
+
+    handler is the route's template.
+    """
+
+    def __init__(self, handler: str) -> None:
+        self._handler = handler
+        self._answers: dict[int, Counter] = {}
+        self._seconds = catalogue.HTTP_SECONDS.labels("POST", handler)
+        self._received = catalogue.HTTP_REQUEST_BYTES.labels(handler)
+        self._sent = catalogue.HTTP_RESPONSE_BYTES.labels(handler)
+
+    def count(self, status: int, seconds: float, received: int, sent: int) -> None:
+        """Count an answer, before its first byte leaves.
+
+        Units: received and sent in bytes of the bodies.
+        """
+        answers = self._answers.get(status)
+        if answers is None:
+            answers = catalogue.HTTP_REQUESTS.labels("POST", self._handler, str(status))
+            self._answers[status] = answers
+        answers.inc()
+        self._seconds.observe(seconds)
+        self._received.inc(received)
+        self._sent.inc(sent)
+
+
+@contextmanager
+def in_flight() -> Iterator[None]:
+    """Count a request as in flight meanwhile."""
+    catalogue.HTTP_IN_FLIGHT.inc()
+    try:
+        yield
+    finally:
+        catalogue.HTTP_IN_FLIGHT.dec()
 
 
 def _note_handler() -> None:

@@ -29,27 +29,38 @@ class Budget:
         Raises: QuotaExceeded or Overloaded, at once and without a trace.
         """
         with self._lock:
-            if self._per_caller and caller and self._callers[caller] >= self._per_caller:
-                raise QuotaExceeded(
-                    f"this caller has {self._per_caller} requests running here, its quota; "
-                    "wait for one of them"
-                )
-            if self._jobs >= self._max_jobs:
-                raise Overloaded(
-                    f"this worker has {self._jobs} requests, its limit; come back later",
-                    reason="queue_full",
-                )
-            # A single request may be larger than the bound when nothing else is held.
-            if self._jobs and self._bytes + size > self._max_bytes:
-                raise Overloaded(
-                    f"this worker holds {self._bytes} bytes of requests and {size} more would "
-                    f"pass its limit, {self._max_bytes}; come back later",
-                    reason="queue_bytes",
-                )
+            self._check(size, caller)
             self._jobs += 1
             self._bytes += size
             if self._per_caller and caller:
                 self._callers[caller] += 1
+
+    def check(self, size: int, caller: str = "") -> None:
+        """Do as take would, and take nothing.
+
+        Raises: QuotaExceeded or Overloaded.
+        """
+        with self._lock:
+            self._check(size, caller)
+
+    def _check(self, size: int, caller: str) -> None:
+        if self._per_caller and caller and self._callers[caller] >= self._per_caller:
+            raise QuotaExceeded(
+                f"this caller has {self._per_caller} requests running here, its quota; "
+                "wait for one of them"
+            )
+        if self._jobs >= self._max_jobs:
+            raise Overloaded(
+                f"this worker has {self._jobs} requests, its limit; come back later",
+                reason="queue_full",
+            )
+        # A single request may be larger than the bound when nothing else is held.
+        if self._jobs and self._bytes + size > self._max_bytes:
+            raise Overloaded(
+                f"this worker holds {self._bytes} bytes of requests and {size} more would "
+                f"pass its limit, {self._max_bytes}; come back later",
+                reason="queue_bytes",
+            )
 
     def give_back(self, size: int, caller: str = "") -> None:
         """End what take began."""

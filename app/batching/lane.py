@@ -89,10 +89,13 @@ class Lane:
         """Requests that wait now."""
         return self._queue.count
 
-    @property
-    def full(self) -> bool:
-        """One more request would be refused now, unless somebody has hung up."""
-        return self._queue.count >= self._policy.max_queue > 0
+    def room(self, size: int, caller: str = "") -> int:
+        """Say how many calls may be here at once, running and waiting.
+
+        Raises: Overloaded, QuotaExceeded if the budget has none left for one of this size.
+        """
+        self._budget.check(size, caller)
+        return self._policy.slots * self._policy.max_batch + self._policy.max_queue
 
     @property
     def idle(self) -> bool:

@@ -1,8 +1,8 @@
-"""The short way for inference requests of the Open Inference Protocol.
+"""The short way for inference requests: from the worker's front to the predictor and back.
 
 Flask's routing, contexts and response objects cost more than a small model does, and refusing a
-request must cost next to nothing when there are too many. This layer answers the infer routes by
-the same functions as the blueprint, v2.run, and hands everything else on.
+request must cost next to nothing when there are too many. The functions that read, run and answer
+are those of the blueprints.
 """
 
 from __future__ import annotations
@@ -11,133 +11,201 @@ import logging
 import math
 import re
 import time
-import uuid
-from collections.abc import Iterable
-from http import HTTPStatus
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+from app.blueprints import inference, v2
 from app.blueprints.errors import STATUS, problem
-from app.blueprints.requests import REQUEST_ID, terms_of
-from app.blueprints.serving import Serving
-from app.blueprints.v2 import infer_bytes
-from app.errors import InvalidRequest, RequestTooLarge, ServingError
+from app.blueprints.requests import new_request_id
+from app.blueprints.serving import Sent, Serving
+from app.errors import ServingError
+from app.front.body import Buffer
+from app.front.head import Head
+from app.front.reply import Reply
+from app.predictor.gate import Gate, Ticket
 from app.wire.response import HEADER_LENGTH
-from monitoring.http import HANDLER
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from monitoring.http import Exchanges, in_flight
 
 log = logging.getLogger("app.request")
 
-ROUTE = re.compile(
-    r"/v2/models/(?P<name>[A-Za-z0-9._-]{1,64})(?:/versions/(?P<version>[A-Za-z0-9._-]{1,64}))?/infer"
-)
-RULES = {
-    False: "/v2/models/<name>/infer",
-    True: "/v2/models/<name>/versions/<version>/infer",
-}
-Headers = list[tuple[str, str]]
+_NAME = r"[A-Za-z0-9._-]{1,64}"
+_MODEL = rf"(?P<name>{_NAME})"
+_VERSION = rf"/versions/(?P<version>{_NAME})"
+Answer = Callable[
+    [Serving, Buffer, Mapping[str, Any], float, str, "str | None", "str | None"],
+    tuple[Sent, dict[str, object]],
+]
+PROBLEM_TYPE = ("Content-Type", "application/problem+json")
+# How often refusals are logged, which come by the thousand when there are any.
+_LOG_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a request goes: whose way to answer it, and to which model, if its path says so."""
+
+    answer: Answer
+    counts: Exchanges
+    named: bool
+    name: str | None
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    pattern: re.Pattern[str]
+    handler: str
+    answer: Answer
+    json_only: bool = True
+
+
+def _ways() -> tuple[_Way, ...]:
+    v2_path, path = rf"/v2/models/{_MODEL}", rf"/models/{_MODEL}"
+    rows: tuple[tuple[str, str, Answer, bool], ...] = (
+        (rf"{v2_path}/infer", "/v2/models/<name>/infer", v2.answer, False),
+        (
+            rf"{v2_path}{_VERSION}/infer",
+            "/v2/models/<name>/versions/<version>/infer", v2.answer, False,
+        ),
+        (r"/inference", "/inference", inference.answer_json, True),
+        (rf"{path}/infer", "/models/<name>/infer", inference.answer_json, True),
+        (
+            rf"{path}{_VERSION}/infer",
+            "/models/<name>/versions/<version>/infer", inference.answer_json, True,
+        ),
+    )  # fmt: skip
+    return tuple(_Way(re.compile(p), handler, answer, only) for p, handler, answer, only in rows)
 
 
 class Express:
-    """A WSGI layer around the Flask app."""
+    """The service behind the front of one worker."""
 
-    def __init__(self, app: WSGIApplication, serving: Serving) -> None:
-        self._app = app
+    def __init__(self, serving: Serving) -> None:
         self._serving = serving
+        self._gate = Gate(serving.predictor, serving.settings.queue_per_worker)
+        self._ways = [(way, Exchanges(way.handler)) for way in _ways()]
+        self.limit = serving.settings.max_body_bytes
+        self._refusals = 0
+        self._logged = 0.0
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer an inference, or hand on what is none, or comes in chunks."""
-        if environ["REQUEST_METHOD"] != "POST" or not environ.get("CONTENT_LENGTH"):
-            return self._app(environ, start_response)
-        route = ROUTE.fullmatch(environ["PATH_INFO"])
-        if route is None:
-            return self._app(environ, start_response)
-        started = time.monotonic()
-        environ[HANDLER] = RULES[route["version"] is not None]
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        facts: dict[str, object] = {"model": route["name"], "version": route["version"]}
+    def match(self, head: Head) -> Route | None:
+        """Give the route of an inference that is JSON or the protocol's; None for all else."""
+        path = head.path
+        if head.method != "POST" or not path.endswith(("/infer", "/inference")):
+            return None
+        if head.length == 0 or (head.message is not None and head.message.query):
+            return None
+        for way, counts in self._ways:
+            found = way.pattern.fullmatch(path)
+            if found is not None:
+                if way.json_only and not inference.is_json(head.fields.get("CONTENT_TYPE")):
+                    return None
+                groups = found.groupdict()
+                name = groups.get("name")
+                return Route(way.answer, counts, name is not None, name, groups.get("version"))
+        return None
+
+    def named(self, route: Route, body: Buffer) -> Route:
+        """Find out which model a body is for, where that can be had cheaply."""
+        if route.name is None:
+            name = inference.glimpse(body)
+            return replace(route, name=name) if name else route
+        return route
+
+    def admit(self, route: Route, head: Head, caller: str, read: bool) -> Reply | Ticket | None:
+        """Let a request in, or refuse it."""
+        if route.name is None and not read:
+            return None
         try:
-            status, headers, body = self._infer(environ, route, started, facts)
+            return self._gate.enter(route.name or "", route.version, head.length or 0, caller)
         except ServingError as error:
-            status, headers, body = _refusal(error, request_id)
-            facts["problem"] = error.code
-        except Exception:
-            log.exception("unexpected error", extra={"request_id": request_id})
-            status, headers, body = _failure(request_id)
-        headers += [("Content-Length", str(len(body))), ("X-Request-Id", request_id)]
-        _log(environ, status, started, {"request_id": request_id, **facts})
-        start_response(f"{status} {HTTPStatus(status).phrase}", headers)
-        return [body]
+            started = time.monotonic()
+            self._refusals += 1
+            if started - self._logged > _LOG_SECONDS and log.isEnabledFor(logging.INFO):
+                log.info(
+                    "refused %d requests, the last for %s", self._refusals, route.name,
+                    extra={"problem": error.code, "detail": str(error)},
+                )  # fmt: skip
+                self._logged, self._refusals = started, 0
+            return self._problem(route, head, error, started)
 
-    def _infer(
-        self,
-        environ: WSGIEnvironment,
-        route: re.Match[str],
-        started: float,
-        facts: dict[str, object],
-    ) -> tuple[int, Headers, bytes]:
-        here = self._serving
-        body = _body(environ, here.settings.max_body_bytes)
-        # Before the body is looked at: refusing has to be cheap. It was read, though, since
-        # closing a connection with bytes unread resets it, and the refusal would be lost.
-        here.predictor.admit(route["name"], route["version"])
-        sent, result = infer_bytes(
-            here,
-            body,
-            environ,
-            lambda asked: terms_of(
-                environ, started, here.settings.request_timeout_s, asked.timeout, asked.priority
-            ),
-            route["name"],
-            route["version"],
-        )
-        facts |= result.facts()
-        headers = [("Content-Type", sent.content_type)]
-        if sent.coding:
-            headers.append(("Content-Encoding", sent.coding))
-        if sent.header_length is not None:
-            headers.append((HEADER_LENGTH, str(sent.header_length)))
-        return 200, headers, sent.body
+    def leave(self, ticket: Ticket | None) -> None:
+        """Take back what admit gave."""
+        if ticket is not None:
+            self._gate.leave(ticket)
+
+    def answer(
+        self, route: Route, head: Head, body: Buffer, caller: str, socket: Any, started: float
+    ) -> Reply:
+        """Answer an inference."""
+        environ = {**head.fields, "gunicorn.socket": socket, "REMOTE_ADDR": caller}
+        request_id = new_request_id(head.fields.get("HTTP_X_REQUEST_ID", ""))
+        facts: dict[str, object] = {"model": route.name, "version": route.version}
+        with in_flight():
+            try:
+                sent, facts = route.answer(
+                    self._serving, body, environ, started, request_id,
+                    route.name if route.named else None, route.version,
+                )  # fmt: skip
+                reply = Reply(200, _fields(sent), sent.body)
+            except ServingError as error:
+                reply = _refusal(error, request_id)
+                facts["problem"] = error.code
+            except Exception:
+                log.exception("unexpected error", extra={"request_id": request_id})
+                reply = _failure(request_id)
+        return self._counted(route, head, reply, request_id, len(body), started, facts)
+
+    def refuse(self, route: Route, head: Head, error: Exception, started: float) -> Reply:
+        """Answer a request whose body cannot be read."""
+        assert isinstance(error, ServingError)
+        return self._problem(route, head, error, started)
+
+    def _problem(self, route: Route, head: Head, error: ServingError, started: float) -> Reply:
+        request_id = new_request_id(head.fields.get("HTTP_X_REQUEST_ID", ""))
+        reply = _refusal(error, request_id)
+        reply.fields.append(("X-Request-Id", request_id))
+        seconds = time.monotonic() - started
+        route.counts.count(reply.status, seconds, head.length or 0, len(reply.body))
+        return reply
+
+    def _counted(
+        self, route: Route, head: Head, reply: Reply, request_id: str, received: int,
+        started: float, facts: dict[str, object],
+    ) -> Reply:  # fmt: skip
+        seconds = time.monotonic() - started
+        reply.fields.append(("X-Request-Id", request_id))
+        route.counts.count(reply.status, seconds, head.length or 0, len(reply.body))
+        if log.isEnabledFor(logging.INFO):
+            log.info(
+                "POST %s %d", head.path, reply.status,
+                extra={
+                    "request_id": request_id, "status": reply.status,
+                    "ms": round(seconds * 1e3, 3), "bytes_in": received, **facts,
+                },
+            )  # fmt: skip
+        return reply
 
 
-def _body(environ: WSGIEnvironment, limit: int) -> bytes:
-    text = environ["CONTENT_LENGTH"]
-    if not text.isdigit():
-        raise InvalidRequest(f"Content-Length is {text[:40]!r}; it must be a whole number")
-    if int(text) > limit:
-        raise RequestTooLarge(f"the body is larger than {limit} bytes, the most that is taken")
-    body: bytes = environ["wsgi.input"].read(int(text))
-    if len(body) != int(text):
-        raise InvalidRequest("the body ends before its Content-Length")
-    return body
+def _fields(sent: Sent) -> list[tuple[str, str]]:
+    fields = [("Content-Type", sent.content_type)]
+    if sent.coding:
+        fields.append(("Content-Encoding", sent.coding))
+    if sent.header_length is not None:
+        fields.append((HEADER_LENGTH, str(sent.header_length)))
+    return fields
 
 
-def _refusal(error: ServingError, request_id: str) -> tuple[int, Headers, bytes]:
+def _refusal(error: ServingError, request_id: str) -> Reply:
     status = STATUS[type(error)]
-    headers = [("Content-Type", "application/problem+json")]
+    fields = [PROBLEM_TYPE]
     if status in (429, 503):
         wait = getattr(error, "retry_after", 1.0)
-        headers.append(("Retry-After", str(max(1, math.ceil(wait)))))
-    return status, headers, problem(status, error.code, str(error), request_id)
+        fields.append(("Retry-After", str(max(1, math.ceil(wait)))))
+    return Reply(status, fields, problem(status, error.code, str(error), request_id))
 
 
-def _failure(request_id: str) -> tuple[int, Headers, bytes]:
+def _failure(request_id: str) -> Reply:
     text = "the server failed unexpectedly; the log has the reason under this request_id"
-    body = problem(500, "internal_error", text, request_id)
-    return 500, [("Content-Type", "application/problem+json")], body
-
-
-def _log(
-    environ: WSGIEnvironment, status: int, started: float, facts: dict[str, object]
-) -> None:
-    if not log.isEnabledFor(logging.INFO):
-        return
-    log.info(
-        "POST %s %d", environ["PATH_INFO"], status,
-        extra={
-            "status": status, "ms": round((time.monotonic() - started) * 1e3, 3),
-            "bytes_in": int(environ["CONTENT_LENGTH"]), **facts,
-        },
-    )  # fmt: skip
+    return Reply(500, [PROBLEM_TYPE], problem(500, "internal_error", text, request_id))

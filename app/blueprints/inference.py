@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +12,10 @@ from flask import Blueprint, Response, g, request
 
 from app import schemas
 from app.backends.fit import wanted
-from app.blueprints.requests import terms
-from app.blueprints.serving import serving
+from app.blueprints.requests import terms_of
+from app.blueprints.serving import Sent, Serving, serving
 from app.errors import InvalidInput, InvalidRequest, UnsupportedMedia
+from app.front.body import Buffer
 from app.images import image_input, tensor
 from app.predictor.predictor import Decode, Prediction
 from app.repository.served import Loaded
@@ -29,32 +31,81 @@ JSON_TYPES = frozenset(
 )
 IMAGE_TYPES = frozenset(("image/jpeg", "image/jpg", "image/png"))
 
+# A model's name as the first member of the body, where JSON has no other reading of it.
+_GLIMPSE = re.compile(rb'\s*\{\s*"model_name"\s*:\s*"([A-Za-z0-9._-]{1,64})"')
+_GLIMPSE_BYTES = 256
+
 Meant = tuple[str | None, str | None, Decode]
 
 
 @blueprint.post("/inference")
 def inference() -> Response:
     """Run the model that the request names."""
-    name, version, decode = _read(named=False)
-    if name is None:
-        raise InvalidInput("'model_name': Missing data for required field.")
-    return _answer(name, version, decode)
+    return _infer(None, None)
 
 
 @blueprint.post("/models/<name>/infer")
 @blueprint.post("/models/<name>/versions/<version>/infer")
 def infer(name: str, version: str | None = None) -> Response:
     """Run the model in the path."""
-    other, chosen, decode = _read(named=True)
+    return _infer(name, version)
+
+
+def is_json(content_type: str | None) -> bool:
+    """Tell whether a body is read as JSON."""
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    return kind in JSON_TYPES or kind.endswith("+json")
+
+
+def glimpse(body: Buffer) -> str | None:
+    """Find the model's name without reading the body; None if it does not come first."""
+    found = _GLIMPSE.match(body[:_GLIMPSE_BYTES])
+    return found[1].decode("ascii") if found else None
+
+
+def answer_json(
+    here: Serving,
+    body: Buffer,
+    environ: Mapping[str, Any],
+    started: float,
+    request_id: str,
+    name: str | None,
+    version: str | None,
+) -> tuple[Sent, dict[str, object]]:
+    """Decode, run and encode one inference; gives the answer and what the log says of it.
+
+    Units:  started in time.monotonic() seconds; environ is the request's, of WSGI.
+    Raises: ServingError.
+    """
+    coding = environ.get("HTTP_CONTENT_ENCODING")
+    meant = _read_json(decoded(body, coding, here.settings.max_body_bytes), name is not None)
+    return _answer(here, _agreed(meant, name, version), environ, started, request_id)
+
+
+def _infer(name: str | None, version: str | None) -> Response:
+    here = serving()
+    g.facts = {"model": name and name[:64], "version": version}
+    meant = _agreed(_read(name is not None), name, version)
+    sent, g.facts = _answer(here, meant, request.environ, float(g.started), g.request_id)
+    return Response(sent.body, content_type=sent.content_type)
+
+
+def _agreed(meant: Meant, name: str | None, version: str | None) -> Meant:
+    """Put what the path says and what the body says together."""
+    other, chosen, decode = meant
+    if name is None:
+        if other is None:
+            raise InvalidInput("'model_name': Missing data for required field.")
+        return meant
     if other not in (None, name) or (version and chosen not in (None, version)):
         raise InvalidInput(f"the path says {name!r} and the request {other!r} {chosen or ''}")
-    return _answer(name, version or chosen, decode)
+    return name, version or chosen, decode
 
 
 def _read(named: bool) -> Meant:
     kind = request.mimetype
-    if kind in JSON_TYPES or kind.endswith("+json"):
-        return _read_json(named)
+    if is_json(kind):
+        return _read_json(_body(), named)
     if kind in IMAGE_TYPES:
         given = schemas.checked(schemas.ImageForm(), request.args)
         return given["model_name"], given["version"], _image_decoder([_body()])
@@ -68,11 +119,12 @@ def _read(named: bool) -> Meant:
 
 def _body() -> bytes:
     limit = serving().settings.max_body_bytes
-    return decoded(request.get_data(cache=False), request.headers.get("Content-Encoding"), limit)
+    coding = request.headers.get("Content-Encoding")
+    return bytes(decoded(request.get_data(cache=False), coding, limit))
 
 
-def _read_json(named: bool) -> Meant:
-    values, document = schemas.inference(_body(), named)
+def _read_json(body: Buffer, named: bool) -> Meant:
+    values, document = schemas.inference(body, named)
     data = values["input_data"]
     return values["model_name"], values["version"], lambda m: _arrays(m, document, data)
 
@@ -115,23 +167,18 @@ def _image_decoder(files: list[bytes]) -> Decode:
     return decode
 
 
-def _answer(name: str, version: str | None, decode: Decode) -> Response:
-    here = serving()
-    agreed = terms(here.settings.request_timeout_s)
-    g.facts = {"model": name[:64], "version": version}
+def _answer(
+    here: Serving, meant: Meant, environ: Mapping[str, Any], started: float, request_id: str
+) -> tuple[Sent, dict[str, object]]:
+    name, version, decode = meant
+    assert name is not None
+    agreed = terms_of(environ, started, here.settings.request_timeout_s)
     result = here.predictor.predict(name, version, decode, agreed)
-    g.facts = {
-        "model": result.model,
-        "version": result.version,
-        "queue_ms": round(result.queue_seconds * 1e3, 3),
-        "compute_ms": round(result.compute_seconds * 1e3, 3),
-    }
-    values = schemas.InferenceAnswer().dump(_plain(result))
-    body = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, content_type="application/json")
+    values = schemas.InferenceAnswer().dump(_plain(result, request_id))
+    return Sent(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)), result.facts()
 
 
-def _plain(result: Prediction) -> dict[str, Any]:
+def _plain(result: Prediction, request_id: str) -> dict[str, Any]:
     return {
         "model_name": result.model,
         "version": result.version,
@@ -140,5 +187,5 @@ def _plain(result: Prediction) -> dict[str, Any]:
         "device": result.device,
         "queue_seconds": result.queue_seconds,
         "compute_seconds": result.compute_seconds,
-        "request_id": g.request_id,
+        "request_id": request_id,
     }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -64,6 +64,11 @@ def terms_of(
     return Terms(until, priority, _alive(environ.get("gunicorn.socket")), caller)
 
 
+def new_request_id(given: str) -> str:
+    """Take the caller's own id if it is one, else make one."""
+    return given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+
+
 def _alive(client: Any) -> Callable[[], bool] | None:
     """Make the question whether the caller still waits; TLS has no way to peek."""
     if type(client) is not socket.socket:
@@ -85,8 +90,7 @@ def _begin() -> None:
     # off is an error instead of a shorter body.
     if "CONTENT_LENGTH" in request.environ:
         request.environ.pop("wsgi.input_terminated", None)
-    given = request.headers.get("X-Request-Id", "")
-    g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    g.request_id = new_request_id(request.headers.get("X-Request-Id", ""))
     g.started = time.monotonic()
 
 

@@ -31,6 +31,16 @@ class Serving:
     started: float
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An answer's body and what its headers say of it."""
+
+    body: bytes
+    content_type: str = "application/json"
+    coding: str | None = None
+    header_length: int | None = None
+
+
 def init_app(app: Flask, serving: Serving) -> None:
     """Keep the parts where requests find them."""
     app.extensions[EXTENSION] = serving

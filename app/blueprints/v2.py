@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -11,13 +10,13 @@ import simdjson
 from flask import Blueprint, Response, g, request
 
 from app.batching.policy import batchable
-from app.blueprints.errors import answer
+from app.blueprints.errors import answer as problem_answer
 from app.blueprints.health import state
 from app.blueprints.models import settled
 from app.blueprints.requests import terms_of
-from app.blueprints.serving import Serving, serving
+from app.blueprints.serving import Sent, Serving, serving
 from app.errors import InvalidModel, InvalidRequest
-from app.predictor.predictor import Prediction, Terms
+from app.front.body import Buffer
 from app.repository.models import Version
 from app.repository.names import Key
 from app.repository.served import Loaded
@@ -55,7 +54,9 @@ def ready() -> Response:
     reasons = here.models.not_ready(here.settings.workers)
     if not reasons:
         return _json({"ready": True})
-    refusal = answer(503, "not_ready", "; ".join(reasons), {"ready": False, "reasons": reasons})
+    refusal = problem_answer(
+        503, "not_ready", "; ".join(reasons), {"ready": False, "reasons": reasons}
+    )
     refusal.headers["Retry-After"] = "1"
     return refusal
 
@@ -128,34 +129,15 @@ def stats(name: str | None = None, version: str | None = None) -> Response:
     return _json(describe.statistics(here.totals.of(chosen)))
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """An answer's body and what its headers say of it."""
-
-    body: bytes
-    content_type: str
-    coding: str | None
-    header_length: int | None
-
-
 @blueprint.post("/models/<name>/infer")
 @blueprint.post("/models/<name>/versions/<version>/infer")
 def infer(name: str, version: str | None = None) -> Response:
     """Run a model on tensors that come as JSON or as bytes."""
-    here = serving()
     g.facts = {"model": name[:64], "version": version}
-    sent, result = infer_bytes(
-        here,
-        request.get_data(),
-        request.environ,
-        lambda asked: terms_of(
-            request.environ, float(g.started), here.settings.request_timeout_s,
-            asked.timeout, asked.priority,
-        ),
-        name,
-        version,
+    sent, g.facts = answer(
+        serving(), request.get_data(), request.environ, float(g.started), g.request_id,
+        name, version,
     )  # fmt: skip
-    g.facts = result.facts()
     made = Response(sent.body, content_type=sent.content_type)
     if sent.coding:
         made.headers["Content-Encoding"] = sent.coding
@@ -164,28 +146,33 @@ def infer(name: str, version: str | None = None) -> Response:
     return made
 
 
-def infer_bytes(
+def answer(
     here: Serving,
-    body: bytes,
+    body: Buffer,
     environ: Mapping[str, Any],
-    agree: Callable[[InferRequest], Terms],
-    name: str,
+    started: float,
+    request_id: str,
+    name: str | None,
     version: str | None,
-) -> tuple[Sent, Prediction]:
-    """Decode, run and encode one inference; environ is the request's, of WSGI.
+) -> tuple[Sent, dict[str, object]]:
+    """Decode, run and encode one inference; gives the answer and what the log says of it.
 
+    Units:  started in time.monotonic() seconds; environ is the request's, of WSGI.
     Raises: ServingError.
     """
-    body = decoded(body, environ.get("HTTP_CONTENT_ENCODING"), here.settings.max_body_bytes)
+    assert name is not None
+    limit = here.settings.max_body_bytes
+    body = decoded(body, environ.get("HTTP_CONTENT_ENCODING"), limit)
     asked = parse(body, environ.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH"))
-    result = here.predictor.predict(
-        name, version, lambda loaded: _inputs(asked, loaded), agree(asked)
+    agreed = terms_of(
+        environ, started, here.settings.request_timeout_s, asked.timeout, asked.priority
     )
+    result = here.predictor.predict(name, version, lambda loaded: _inputs(asked, loaded), agreed)
     labels = _labels(asked, here, name)
     made = response.encode(asked, result.model, result.version, result.outputs, labels)
     coding = answer_coding(environ.get("HTTP_ACCEPT_ENCODING"))
     content = encoded(made.body, coding) if coding else made.body
-    return Sent(content, made.content_type, coding, made.header_length), result
+    return Sent(content, made.content_type, coding, made.header_length), result.facts()
 
 
 @blueprint.post("/repository/index")
@@ -241,9 +228,9 @@ def _json(values: Any) -> Response:
 def _document() -> dict[str, Any]:
     """Read a body that may be empty: clients of the protocol send none where nothing is to say."""
     here = serving()
-    body = decoded(
+    body = bytes(decoded(
         request.get_data(), request.headers.get("Content-Encoding"), here.settings.max_body_bytes
-    )
+    ))  # fmt: skip
     if not body.strip():
         return {}
     root = Document(body).root

@@ -105,18 +105,14 @@ class Predictor:
         with self._store.lease(name, version) as loaded:
             return self._run(loaded, decode, terms)
 
-    def admit(self, name: str, version: str | None) -> None:
-        """Refuse a request whose model's queue is full, before anything of it is read.
+    def room(self, name: str, version: str | None, size: int, caller: str) -> int | None:
+        """Say how many requests for a model may be here at once; None if it is not loaded.
 
-        Raises: Overloaded.
+        Units:  size in bytes of one more request.
+        Raises: Overloaded, QuotaExceeded if the worker has no room for it.
         """
         loaded = self._store.peek(name, version)
-        if loaded is not None and loaded.lane.full:
-            rejected("queue_full")
-            raise Overloaded(
-                f"{loaded.lane.waiting} requests wait for model {name!r}, as many as it may "
-                "have; come back later"
-            )
+        return None if loaded is None else loaded.lane.room(size, caller)
 
     def find(self, name: str, version: str | None) -> Loaded:
         """Look at a model that this worker serves.

@@ -6,13 +6,14 @@ import zlib
 
 from app.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
 
+Buffer = bytes | memoryview
 # wbits of zlib: gzip's header and checksum, or zlib's.
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 # Level 1: answers are floats, which higher levels hardly shrink further.
 _LEVEL = 1
 
 
-def decoded(body: bytes, encoding: str | None, limit: int) -> bytes:
+def decoded(body: Buffer, encoding: str | None, limit: int) -> Buffer:
     """Undo a Content-Encoding.
 
     Units:  limit in bytes of the decoded body.
@@ -29,7 +30,7 @@ def decoded(body: bytes, encoding: str | None, limit: int) -> bytes:
     return _inflated(body, coding, limit)
 
 
-def _inflated(body: bytes, coding: str, limit: int) -> bytes:
+def _inflated(body: Buffer, coding: str, limit: int) -> bytes:
     parts: list[bytes] = []
     room = limit
     # gzip allows several members in a row; zlib's format does not.

@@ -49,7 +49,7 @@ class InferRequest:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def parse(body: bytes, header_length: str | None = None) -> InferRequest:
+def parse(body: bytes | memoryview, header_length: str | None = None) -> InferRequest:
     """Read a request; header_length is the value of Inference-Header-Content-Length.
 
     Raises: InvalidRequest or InvalidInput, whatever the bytes are.
@@ -73,7 +73,7 @@ def parse(body: bytes, header_length: str | None = None) -> InferRequest:
     )
 
 
-def _header_size(body: bytes, header_length: str | None) -> int:
+def _header_size(body: bytes | memoryview, header_length: str | None) -> int:
     if header_length is None:
         return len(body)
     text = header_length.strip()

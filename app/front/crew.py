@@ -1,0 +1,67 @@
+"""Threads that are there when there is something to do."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+
+log = logging.getLogger("app.front")
+
+# How long a thread beyond the first few waits for more to do.
+IDLE_SECONDS = 10.0
+
+
+class Crew:
+    """Runs what it is given, each in a thread that does nothing else meanwhile.
+
+    most bounds the threads; keep of them stay when there is nothing to do.
+    """
+
+    def __init__(self, name: str, most: int, keep: int) -> None:
+        self._name = name
+        self._most = most
+        self._keep = keep
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+
+    def do(self, task: Callable[[], None]) -> None:
+        """Run a task as soon as there is a thread."""
+        with self._lock:
+            start = self._tasks.qsize() >= self._idle and self._threads < self._most
+            self._threads += start
+            self._tasks.put(task)
+        if start:
+            threading.Thread(target=self._serve, name=self._name, daemon=True).start()
+
+    def stop(self) -> None:
+        """End the threads as they become idle."""
+        for _ in range(self._threads):
+            self._tasks.put(None)
+
+    def _serve(self) -> None:
+        while (task := self._next()) is not None:
+            try:
+                task()
+            except Exception:
+                log.exception("unexpected error in a request's thread")
+
+    def _next(self) -> Callable[[], None] | None:
+        with self._lock:
+            self._idle += 1
+            spare = self._threads > self._keep
+        while True:
+            try:
+                task = self._tasks.get(timeout=IDLE_SECONDS if spare else None)
+            except queue.Empty:
+                task = None
+            with self._lock:
+                # A task that came between the time-out and here is still to be done.
+                if task is None and self._tasks.qsize():
+                    continue
+                self._idle -= 1
+                self._threads -= task is None
+                return task

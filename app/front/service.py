@@ -1,0 +1,43 @@
+"""What the loop asks of the server whose front it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from app.front.body import Buffer
+from app.front.head import Head
+from app.front.reply import Reply
+
+
+class Service(Protocol):
+    """The short way: requests that are answered without the WSGI app.
+
+    A route is whatever match makes of a head; a ticket whatever stands for an admitted request.
+    """
+
+    limit: int
+    """Bytes of the largest body."""
+
+    def match(self, head: Head) -> Any:
+        """Give the route of a request for the short way, None for any other."""
+
+    def admit(self, route: Any, head: Head, caller: str, read: bool) -> Reply | Any:
+        """Give a ticket, or the refusal; read is true when the whole body has come."""
+
+    def leave(self, ticket: Any) -> None:
+        """Take a ticket back."""
+
+    def answer(
+        self, route: Any, head: Head, body: Buffer, caller: str, socket: Any, started: float
+    ) -> Reply:
+        """Answer a request that was admitted; in a thread of its own."""
+
+    def refuse(self, route: Any, head: Head, error: Exception, started: float) -> Reply:
+        """Answer a request whose body cannot be read."""
+
+    def named(self, route: Any, body: Buffer) -> Any:
+        """Complete a route whose model only the body names."""
+
+
+Probe = Callable[[str], bool]
