@@ -98,6 +98,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
         from app.front.pages import Pages
 
         settings = self.runtime.settings
+        self._keeps_alive = self.cfg.keepalive > 0
         spool = settings.state_dir / "bodies"
         spool.mkdir(parents=True, exist_ok=True)
         self._crews = (
@@ -138,7 +139,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
         if self.nr >= self.max_requests and self.alive:
             self.log.info("Autorestarting worker after current request.")
             self.alive = False
-        return bool(self.alive and self.cfg.keepalive)
+        return self.alive and self._keeps_alive
 
     def run(self) -> None:
         """Serve until told to stop, then let go."""

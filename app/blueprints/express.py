@@ -22,7 +22,7 @@ from app.blueprints.serving import Sent, Serving
 from app.errors import ServingError
 from app.front.body import Buffer
 from app.front.head import Head
-from app.front.reply import Reply
+from app.front.reply import Reply, Stamped, Template
 from app.predictor.gate import Gate, Ticket
 from app.wire.response import HEADER_LENGTH
 from monitoring.http import Exchanges, in_flight
@@ -39,6 +39,9 @@ Answer = Callable[
 PROBLEM_TYPE = ("Content-Type", "application/problem+json")
 # How often refusals are logged, which come by the thousand when there are any.
 _LOG_SECONDS = 1.0
+# Stands for a request's id in an answer that is made once a second.
+_MARK = "#" * 32
+_TEMPLATES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Express:
         self._gate = Gate(serving.predictor, serving.settings.queue_per_worker)
         self._ways = [(way, Exchanges(way.handler)) for way in _ways()]
         self.limit = serving.settings.max_body_bytes
+        self._templates: dict[tuple[str, str | None], tuple[int, Template]] = {}
         self._refusals = 0
         self._logged = 0.0
 
@@ -113,22 +117,43 @@ class Express:
             return replace(route, name=name) if name else route
         return route
 
-    def admit(self, route: Route, head: Head, caller: str, read: bool) -> Reply | Ticket | None:
+    def admit(
+        self, route: Route, head: Head, caller: str, read: bool
+    ) -> Reply | Stamped | Ticket | None:
         """Let a request in, or refuse it."""
         if route.name is None and not read:
             return None
         try:
             return self._gate.enter(route.name or "", route.version, head.length or 0, caller)
         except ServingError as error:
-            started = time.monotonic()
-            self._refusals += 1
-            if started - self._logged > _LOG_SECONDS and log.isEnabledFor(logging.INFO):
-                log.info(
-                    "refused %d requests, the last for %s", self._refusals, route.name,
-                    extra={"problem": error.code, "detail": str(error)},
-                )  # fmt: skip
-                self._logged, self._refusals = started, 0
-            return self._problem(route, head, error, started)
+            self._say(route, error)
+            return self._turn_away(route, head, error)
+
+    def _say(self, route: Route, error: ServingError) -> None:
+        now = time.monotonic()
+        self._refusals += 1
+        if now - self._logged > _LOG_SECONDS:
+            log.info(
+                "refused %d requests, the last for %s", self._refusals, route.name,
+                extra={"problem": error.code, "detail": str(error)},
+            )  # fmt: skip
+            self._logged, self._refusals = now, 0
+
+    def _turn_away(self, route: Route, head: Head, error: ServingError) -> Reply | Stamped:
+        given = head.fields.get("HTTP_X_REQUEST_ID")
+        if given is not None:
+            return self._problem(route, head, error, time.monotonic())
+        known = self._templates.get((error.code, route.name))
+        second = int(time.time())
+        if known is None or known[0] != second:
+            if len(self._templates) > _TEMPLATES:
+                self._templates.clear()
+            reply = _refusal(error, _MARK)
+            reply.fields.append(("X-Request-Id", _MARK))
+            known = self._templates[error.code, route.name] = second, Template(reply, _MARK)
+        template = known[1]
+        route.counts.count(template.status, 0.0, head.length or 0, template.length)
+        return Stamped(template, new_request_id(""))
 
     def leave(self, ticket: Ticket | None) -> None:
         """Take back what admit gave."""

@@ -27,7 +27,7 @@ class Memory:
 
     def __init__(self, length: int, header: int = 0) -> None:
         room: Any = np.empty(length + ALIGNMENT, np.uint8)
-        start = -(room.ctypes.data + header) % ALIGNMENT
+        start = -(room.__array_interface__["data"][0] + header) % ALIGNMENT
         self._view = memoryview(room)[start : start + length]
         self.length = length
         self.size = 0

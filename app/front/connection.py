@@ -11,7 +11,7 @@ from typing import Any
 
 from app.front.body import Memory, Spool
 from app.front.head import Head
-from app.front.reply import Reply
+from app.front.reply import Reply, Stamped
 
 
 class State(IntEnum):
@@ -53,7 +53,7 @@ class Connection:
         self.ticket: Any = None
         self.body: Memory | Spool | None = None
         self.left = 0
-        self.reply: Reply | None = None
+        self.reply: Reply | Stamped | None = None
         self.out: list[memoryview] = []
         self.close = False
         self._lock = threading.Lock()
@@ -71,6 +71,8 @@ class Connection:
             sent = self.sock.sendmsg(parts)
         except BlockingIOError:
             sent = 0
+        if sent == sum(map(len, parts)):
+            return
         for part in parts:
             if sent < len(part):
                 self.out.append(memoryview(part)[sent:])

@@ -16,11 +16,13 @@ from app.front.body import BLOCK, Broken, Buffer, Gathered, Memory, Spool
 from app.front.connection import Connection, State
 from app.front.crew import Crew
 from app.front.head import END, Head, check_unfinished, full, quick
-from app.front.reply import CONTINUE, Reply
+from app.front.reply import CONTINUE, Reply, Stamped
 from app.front.service import Service
 
 # One recv brings a head and a small body; what belongs to a large body is not copied twice.
 _FIRST = 4096
+# Heads that are remembered, with what they were read as.
+_KNOWN = 512
 Page = Callable[[Connection, Head, Any, bool], None]
 Malformed = Callable[[Connection, Exception], None]
 
@@ -48,6 +50,9 @@ class Intake:
         self._largest = largest
         self._began = began
         self._scratch = memoryview(bytearray(4 * BLOCK))
+        # gunicorn's settings are costly to look up.
+        self._plain = cfg.proxy_protocol == "off"
+        self._known: dict[bytes, tuple[Head, Any]] = {}
         self._room = room
         # Bytes of bodies that have begun to come, for the short way.
         self._held = 0
@@ -89,11 +94,19 @@ class Intake:
         self._begin(connection, head)
 
     def _read_head(self, connection: Connection, raw: bytes) -> tuple[Head, Any]:
-        head = quick(raw) if self._cfg.proxy_protocol == "off" else None
+        known = self._known.get(raw)
+        if known is not None:
+            return known
+        head = quick(raw) if self._plain else None
         route = self._service.match(head) if head else None
         if head is None or route is None:
             head = full(self._cfg, raw, connection.peer, connection.count + 1)
             route = self._service.match(head)
+        elif "HTTP_X_REQUEST_ID" not in head.fields:
+            # A client's requests mostly have the same head, byte for byte.
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[raw] = head, route
         return head, route
 
     def _begin(self, connection: Connection, head: Head) -> None:
@@ -112,7 +125,7 @@ class Intake:
 
     def _begin_short(self, connection: Connection, head: Head) -> None:
         admitted = self._service.admit(connection.route, head, _caller(connection), False)
-        if isinstance(admitted, Reply):
+        if isinstance(admitted, Reply | Stamped):
             self._turn_away(connection, head, admitted)
             return
         connection.ticket = admitted
@@ -210,7 +223,7 @@ class Intake:
         if connection.ticket is None:
             caller = _caller(connection)
             admitted = self._service.admit(connection.route, head, caller, True)
-            if isinstance(admitted, Reply):
+            if isinstance(admitted, Reply | Stamped):
                 self._answer(connection, admitted)
                 return
             connection.ticket = admitted
@@ -228,7 +241,7 @@ class Intake:
             del body
             ticket, connection.ticket = connection.ticket, None
             self._service.leave(ticket)
-            connection.send(reply.head(close), reply.body)
+            reply.send(connection.send, close)
         except OSError:
             close = True
             connection.out = []
@@ -274,7 +287,7 @@ class Intake:
         )
         self._answer(connection, reply)
 
-    def _turn_away(self, connection: Connection, head: Head, reply: Reply) -> None:
+    def _turn_away(self, connection: Connection, head: Head, reply: Reply | Stamped) -> None:
         """Refuse a request by its head, and let its body fall as it comes."""
         if head.length is None or head.expects:
             # Nobody knows how much will come, or whether.
@@ -324,7 +337,7 @@ class Intake:
         """A body takes its time: it keeps no place in a queue, and a refusal need not wait."""
         if connection.reply is not None:
             reply, connection.reply = connection.reply, None
-            connection.send(reply.head(connection.close), reply.body)
+            reply.send(connection.send, connection.close)
         elif connection.ticket is not None:
             ticket, connection.ticket = connection.ticket, None
             self._service.leave(ticket)
@@ -333,9 +346,9 @@ class Intake:
         """A client has stopped sending in the middle of a body."""
         self._broken(connection, NoMoreData(b""))
 
-    def _answer(self, connection: Connection, reply: Reply) -> None:
+    def _answer(self, connection: Connection, reply: Reply | Stamped) -> None:
         self.forget(connection)
-        connection.send(reply.head(connection.close), reply.body)
+        reply.send(connection.send, connection.close)
         self._settle(connection)
 
     def _settle(self, connection: Connection) -> None:

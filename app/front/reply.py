@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -27,6 +28,41 @@ class Reply:
             f"{LINES[self.status]}Date: {_date.now()}\r\nConnection: {fate}\r\n"
             f"{fields}Content-Length: {len(self.body)}\r\n\r\n"
         ).encode("latin-1")
+
+
+    def send(self, send: Callable[..., None], close: bool) -> None:
+        """Send it."""
+        send(self.head(close), self.body)
+
+
+class Template:
+    """An answer that is sent many times, each with another text in the places of a mark."""
+
+    def __init__(self, reply: Reply, mark: str) -> None:
+        self.status = reply.status
+        self.length = len(reply.body)
+        self._pieces = [
+            [piece.encode("latin-1") for piece in text.split(mark)]
+            for text in (
+                (reply.head(close) + reply.body).decode("latin-1") for close in (False, True)
+            )
+        ]
+
+    def send(self, text: str, send: Callable[..., None], close: bool) -> None:
+        """Send it with this text."""
+        send(text.encode("latin-1").join(self._pieces[close]))
+
+
+@dataclass(slots=True)
+class Stamped:
+    """A template with its text."""
+
+    template: Template
+    text: str
+
+    def send(self, send: Callable[..., None], close: bool) -> None:
+        """Send it."""
+        self.template.send(self.text, send, close)
 
 
 class _Date:

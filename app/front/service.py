@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from app.front.body import Buffer
 from app.front.head import Head
-from app.front.reply import Reply
+from app.front.reply import Reply, Stamped
 
 
 class Service(Protocol):
@@ -22,7 +22,7 @@ class Service(Protocol):
     def match(self, head: Head) -> Any:
         """Give the route of a request for the short way, None for any other."""
 
-    def admit(self, route: Any, head: Head, caller: str, read: bool) -> Reply | Any:
+    def admit(self, route: Any, head: Head, caller: str, read: bool) -> Reply | Stamped | Any:
         """Give a ticket, or the refusal; read is true when the whole body has come."""
 
     def leave(self, ticket: Any) -> None:
@@ -33,7 +33,7 @@ class Service(Protocol):
     ) -> Reply:
         """Answer a request that was admitted; in a thread of its own."""
 
-    def refuse(self, route: Any, head: Head, error: Exception, started: float) -> Reply:
+    def refuse(self, route: Any, head: Head, error: Exception, started: float) -> Reply | Stamped:
         """Answer a request whose body cannot be read."""
 
     def named(self, route: Any, body: Buffer) -> Any:
