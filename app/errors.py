@@ -121,15 +121,20 @@ class StorageFailed(ServingError):
 class Overloaded(ServingError):
     """A queue is full; the caller should come back later.
 
-    Units: retry_after in seconds; reason is "queue_full" or "queue_bytes".
+    Units: retry_after in seconds; reason is "queue_full" or "queue_bytes"; room is how many
+           requests the queue takes, where that is what it is full of.
     """
 
     code = "overloaded"
 
-    def __init__(self, message: str, retry_after: float = 1.0, reason: str = "queue_full") -> None:
+    def __init__(
+        self, message: str, retry_after: float = 1.0, reason: str = "queue_full",
+        room: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(message)
         self.retry_after = retry_after
         self.reason = reason
+        self.room = room
 
 
 class QuotaExceeded(ServingError):

@@ -140,6 +140,7 @@ def build(settings: Settings) -> Runtime:
             settings.queue_per_worker, int(settings.queue_mb * 1e6), settings.requests_per_caller
         ),
         settings.queue_per_model,
+        settings.queue_wait_s,
     )
     card = Card(
         _card_options(settings, options.device), folder, lambda key: state.sleep(key, "evicted")

@@ -144,6 +144,10 @@ class Settings:
     queue_per_model: int = setting(
         8, integer(0, 100000), "Requests of one worker that may wait for one model; then 503."
     )
+    queue_wait_s: float = setting(
+        0.03, number(0, 3600),
+        "More may wait while their wait is expected to stay below this; 0 for never.",
+    )  # fmt: skip
     queue_per_worker: int = setting(
         512, integer(1, 100000), "Requests that one worker has in all, running or waiting."
     )

@@ -35,6 +35,9 @@ class Observer:
     def depth(self, waiting: int) -> None:
         """So many requests wait now."""
 
+    def room(self, most: int) -> None:
+        """So many requests may wait now."""
+
 
 class Lane:
     """Runs the calls of one session, in order of priority, then of arrival."""
@@ -62,6 +65,10 @@ class Lane:
         self._run_seconds: float | None = None
         self._crowd = 0.0
         self._last_call = 0.0
+        # Seconds between the ends of two requests while others wait: what a place in line costs.
+        self._pace: float | None = None
+        self._ended = 0.0
+        self._was_crowded = False
 
     def submit(self, call: Call, caller: str = "") -> Outcome:
         """Run one call, alone or in a batch.
@@ -95,7 +102,8 @@ class Lane:
         Raises: Overloaded, QuotaExceeded if the budget has none left for one of this size.
         """
         self._budget.check(size, caller)
-        return self._policy.slots * self._policy.max_batch + self._policy.max_queue
+        policy = self._policy
+        return policy.slots * policy.max_batch + policy.queue(self._pace)
 
     @property
     def idle(self) -> bool:
@@ -133,7 +141,7 @@ class Lane:
                 self._running += 1
                 job.state = "running"
                 return True
-            self._queue.add(job, self._run_seconds or 0.0)
+            self._queue.add(job, self._run_seconds or 0.0, self._pace)
             self._observer.depth(self._queue.count)
             self._wake_runner()
             return False
@@ -218,9 +226,21 @@ class Lane:
         finally:
             with self._changed:
                 self._running -= 1
+                self._pass(len(batch))
                 # Waking sleepers costs more than a small model; nobody sleeps on an idle lane.
                 if self._queue.count or self._closed:
                     self._changed.notify_all()
+
+    def _pass(self, jobs: int) -> None:
+        """Update the estimate of the pace at the end of a run."""
+        now = time.monotonic()
+        crowded = self._queue.count > 0
+        if crowded and self._was_crowded:
+            gap = (now - self._ended) / jobs
+            known = self._pace
+            self._pace = gap if known is None else known + _NEW * (gap - known)
+            self._observer.room(self._policy.queue(self._pace))
+        self._ended, self._was_crowded = now, crowded
 
     def _run(self, batch: list[Job]) -> None:
         began = time.monotonic()

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from app.backends.fit import has_batch
 from app.backends.session import Session
 
+# However fast a model is, each that waits holds a thread and its input.
+LONGEST_QUEUE = 512
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -16,14 +19,18 @@ class Policy:
     priorities counts the levels; 1 is the most urgent, and a request that names none gets
     default_priority.
 
-    Units: max_batch and preferred in rows (dimension 0), max_delay in seconds, max_queue in
-           requests and max_queue_bytes in bytes of their inputs, slots in runs at once.
+    max_wait lets a queue grow beyond max_queue while the wait in it is expected to stay below: a
+    count alone would be far too few small models, or too many large ones. 0 for the count alone.
+
+    Units: max_batch and preferred in rows (dimension 0), max_delay and max_wait in seconds,
+           max_queue in requests, max_queue_bytes in bytes of their inputs, slots in runs at once.
     """
 
     max_batch: int = 1
     max_delay: float = 0.0
     preferred: tuple[int, ...] = ()
     max_queue: int = 64
+    max_wait: float = 0.0
     max_queue_bytes: int = 256_000_000
     slots: int = 1
     priorities: int = 3
@@ -32,6 +39,15 @@ class Policy:
     def level(self, wanted: int) -> int:
         """Clamp a caller's priority to the levels that there are; 0 means none was named."""
         return min(wanted, self.priorities) if wanted > 0 else self.default_priority
+
+    def queue(self, pace: float | None) -> int:
+        """Tell how many requests may wait.
+
+        Units: pace in seconds between the ends of two requests of a full queue; None if unknown.
+        """
+        if not pace or not self.max_queue:
+            return self.max_queue
+        return max(self.max_queue, min(LONGEST_QUEUE, int(self.max_wait / pace)))
 
     def fill(self, rows: int, waited_enough: bool) -> int:
         """Tell how many of the waiting rows to run now; 0 means that it is worth waiting."""

@@ -27,14 +27,16 @@ class Waiting:
         self._bytes = 0
         self.count = 0
 
-    def add(self, job: Job, run_seconds: float) -> None:
+    def add(self, job: Job, run_seconds: float, pace: float | None = None) -> None:
         """Queue a job.
 
+        Units:  seconds of one run, and between the ends of two requests of a full queue.
         Raises: Overloaded if the queue is full of callers that still wait.
         """
-        if self._full(job):
+        most = self._policy.queue(pace)
+        if self._full(job, most):
             self._sweep()
-        reason = self._full(job)
+        reason = self._full(job, most)
         if reason:
             ahead = self.count / (self._policy.max_batch * self._policy.slots)
             raise Overloaded(
@@ -48,8 +50,8 @@ class Waiting:
         self.count += 1
         self._bytes += job.size
 
-    def _full(self, job: Job) -> str:
-        if self.count >= self._policy.max_queue:
+    def _full(self, job: Job, most: int) -> str:
+        if self.count >= most:
             return "queue_full"
         over = self._bytes + job.size > self._policy.max_queue_bytes
         return "queue_bytes" if self.count and over else ""

@@ -7,8 +7,10 @@ are those of the blueprints.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
+import os
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +26,7 @@ from app.front.body import Buffer
 from app.front.head import Head
 from app.front.reply import Reply, Stamped, Template
 from app.predictor.gate import Gate, Ticket
+from app.repository.meter import rejected
 from app.wire.response import HEADER_LENGTH
 from monitoring.http import Exchanges, in_flight
 
@@ -41,7 +44,9 @@ PROBLEM_TYPE = ("Content-Type", "application/problem+json")
 _LOG_SECONDS = 1.0
 # Stands for a request's id in an answer that is made once a second.
 _MARK = "#" * 32
-_TEMPLATES = 256
+_FULL = 256
+# For so long what was found out about a full queue is taken to be true still.
+_FULL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,15 @@ class _Way:
     handler: str
     answer: Answer
     json_only: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Full:
+    """What is said, until then, to callers of a model whose queue has no room left."""
+
+    until: float
+    room: int
+    template: Template
 
 
 def _ways() -> tuple[_Way, ...]:
@@ -89,7 +103,9 @@ class Express:
         self._gate = Gate(serving.predictor, serving.settings.queue_per_worker)
         self._ways = [(way, Exchanges(way.handler)) for way in _ways()]
         self.limit = serving.settings.max_body_bytes
-        self._templates: dict[tuple[str, str | None], tuple[int, Template]] = {}
+        self._full: dict[tuple[str | None, str | None], _Full] = {}
+        self._ids = os.urandom(8).hex()
+        self._count = itertools.count()
         self._refusals = 0
         self._logged = 0.0
 
@@ -123,6 +139,15 @@ class Express:
         """Let a request in, or refuse it."""
         if route.name is None and not read:
             return None
+        full = self._full.get((route.name, route.version))
+        # As it was a moment ago: this is what has to be cheap.
+        if (
+            full is not None
+            and self._gate.inside(route.name or "") >= full.room
+            and full.until > time.monotonic()
+            and "HTTP_X_REQUEST_ID" not in head.fields
+        ):
+            return self._stamped(route, head, full)
         try:
             return self._gate.enter(route.name or "", route.version, head.length or 0, caller)
         except ServingError as error:
@@ -140,20 +165,27 @@ class Express:
             self._logged, self._refusals = now, 0
 
     def _turn_away(self, route: Route, head: Head, error: ServingError) -> Reply | Stamped:
-        given = head.fields.get("HTTP_X_REQUEST_ID")
-        if given is not None:
+        room = getattr(error, "room", None)
+        if room is None or "HTTP_X_REQUEST_ID" in head.fields:
             return self._problem(route, head, error, time.monotonic())
-        known = self._templates.get((error.code, route.name))
-        second = int(time.time())
-        if known is None or known[0] != second:
-            if len(self._templates) > _TEMPLATES:
-                self._templates.clear()
-            reply = _refusal(error, _MARK)
-            reply.fields.append(("X-Request-Id", _MARK))
-            known = self._templates[error.code, route.name] = second, Template(reply, _MARK)
-        template = known[1]
+        reply = _refusal(error, _MARK)
+        reply.fields.append(("X-Request-Id", _MARK))
+        full = _Full(time.monotonic() + _FULL_SECONDS, room, Template(reply, _MARK))
+        if len(self._full) > _FULL:
+            self._full.clear()
+        self._full[route.name, route.version] = full
+        # The gate has counted this one as rejected.
+        return self._stamped(route, head, full, counted=True)
+
+    def _stamped(
+        self, route: Route, head: Head, full: _Full, counted: bool = False
+    ) -> Stamped:
+        if not counted:
+            self._refusals += 1
+            rejected("queue_full")
+        template = full.template
         route.counts.count(template.status, 0.0, head.length or 0, template.length)
-        return Stamped(template, new_request_id(""))
+        return Stamped(template, f"{self._ids}{next(self._count):016x}")
 
     def leave(self, ticket: Ticket | None) -> None:
         """Take back what admit gave."""

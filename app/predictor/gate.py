@@ -47,12 +47,11 @@ class Gate:
                     raise Overloaded(
                         f"{here} requests are here for model {name!r}, as many as it may have; "
                         "come back later",
-                        reason="queue_full",
+                        room=room,
                     )
                 if self._all >= self._most:
                     raise Overloaded(
-                        f"this worker has {self._all} requests, its limit; come back later",
-                        reason="queue_full",
+                        f"this worker has {self._all} requests, its limit; come back later"
                     )
                 self._inside[name] += 1
                 self._all += 1
@@ -63,6 +62,10 @@ class Gate:
             rejected("quota")
             raise
         return Ticket(name)
+
+    def inside(self, name: str) -> int:
+        """Count the requests for a model that are here now; may be out of date when it is read."""
+        return self._inside.get(name, 0)
 
     def leave(self, ticket: Ticket) -> None:
         """Let a request go."""

@@ -47,6 +47,12 @@ class Meter(Observer):
         self._depth.inc(waiting - self._waiting)
         self._waiting = waiting
 
+    def room(self, most: int) -> None:
+        """So many requests may wait now."""
+        if most != self._room:
+            self._limit.inc(most - self._room)
+            self._room = most
+
     def answered(self, queue_seconds: float) -> None:
         """One request got its answer."""
         self._queue_seconds.observe(queue_seconds)
@@ -64,9 +70,12 @@ class Meter(Observer):
         self._room = 0
 
 
+_REJECTED = {reason: catalogue.REJECTED.labels(reason) for reason in catalogue.REJECTIONS}
+
+
 def rejected(reason: str) -> None:
     """Count a request that was refused before it was queued."""
-    catalogue.REJECTED.labels(reason).inc()
+    _REJECTED[reason].inc()
 
 
 # Why a load failed, by the error's code; whatever else it is counts as "error".

@@ -67,15 +67,18 @@ class Loaded:
 class Opener:
     """Puts a lane in front of a session, after model.yaml and the server's bounds.
 
-    Units: max_queue in requests that may wait for one model in one worker.
+    Units: max_queue in requests that may wait for one model in one worker; max_wait in seconds
+           that they may wait if they are more.
     """
 
     def __init__(
-        self, describe: Callable[[str], Manifest], budget: Budget, max_queue: int
+        self, describe: Callable[[str], Manifest], budget: Budget, max_queue: int,
+        max_wait: float = 0.0,
     ) -> None:
         self._describe = describe
         self._budget = budget
         self._max_queue = max_queue
+        self._max_wait = max_wait
 
     def __call__(self, wish: Wish, session: Session, load_seconds: float) -> Loaded:
         """Make a session ready to serve."""
@@ -93,6 +96,8 @@ class Opener:
             max_delay=chosen.max_delay_ms / 1e3,
             preferred=chosen.preferred,
             max_queue=bound if chosen.max_queue is None else min(bound, chosen.max_queue),
+            # What a model's own file says is meant as it stands.
+            max_wait=self._max_wait if chosen.max_queue is None else 0.0,
             max_queue_bytes=int(chosen.max_queue_mb * 1e6),
             slots=session.concurrency,
             priorities=chosen.priorities,
