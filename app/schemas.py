@@ -15,6 +15,7 @@ from app.repository.names import NAME
 from app.tensors import Array
 from app.wire.lists import Document
 
+_USUAL = {"model_name", "input_data"}
 NAME_RULE = validate.Regexp(
     NAME.pattern + r"\Z",
     error="use 1 to 64 letters, digits, '.', '_' or '-'",
@@ -299,8 +300,22 @@ def inference(body: bytes | memoryview, named: bool) -> tuple[dict[str, Any], Do
     if not isinstance(root, simdjson.Object):
         raise InvalidInput('the body must be a JSON object like {"model_name": …, "input_data": …}')
     values = once(root, "the body")
+    if _as_usual(values, named):
+        return values, document
     schema = NamedInferenceRequest() if named else InferenceRequest()
     return checked(schema, values), document
+
+
+def _as_usual(values: dict[str, Any], named: bool) -> bool:
+    """Complete a request that is right at a glance; the schema costs more than a small model."""
+    if not values.keys() <= _USUAL or not isinstance(values.get("input_data"), simdjson.Array):
+        return False
+    name = values.get("model_name")
+    if "model_name" in values or not named:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            return False
+    values.update(model_name=name, version=None)
+    return True
 
 
 def once(element: Any, where: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import requests
 
+from app import schemas
 from app.blueprints.errors import STATUS
 from app.errors import ServingError
 from tests.service import tiny
@@ -46,6 +47,8 @@ def test_the_request_that_callers_send_today(shared: Server) -> None:
     output = first(answer)
     assert output == {"shape": [1, 4], "dtype": "float32", "data": [[2, 3, 4, 5]]}
     body = answer.json()
+    # Written by hand on the way that is short.
+    assert list(body) == list(schemas.InferenceAnswer().fields)
     assert (body["model_name"], body["version"]) == ("plus-one", "1")
     assert body["backend"] == "tflite"
     assert body["device"].startswith("CPU (")
