@@ -12,7 +12,7 @@ from marshmallow import EXCLUDE, INCLUDE, RAISE, Schema, ValidationError, fields
 from app.errors import InvalidInput, InvalidRequest
 from app.repository.manifest import BACKENDS
 from app.repository.names import NAME
-from app.tensors import Array
+from app.tensors import Array, dtype_name
 from app.wire.lists import Document
 
 _USUAL = {"model_name", "input_data"}
@@ -311,9 +311,9 @@ def _as_usual(values: dict[str, Any], named: bool) -> bool:
     if not values.keys() <= _USUAL or not isinstance(values.get("input_data"), simdjson.Array):
         return False
     name = values.get("model_name")
-    if "model_name" in values or not named:
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            return False
+    expected = "model_name" in values or not named
+    if expected and not (isinstance(name, str) and NAME.fullmatch(name)):
+        return False
     values.update(model_name=name, version=None)
     return True
 
@@ -335,17 +335,16 @@ def once(element: Any, where: str) -> dict[str, Any]:
 
 def output(array: Array) -> dict[str, Any]:
     """Describe one output; JSON has no infinities and no NaN, so they become null."""
-    answer: dict[str, Any] = {"shape": list(array.shape), "dtype": array.dtype.name}
+    answer: dict[str, Any] = {"shape": list(array.shape), "dtype": dtype_name(array.dtype)}
     if array.dtype == object:
         texts = [bytes(item).decode("utf-8", "replace") for item in array.reshape(-1)]
         return {**answer, "dtype": "bytes", "data": _nested(texts, array.shape)}
     answer["data"] = np.ascontiguousarray(array) if array.ndim else array.item()
-    if array.dtype.kind == "f":
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         wrong = array.size - int(np.isfinite(array).sum())
-        if wrong:
-            answer["non_finite"] = wrong
-            if not array.ndim:
-                answer["data"] = None
+        answer["non_finite"] = wrong
+        if not array.ndim:
+            answer["data"] = None
     return answer
 
 

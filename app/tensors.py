@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.generic]
+
+
+@functools.cache
+def dtype_name(dtype: np.dtype[Any]) -> str:
+    """Give a dtype's name, which numpy would put together each time."""
+    return dtype.name
 
 
 @dataclass(frozen=True, slots=True)

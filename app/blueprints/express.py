@@ -14,7 +14,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from app.blueprints import inference, v2
@@ -130,7 +130,7 @@ class Express:
         """Find out which model a body is for, where that can be had cheaply."""
         if route.name is None:
             name = inference.glimpse(body)
-            return replace(route, name=name) if name else route
+            return Route(route.answer, route.counts, False, name, None) if name else route
         return route
 
     def admit(

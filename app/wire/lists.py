@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from typing import Any
@@ -143,12 +144,24 @@ def _whole_floats(element: Any, dtype: np.dtype[Any], name: str, cause: Exceptio
 def _narrowed(flat: Array, dtype: np.dtype[Any], name: str) -> Array:
     if flat.dtype == dtype:
         return flat
-    with np.errstate(over="ignore"):
-        narrow: Array = flat.astype(dtype)
-    exact = np.isfinite(narrow).all() if dtype.kind == "f" else np.array_equal(narrow, flat)
-    if not exact:
+    if dtype.kind == "f":
+        # Looked for before the cast, since asking numpy not to warn costs more than a small list.
+        fits = not flat.size or bool(np.abs(flat).max() < _float_limit(dtype))
+        narrow: Array = flat.astype(dtype) if fits else flat
+    else:
+        narrow = flat.astype(dtype)
+        fits = np.array_equal(narrow, flat)
+    if not fits:
         raise InvalidInput(f"input {name!r} has a value outside the range of {dtype.name}")
     return narrow
+
+
+@functools.cache
+def _float_limit(dtype: np.dtype[Any]) -> float:
+    """Give the smallest number that would round to infinity."""
+    kind = np.finfo(dtype)
+    largest = float(kind.max)
+    return largest + (largest - float(np.nextafter(kind.max, dtype.type(0)))) / 2
 
 
 def _converted(value: Any, dtype: str, name: str) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from app.errors import InvalidRequest
-from app.tensors import Array
+from app.tensors import Array, dtype_name
 from app.wire import binary
 from app.wire.dtypes import of_numpy
 from app.wire.request import InferRequest, RequestedOutput
@@ -83,7 +83,7 @@ def _tensor(
 ) -> tuple[dict[str, Any], list[bytes | memoryview]]:
     entry: dict[str, Any] = {
         "name": wanted.name,
-        "datatype": of_numpy(array.dtype.name, wanted.name).wire,
+        "datatype": of_numpy(dtype_name(array.dtype), wanted.name).wire,
         "shape": list(array.shape),
     }
     if not wanted.binary:
