@@ -17,6 +17,8 @@ from app.batching.policy import Policy
 from app.batching.waiting import Waiting
 from app.errors import DeadlineExceeded, ModelNotReady
 
+# A thread that is woken for a request costs about as much.
+BRIEF_SECONDS = 0.0005
 # Weight of the newest value in the running estimates.
 _NEW = 0.2
 # Without a call for so many max_delays, nobody else is about any more.
@@ -104,6 +106,13 @@ class Lane:
         self._budget.check(size, caller)
         policy = self._policy
         return policy.slots * policy.max_batch + policy.queue(self._pace)
+
+    @property
+    def brief(self) -> bool:
+        """A call would begin at once and be over before a thread could be woken for it."""
+        known = self._run_seconds
+        quick = known is not None and known < BRIEF_SECONDS
+        return quick and self.idle and not self._policy.max_delay
 
     @property
     def idle(self) -> bool:

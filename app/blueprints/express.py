@@ -19,7 +19,7 @@ from typing import Any
 
 from app.blueprints import inference, v2
 from app.blueprints.errors import STATUS, problem
-from app.blueprints.requests import new_request_id
+from app.blueprints.requests import AT_ONCE, new_request_id
 from app.blueprints.serving import Sent, Serving
 from app.errors import ServingError
 from app.front.body import Buffer
@@ -42,6 +42,8 @@ Answer = Callable[
 PROBLEM_TYPE = ("Content-Type", "application/problem+json")
 # How often refusals are logged, which come by the thousand when there are any.
 _LOG_SECONDS = 1.0
+# A body whose reading takes no time worth mentioning.
+_SMALL_BYTES = 16384
 # Stands for a request's id in an answer that is made once a second.
 _MARK = "#" * 32
 _FULL = 256
@@ -192,11 +194,24 @@ class Express:
         if ticket is not None:
             self._gate.leave(ticket)
 
+    def brief(self, route: Route, head: Head, body: Buffer) -> bool:
+        """Tell whether answering takes less than handing over would."""
+        return (
+            len(body) <= _SMALL_BYTES
+            and route.name is not None
+            and "HTTP_CONTENT_ENCODING" not in head.fields
+            and self._gate.inside(route.name) == 1
+            and self._serving.predictor.brief(route.name, route.version)
+        )
+
     def answer(
-        self, route: Route, head: Head, body: Buffer, caller: str, socket: Any, started: float
-    ) -> Reply:
+        self, route: Route, head: Head, body: Buffer, caller: str, socket: Any, started: float,
+        at_once: bool,
+    ) -> Reply:  # fmt: skip
         """Answer an inference."""
         environ = {**head.fields, "gunicorn.socket": socket, "REMOTE_ADDR": caller}
+        if at_once:
+            environ[AT_ONCE] = True
         request_id = new_request_id(head.fields.get("HTTP_X_REQUEST_ID", ""))
         facts: dict[str, object] = {"model": route.name, "version": route.version}
         with in_flight():

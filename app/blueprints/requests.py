@@ -19,6 +19,8 @@ log = logging.getLogger("app.request")
 
 TIMEOUT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+AT_ONCE = "front.at_once"
+"""Set in the environment of a request that is answered by the thread that reads all others."""
 QUIET = frozenset({"health.live", "health.ready", "health.health", "prometheus_metrics"})
 
 
@@ -61,7 +63,8 @@ def terms_of(
     if time.monotonic() >= until:
         raise DeadlineExceeded("the request's time was up before it was read")
     caller = environ.get("HTTP_X_CALLER") or environ.get("REMOTE_ADDR") or ""
-    return Terms(until, priority, _alive(environ.get("gunicorn.socket")), caller)
+    alive = _alive(environ.get("gunicorn.socket"))
+    return Terms(until, priority, alive, caller, patient=AT_ONCE not in environ)
 
 
 def new_request_id(given: str) -> str:

@@ -21,6 +21,9 @@ from app.front.service import Service
 
 # One recv brings a head and a small body; what belongs to a large body is not copied twice.
 _FIRST = 4096
+# In each of its turns the loop itself answers small requests for so long; the others, and all that
+# there are too many of, go through the queues, which have their bounds.
+_AT_ONCE_SECONDS = 0.003
 # Heads that are remembered, with what they were read as.
 _KNOWN = 512
 Page = Callable[[Connection, Head, Any, bool], None]
@@ -54,6 +57,8 @@ class Intake:
         self._plain = cfg.proxy_protocol == "off"
         self._known: dict[bytes, tuple[Head, Any]] = {}
         self._room = room
+        # When the loop last came back from waiting. Units: time.monotonic() seconds.
+        self.turn_began = 0.0
         # Bytes of bodies that have begun to come, for the short way.
         self._held = 0
 
@@ -228,15 +233,24 @@ class Intake:
                 return
             connection.ticket = admitted
         connection.state = State.BUSY
-        self._crew.do(functools.partial(self._compute, connection, head, body))
+        at_once = (
+            time.monotonic() < self.turn_began + _AT_ONCE_SECONDS
+            and self._service.brief(connection.route, head, body)
+        )
+        if at_once:
+            self._compute(connection, head, body, at_once)
+        else:
+            self._crew.do(functools.partial(self._compute, connection, head, body, at_once))
 
-    def _compute(self, connection: Connection, head: Head, body: Buffer) -> None:
-        """Answer a request; in a thread of its own, which writes the answer itself."""
+    def _compute(
+        self, connection: Connection, head: Head, body: Buffer, at_once: bool
+    ) -> None:
+        """Answer a request; the thread that has computed writes the answer itself."""
         close = connection.close
         try:
             reply = self._service.answer(
                 connection.route, head, body, _caller(connection), connection.sock,
-                connection.started,
+                connection.started, at_once,
             )  # fmt: skip
             del body
             ticket, connection.ticket = connection.ticket, None

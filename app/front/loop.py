@@ -110,7 +110,9 @@ class Loop:
 
     def turn(self, timeout: float) -> None:
         """Wait for something to happen, and handle it."""
-        for fd, _ in self._epoll.poll(timeout, _EVENTS):
+        events = self._epoll.poll(timeout, _EVENTS)
+        self._intake.turn_began = time.monotonic()
+        for fd, _ in events:
             connection = self._connections.get(fd)
             if connection is not None:
                 self._step(connection, self._steps[connection.state])

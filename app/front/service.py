@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 from app.front.body import Buffer
@@ -28,16 +27,17 @@ class Service(Protocol):
     def leave(self, ticket: Any) -> None:
         """Take a ticket back."""
 
+    def brief(self, route: Any, head: Head, body: Buffer) -> bool:
+        """Tell whether answering takes less than handing over would."""
+
     def answer(
-        self, route: Any, head: Head, body: Buffer, caller: str, socket: Any, started: float
+        self, route: Any, head: Head, body: Buffer, caller: str, socket: Any, started: float,
+        at_once: bool,
     ) -> Reply:
-        """Answer a request that was admitted; in a thread of its own."""
+        """Answer a request that was admitted; at_once if nothing may be waited for."""
 
     def refuse(self, route: Any, head: Head, error: Exception, started: float) -> Reply | Stamped:
         """Answer a request whose body cannot be read."""
 
     def named(self, route: Any, body: Buffer) -> Any:
         """Complete a route whose model only the body names."""
-
-
-Probe = Callable[[str], bool]

@@ -31,13 +31,15 @@ class Terms:
     """On what terms a caller wants its answer.
 
     Units: deadline in time.monotonic() seconds; priority 1 is the most urgent, 0 the model's own.
-    alive tells whether the caller still waits; caller is what a quota counts by.
+    alive tells whether the caller still waits; caller is what a quota counts by. patient is false
+    where nothing may be waited for, like a model that has to be loaded again.
     """
 
     deadline: float
     priority: int = 0
     alive: Callable[[], bool] | None = None
     caller: str = ""
+    patient: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Predictor:
             with self._store.lease(name, version) as loaded:
                 return self._run(loaded, decode, terms)
         except ModelNotReady:
-            if not self._store.wake(name, version, terms.deadline):
+            if not terms.patient or not self._store.wake(name, version, terms.deadline):
                 raise
         with self._store.lease(name, version) as loaded:
             return self._run(loaded, decode, terms)
@@ -113,6 +115,11 @@ class Predictor:
         """
         loaded = self._store.peek(name, version)
         return None if loaded is None else loaded.lane.room(size, caller)
+
+    def brief(self, name: str, version: str | None) -> bool:
+        """Tell whether a model is so small and so idle that its answer is had at once."""
+        loaded = self._store.peek(name, version)
+        return loaded is not None and loaded.session.backend == "tflite" and loaded.lane.brief
 
     def find(self, name: str, version: str | None) -> Loaded:
         """Look at a model that this worker serves.
