@@ -67,10 +67,8 @@ class Lane:
         self._run_seconds: float | None = None
         self._crowd = 0.0
         self._last_call = 0.0
-        # Seconds between the ends of two requests while others wait: what a place in line costs.
+        # Seconds between two answers while others wait: what a place in line costs.
         self._pace: float | None = None
-        self._ended = 0.0
-        self._was_crowded = False
 
     def submit(self, call: Call, caller: str = "") -> Outcome:
         """Run one call, alone or in a batch.
@@ -98,14 +96,19 @@ class Lane:
         """Requests that wait now."""
         return self._queue.count
 
-    def room(self, size: int, caller: str = "") -> int:
+    def room(self, size: int, caller: str = "", pace: float | None = None) -> int:
         """Say how many calls may be here at once, running and waiting.
 
+        Units:  size in bytes; pace in seconds between two answers while others wait, if known.
         Raises: Overloaded, QuotaExceeded if the budget has none left for one of this size.
         """
         self._budget.check(size, caller)
         policy = self._policy
-        return policy.slots * policy.max_batch + policy.queue(self._pace)
+        queue = policy.queue(pace)
+        if pace != self._pace:
+            self._pace = pace
+            self._observer.room(queue)
+        return policy.slots * policy.max_batch + queue
 
     @property
     def brief(self) -> bool:
@@ -235,21 +238,9 @@ class Lane:
         finally:
             with self._changed:
                 self._running -= 1
-                self._pass(len(batch))
                 # Waking sleepers costs more than a small model; nobody sleeps on an idle lane.
                 if self._queue.count or self._closed:
                     self._changed.notify_all()
-
-    def _pass(self, jobs: int) -> None:
-        """Update the estimate of the pace at the end of a run."""
-        now = time.monotonic()
-        crowded = self._queue.count > 0
-        if crowded and self._was_crowded:
-            gap = (now - self._ended) / jobs
-            known = self._pace
-            self._pace = gap if known is None else known + _NEW * (gap - known)
-            self._observer.room(self._policy.queue(self._pace))
-        self._ended, self._was_crowded = now, crowded
 
     def _run(self, batch: list[Job]) -> None:
         began = time.monotonic()

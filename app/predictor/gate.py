@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
 
@@ -10,12 +11,37 @@ from app.errors import Overloaded, QuotaExceeded
 from app.predictor.predictor import Predictor
 from app.repository.meter import rejected
 
+# So many still there make a crowd: the server is not waiting for its callers.
+_CROWD = 3
+# Weight of the newest gap in the running estimate.
+_NEW = 0.1
+_NAMES = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """Stands for one request that was let in."""
 
     name: str
+
+
+class _Pace:
+    """A running estimate of the seconds between two answers of a model while others wait."""
+
+    __slots__ = ("_crowded", "_last", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+        self._last = 0.0
+        self._crowded = False
+
+    def answered(self, crowded: bool) -> None:
+        """Note an answer; crowded if others are still here."""
+        now = time.monotonic()
+        if self._crowded:
+            known, gap = self.seconds, now - self._last
+            self.seconds = gap if known is None else known + _NEW * (gap - known)
+        self._last, self._crowded = now, crowded
 
 
 class Gate:
@@ -31,6 +57,7 @@ class Gate:
         self._most = most
         self._lock = threading.Lock()
         self._inside: Counter[str] = Counter()
+        self._paces: dict[str, _Pace] = {}
         self._all = 0
 
     def enter(self, name: str, version: str | None, size: int, caller: str) -> Ticket:
@@ -40,7 +67,8 @@ class Gate:
         Raises: Overloaded, QuotaExceeded.
         """
         try:
-            room = self._predictor.room(name, version, size, caller)
+            pace = self._paces.get(name)
+            room = self._predictor.room(name, version, size, caller, pace.seconds if pace else None)
             with self._lock:
                 here = self._inside[name]
                 if room is not None and here >= room:
@@ -69,8 +97,17 @@ class Gate:
 
     def leave(self, ticket: Ticket) -> None:
         """Let a request go."""
+        name = ticket.name
         with self._lock:
             self._all -= 1
-            self._inside[ticket.name] -= 1
-            if not self._inside[ticket.name]:
-                del self._inside[ticket.name]
+            left = self._inside[name] - 1
+            self._inside[name] = left
+            if left >= _CROWD or name in self._paces:
+                self._pace_of(name).answered(left >= _CROWD)
+            if not left:
+                del self._inside[name]
+
+    def _pace_of(self, name: str) -> _Pace:
+        if len(self._paces) > _NAMES:
+            self._paces.clear()
+        return self._paces.setdefault(name, _Pace())

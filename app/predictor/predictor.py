@@ -107,14 +107,16 @@ class Predictor:
         with self._store.lease(name, version) as loaded:
             return self._run(loaded, decode, terms)
 
-    def room(self, name: str, version: str | None, size: int, caller: str) -> int | None:
+    def room(
+        self, name: str, version: str | None, size: int, caller: str, pace: float | None
+    ) -> int | None:
         """Say how many requests for a model may be here at once; None if it is not loaded.
 
-        Units:  size in bytes of one more request.
+        Units:  size in bytes of one more request; pace in seconds between two answers.
         Raises: Overloaded, QuotaExceeded if the worker has no room for it.
         """
         loaded = self._store.peek(name, version)
-        return None if loaded is None else loaded.lane.room(size, caller)
+        return None if loaded is None else loaded.lane.room(size, caller, pace)
 
     def brief(self, name: str, version: str | None) -> bool:
         """Tell whether a model is so small and so idle that its answer is had at once."""
