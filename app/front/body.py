@@ -112,7 +112,8 @@ class Gathered(Spool):
 
     def whole(self) -> bytes:
         """Give the body."""
-        return self.take().read()
+        with self.take() as stream:
+            return stream.read()
 
 
 class Broken(io.RawIOBase):

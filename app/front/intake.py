@@ -59,6 +59,8 @@ class Intake:
         self._room = room
         # When the loop last came back from waiting. Units: time.monotonic() seconds.
         self.turn_began = 0.0
+        # Requests that were refused by their heads in this turn of the loop.
+        self.turned_away = 0
         # Bytes of bodies that have begun to come, for the short way.
         self._held = 0
 
@@ -215,6 +217,7 @@ class Intake:
             connection.close = connection.close or not body.done
             self._run_page(connection, head, body.take())
         elif isinstance(body, Gathered) and body.size > self._service.limit:
+            body.close()
             self._reject(connection, RequestTooLarge(
                 f"the body is larger than {self._service.limit} bytes, the most that is taken"
             ))  # fmt: skip
@@ -281,6 +284,7 @@ class Intake:
             assert not isinstance(beginning, bytes | memoryview)
             self._run_page(connection, head, Broken(beginning, error))
             return
+        body.close()
         said = f": {error}" if isinstance(error, ParseException) else ""
         self._reject(connection, InvalidRequest(
             f"the body ends early or is not framed as its headers say{said}; send it whole"
@@ -308,6 +312,7 @@ class Intake:
             connection.close = True
             self._answer(connection, reply)
             return
+        self.turned_away += 1
         rest = connection.data
         connection.data = rest[head.length :]
         connection.left = max(0, head.length - len(rest))

@@ -24,6 +24,7 @@ LINGER_SECONDS = 2.0
 # How long a new connection may wait with its first request, however short the keep-alive is.
 FIRST_SECONDS = 5.0
 SWEEP_SECONDS = 0.25
+GATHER_SECONDS = 0.002
 _EVENTS = 256
 _BODIES = (State.BODY, State.DISCARD)
 
@@ -110,6 +111,10 @@ class Loop:
 
     def turn(self, timeout: float) -> None:
         """Wait for something to happen, and handle it."""
+        if self._intake.turned_away:
+            # With more refusals to come, a few at a time cost the threads that compute less.
+            time.sleep(GATHER_SECONDS)
+        self._intake.turned_away = 0
         events = self._epoll.poll(timeout, _EVENTS)
         self._intake.turn_began = time.monotonic()
         for fd, _ in events:
