@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 from flask import Flask, Response, request
 
+from app.settings import Settings
 from monitoring.http import init_app
 
 app = Flask(__name__)
@@ -57,6 +59,8 @@ def hang() -> str:
 class Runtime:
     """Nothing to start and to stop, where the real app has its models."""
 
+    settings = Settings(state_dir=Path(os.environ["TINY_DIRECTORY"]))
+
     def start(self, **_: object) -> None:
         """Start nothing."""
 
@@ -64,5 +68,15 @@ class Runtime:
         """Stop nothing."""
 
 
+class NoShortWay:
+    """Every request is the app's."""
+
+    limit = 0
+
+    def match(self, head: object) -> None:
+        """Know no route."""
+
+
 app.extensions["runtime"] = Runtime()
+app.extensions["express"] = NoShortWay()
 init_app(app, version="test")
