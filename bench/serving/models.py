@@ -12,9 +12,10 @@ from tests.engine.builder import ModelBuilder, Spec
 
 IMAGE = (1, 128, 128, 3)
 TINY = (1, 4)
+BATCHING = {"max_batch": 8, "max_delay_ms": 1}
 
 
-def make(folder: Path, cache: Path) -> dict[str, Path]:
+def make(folder: Path, cache: Path, batching: bool = False) -> dict[str, Path]:
     """Put both models where a repository has them; gives their files."""
     files = {name: folder / name / "1" / "model.tflite" for name in ("tiny", "image")}
     for path in files.values():
@@ -23,6 +24,9 @@ def make(folder: Path, cache: Path) -> dict[str, Path]:
     described = yaml.safe_load(Path("models/face-detection/model.yaml").read_text())
     origin = next(iter(described["versions"].values()))
     fetch(origin["source"], files["image"], sha256=origin["sha256"], cache=cache)
+    if batching:
+        for name in files:
+            (folder / name / "model.yaml").write_text(yaml.safe_dump({"batching": BATCHING}))
     return files
 
 

@@ -8,7 +8,7 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.serving.load import Result
+from bench.serving.overload import Overload
 
 COLOURS = ("#c0392b", "#2980b9", "#27ae60", "#8e44ad", "#f39c12", "#7f8c8d")
 Cell = tuple[str, str, str, int]
@@ -16,12 +16,13 @@ Cell = tuple[str, str, str, int]
 
 @dataclass(frozen=True)
 class Measured:
-    """Requests a second, latencies in ms, and CPU ms of the server a request."""
+    """Answers a second, latencies in ms, CPU ms of the server a request, refusals a second."""
 
     rate: float
     p50: float
     p99: float
     cpu: float
+    refused: float = 0.0
 
     def __str__(self) -> str:
         return f"{self.rate:.0f}/s p50 {self.p50:.1f} p99 {self.p99:.1f} cpu {self.cpu:.2f} ms"
@@ -32,31 +33,31 @@ def median(measured: list[Measured]) -> Measured:
     return Measured(
         *(
             statistics.median(getattr(one, name) for one in measured)
-            for name in ("rate", "p50", "p99", "cpu")
+            for name in ("rate", "p50", "p99", "cpu", "refused")
         )
     )
 
 
-def write(
-    folder: Path, cells: dict[Cell, list[Measured]], overload: list[tuple[float, float, Result]]
-) -> None:
+def write(folder: Path, cells: dict[Cell, list[Measured]], overload: Overload) -> None:
     """Write serving.md and serving.svg."""
     folder.mkdir(parents=True, exist_ok=True)
     medians = {cell: median(measured) for cell, measured in cells.items()}
-    rounds = max(len(measured) for measured in cells.values())
+    rounds = sorted({len(measured) for measured in cells.values()})
     load = os.getloadavg()[2]
     parts = [
         "# Serving, compared\n",
         "Written by `make bench-serving`; the same models, runtime (tflite-runtime, one thread) and"
-        " two workers for all; the load generator shares the machine.\n",
+        " two workers for all; the load generator shares the machine. Closed loop: so many"
+        " connections, each sends its next request when it has its answer. A rate counts answers"
+        " of status 200; (refused n) are 503s a second beside them.\n",
         f"Machine: {os.cpu_count()} cores, Python {platform.python_version()}, load average of the"
-        f" last 15 minutes {load:.1f}; medians over {rounds} interleaved round(s). With a load"
-        " average above the number of cores other work ran meanwhile: then only ratios, and above"
-        " all the CPU time a request, mean anything.\n",
+        f" last 15 minutes {load:.1f}; medians over {' to '.join(map(str, rounds))} interleaved"
+        " round(s). With a load average above the number of cores other work ran meanwhile: then"
+        " only ratios, and above all the CPU time a request, mean anything.\n",
         "![Requests a second at concurrency 8](serving.svg)\n",
     ]
     parts += [_table(model, medians) for model in dict.fromkeys(cell[1] for cell in cells)]
-    parts.append(_overload(overload))
+    parts += [_ratios(medians), _overload(overload)]
     (folder / "serving.md").write_text("\n".join(parts))
     (folder / "serving.svg").write_text(_plot(medians))
 
@@ -74,7 +75,7 @@ def _table(model: str, medians: dict[Cell, Measured]) -> str:
         shown = []
         for many in levels:
             one = chosen.get((server, model, way, many))
-            shown.append(f"{one.rate:.0f}, {one.p50:.1f}/{one.p99:.1f}" if one else "–")
+            shown.append(_cell(one) if one else "–")
         first = chosen.get((server, model, way, levels[0]))
         # A server that detaches its processes hides their CPU time.
         cpu = f"{first.cpu:.2f}" if first and first.cpu else "–"
@@ -82,20 +83,72 @@ def _table(model: str, medians: dict[Cell, Measured]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _overload(overload: list[tuple[float, float, Result]]) -> str:
+def _cell(one: Measured) -> str:
+    text = f"{one.rate:.0f}, {one.p50:.1f}/{one.p99:.1f}"
+    return f"{text} (refused {one.refused:.0f})" if one.refused >= 1 else text
+
+
+# The goals: what is compared with what, at concurrency 8, and the ratio aimed at.
+_GOALS: tuple[tuple[str, str, str, str, str, float], ...] = (
+    ("tiny", "ours", "JSON", "FastAPI", "JSON", 1.0),
+    ("tiny", "ours", "JSON", "LitServe", "JSON", 4.0),
+    ("tiny", "ours", "V2 JSON", "MLServer", "V2 JSON", 4.0),
+    ("tiny", "ours", "JSON", "BentoML", "JSON", 4.0),
+    ("image", "ours, batching", "V2 binary", "MLServer", "V2 JSON", 6.0),
+    ("image", "ours, batching", "V2 binary", "Flask", "V2 binary", 1.0),
+    ("image", "ours", "JSON", "Flask", "JSON", 4.0),
+)
+
+
+def _ratios(medians: dict[Cell, Measured]) -> str:
+    rows = [
+        "## Ratios at concurrency 8\n",
+        "| Model | This server | Beside | Requests/s | CPU time, theirs to ours | Goal |",
+        "|---|---|---|---|---|---|",
+    ]
+    for model, name, way, other, its_way, goal in _GOALS:
+        mine = medians.get((name, model, way, 8))
+        theirs = medians.get((other, model, its_way, 8))
+        if mine is None or theirs is None or not theirs.rate:
+            continue
+        cpu = f"{theirs.cpu / mine.cpu:.1f}×" if mine.cpu and theirs.cpu else "–"
+        rows.append(
+            f"| {model} | {name}, {way} | {other}, {its_way} | "
+            f"{mine.rate / theirs.rate:.1f}× | {cpu} | {goal:g}× |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def _overload(seen: Overload) -> str:
     rows = [
         "## More than it can do (image, V2 binary, open loop)\n",
-        "| Offered | Answered/s | of the peak | p50/p99 ms of the answered | Refused (503)/s | "
-        "p99 ms of refusals | Broken |",
-        "|---|---|---|---|---|---|---|",
+        f"The generator has a core of its own ({seen.cores}), so that its cost is not the"
+        f" server's. At concurrency 8, before: {seen.peak:.0f}/s, p50 {seen.p50:.1f} ms, p99"
+        f" {seen.p99:.1f} ms.\n",
+        "| Offered | Answered/s | of the peak | p50/p99 ms of the answered | p99 to that of 1× | "
+        "Refused (503)/s | p99 ms of refusals | Broken | Not sent | CPU s of the server |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for factor, peak, result in overload:
+    first = seen.rows[0][1].quantile(0.99) or 1.0
+    for factor, result, spent in seen.rows:
+        p99 = result.quantile(0.99)
         rows.append(
-            f"| {factor:g}× ({peak * factor:.0f}/s) | {result.rate():.0f} | "
-            f"{result.rate() / peak:.0%} | "
-            f"{result.quantile(0.5):.1f}/{result.quantile(0.99):.1f} | "
-            f"{result.rate(503):.0f} | {result.quantile(0.99, 503):.1f} | {result.broken} |"
+            f"| {factor:g}× ({seen.peak * factor:.0f}/s) | {result.rate():.0f} | "
+            f"{result.rate() / seen.peak:.0%} | {result.quantile(0.5):.1f}/{p99:.1f} | "
+            f"{p99 / first:.1f}× | {result.rate(503):.0f} | {result.quantile(0.99, 503):.1f} | "
+            f"{result.broken} | {result.unsent} | {spent:.1f} |"
         )
+    watched = "; ".join(
+        f"{name}: p50 {statistics.median(found):.0f}, worst {max(found):.0f}"
+        for name, found in seen.watched.items()
+    )
+    after = ", ".join(f"{p50:.1f} (at {at:.1f} s)" for at, p50 in seen.after)
+    rows += [
+        f"\nMeanwhile at 5×, in ms: {watched}.",
+        f"\nWhen it ends, the p50 in ms at concurrency 8: {after}; before it was {seen.p50:.1f}.",
+        f"\nResident memory of all processes: {seen.rss[0] / 1e6:.0f} MB before, "
+        f"{seen.rss[1] / 1e6:.0f} MB after.",
+    ]
     return "\n".join(rows) + "\n"
 
 

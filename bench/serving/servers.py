@@ -146,7 +146,8 @@ def own(folder: Path, name: str, **environment: str) -> Server:
         ],
         {},
         {
-            "WORKERS": WORKERS, "MODELS_DIR": str(folder), "STATE_DIR": str(folder / f".{name}"),
+            "WORKERS": WORKERS, "MODELS_DIR": str(folder),
+            "STATE_DIR": str(folder / f".{name.split()[-1]}"),
             "METRICS_PORT": "0", "BACKEND": "tflite", "TFLITE_RUNTIME": "tflite-runtime",
             "LOG_LEVEL": "warning", **environment,
         },
@@ -216,6 +217,15 @@ class Running:
         while more := {p for p, f in listed.items() if int(f[PARENT]) in family} - family:
             family |= more
         return [fields for pid, fields in listed.items() if pid in family]
+
+    def settle(self, most: float = 10.0) -> None:
+        """Wait until it does nothing any more: what was left behind is no part of what comes."""
+        end = time.monotonic() + most
+        while time.monotonic() < end:
+            before = self.cpu()
+            time.sleep(0.2)
+            if self.cpu() - before < 0.03:
+                return
 
     def stop(self) -> None:
         """End the process group that was started here."""
