@@ -3,7 +3,7 @@
 import os
 import sys
 
-from app import draining, logs, worker
+from app import draining, logs, pinning, worker
 from app.errors import SettingsError
 from app.settings import Settings
 from monitoring.hooks import MetricsConfig, MetricsHooks
@@ -42,7 +42,17 @@ metrics = MetricsHooks(
         sysfs=settings.sysfs_dir,
     )
 )
-on_starting = metrics.on_starting
+
+
+def on_starting(server):
+    """Stop here rather than serve from another device than the one that was named."""
+    try:
+        pinning.check(settings)
+    except SettingsError as error:
+        sys.exit(str(error))
+    metrics.on_starting(server)
+
+
 when_ready = draining.before_stop
 pre_fork = metrics.pre_fork
 post_fork = metrics.post_fork

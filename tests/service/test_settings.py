@@ -7,12 +7,14 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from app.errors import SettingsError
 from app.settings import Settings, table
-from tests.service.live import ROOT
+from tests.service.live import ROOT, Server
+from tests.tools import require_tool
 
 
 def test_the_readme_has_the_table_of_settings() -> None:
@@ -47,13 +49,47 @@ def test_every_default_passes_its_own_check() -> None:
     assert Settings.from_env(environment) == default
 
 
-def test_a_bad_value_stops_the_start_with_one_line() -> None:
-    done = subprocess.run(
+def _started(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    environ = {
+        **os.environ, "STATE_DIR": str(folder / "state"), "MODELS_DIR": str(folder / "models"),
+        "PORT": "0", "METRICS_PORT": "0", "WORKERS": "1", **settings,
+    }  # fmt: skip
+    return subprocess.run(
         [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"],
-        cwd=ROOT, env={**os.environ, "WORKERS": "many"}, capture_output=True, text=True,
-        timeout=60, check=False,
+        cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
+
+
+def test_a_bad_value_stops_the_start_with_one_line(tmp_path: Path) -> None:
+    done = _started(tmp_path, WORKERS="many")
     assert done.returncode != 0
     assert done.stderr.strip().splitlines() == [
         "WORKERS='many' is not allowed: it must be a whole number from 1 to 256"
     ]
+
+
+def test_a_device_that_is_not_there_stops_the_start_and_lists_what_there_is(
+    tmp_path: Path,
+) -> None:
+    require_tool("pocl")
+    done = _started(tmp_path, OPENCL_DEVICE="No Such Card")
+    assert done.returncode != 0
+    line = done.stderr.strip().splitlines()[-1]
+    assert "OPENCL_DEVICE='No Such Card' matches none" in line
+    assert "Portable Computing Language" in line
+    assert "BACKEND=tflite" in line
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"OPENCL_DEVICE": "Portable", "BACKEND": "auto"},
+        {"OPENCL_DEVICE": "No Such Card", "BACKEND": "tflite"},
+    ],
+)
+def test_a_server_starts_with_its_device_and_without_one_that_it_does_not_use(
+    tmp_path: Path, settings: dict[str, str]
+) -> None:
+    require_tool("pocl")
+    with Server(tmp_path, workers=1, **settings) as server:
+        assert server.get("/health/live").status_code == 200
