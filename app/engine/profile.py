@@ -11,8 +11,9 @@ from app.engine.choices import Choices
 class DeviceProfile:
     """The limits and the shape of one device; ops choose their kernel variant by it.
 
-    Units: bytes; vector is the widest float vector that pays in registers; kind is "cpu" or
-           "gpu"; flops and bandwidth are the roofline in FLOP/s and bytes/s (0 = unknown).
+    Units: bytes; vector is the widest float vector that pays in registers, native the floats that
+           one register holds; kind is "cpu" or "gpu"; flops and bandwidth are the roofline in
+           FLOP/s and bytes/s (0 = unknown).
     """
 
     name: str
@@ -24,6 +25,7 @@ class DeviceProfile:
     global_bytes: int
     align: int
     vector: int
+    native: int = 8
     fp16_storage: bool = False
     flops: float = 0.0
     bandwidth: float = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import pytest
 from app.engine import tuner
 from app.engine.choices import Choices, alone, load, save
 from app.engine.opencl.device import choose
+from app.engine.ops.tiles import Tile, dense_tile
+from app.engine.profile import RX_580
 from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
 from app.engine.tuner import tune
@@ -90,8 +93,21 @@ def test_only_one_process_tunes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stored", [(1, 2, 3), (7, 7, 7)])
 def test_a_choice_that_is_no_candidate_any_more_is_not_taken(stored: tuple[int, ...]) -> None:
-    from app.engine.ops.tiles import Tile
-
     candidates = [Tile(1, 2, 3), Tile(4, 5, 6)]
     picked = Choices({"k": stored}).pick("k", candidates, lambda t: -t.rows)
     assert picked == (candidates[0] if stored == (1, 2, 3) else candidates[1])
+
+
+@pytest.mark.parametrize(("native", "pairs"), [(16, 1), (8, 2)])
+def test_tiles_fit_the_registers_of_the_core(native: int, pairs: int) -> None:
+    cpu = replace(RX_580, kind="cpu", vector=16, native=native, choices=Choices())
+    for pixels in (1, 5, 49, 196, 1089, 12544):
+        for outputs in (16, 24, 64, 80, 96, 111, 480):
+            tile = dense_tile(cpu, pixels, outputs, 64)
+            registers = (tile.rows + 1) * tile.panels * (pairs if tile.lanes == 16 else 1)
+            assert registers <= 32 + 4 * (pairs - 1), (pixels, outputs, tile)
+
+
+def test_wide_cores_read_the_pixels_once_for_five_panels() -> None:
+    cpu = replace(RX_580, kind="cpu", vector=16, native=16, choices=Choices())
+    assert dense_tile(cpu, 1089, 80, 480) == Tile(5, 5, 16)

@@ -163,5 +163,5 @@ def _profile(handle: Any, board: str) -> DeviceProfile:
         max_work_group=min(handle.max_work_group_size, 4096 if cpu else 256),
         local_bytes=handle.local_mem_size, max_alloc=handle.max_mem_alloc_size,
         global_bytes=handle.global_mem_size, align=max(handle.mem_base_addr_align // 8, 64),
-        vector=16 if cpu else 4, flops=RX_580.flops if known else 0.0,
-        bandwidth=RX_580.bandwidth if known else 0.0)
+        vector=16 if cpu else 4, native=handle.native_vector_width_float,
+        flops=RX_580.flops if known else 0.0, bandwidth=RX_580.bandwidth if known else 0.0)

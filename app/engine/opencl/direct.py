@@ -50,7 +50,7 @@ class Direct:
             if array.dtype != copy.dtype or not array.flags.c_contiguous:
                 array = np.ascontiguousarray(array, copy.dtype)
             kept.append(array)
-            code = self._write(queue, copy.handle, 0, 0, copy.nbytes, array.ctypes.data, 0, None,
+            code = self._write(queue, copy.handle, 0, 0, copy.nbytes, _address(array), 0, None,
                                None)
             if code:
                 check("clEnqueueWriteBuffer", code)
@@ -62,10 +62,16 @@ class Direct:
             made: Data = np.empty(copy.shape, copy.dtype)
             results.append(made)
             code = self._read(queue, copy.handle, position == last, 0, copy.nbytes,
-                              made.ctypes.data, 0, None, None)
+                              _address(made), 0, None, None)
             if code:
                 check("clEnqueueReadBuffer", code)
         return results
+
+
+def _address(array: Data) -> int:
+    # array.ctypes makes objects for it, which takes a microsecond.
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 def direct(executor: Executor, steps: Sequence[Any]) -> Direct | None:

@@ -47,11 +47,15 @@ def _widest(profile: DeviceProfile, extent: int) -> int:
     return width
 
 
-# Panels -> rows to try on CPUs, per lanes: 12 to 16 vectors of 16 fill the 32 registers.
+# Panels -> rows to try on CPUs, per lanes: 12 to 16 vectors of 16 fill 32 registers of 8 floats.
 CPU_TILES = {
     16: {1: (14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1), 2: (8, 7, 6, 5, 4, 3, 2, 1), 4: (3, 2, 1)},
     8: {1: (14, 8, 4, 1), 2: (12, 8, 7, 6, 4, 2, 1), 3: (8, 7, 6, 4, 2, 1), 4: (4, 2, 1)},
 }
+# The same where a register holds 16 floats: squarer tiles load less for each product.
+WIDE_TILES = {1: (14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1), 2: (13, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1),
+              3: (9, 8, 7, 6, 5, 4, 3, 2, 1), 4: (6, 5, 4, 3, 2, 1), 5: (5, 4, 3, 2, 1),
+              6: (4, 3, 2, 1)}
 NARROW = {1: (14, 8, 4, 2, 1), 2: (8, 4, 2, 1), 3: (4, 2, 1)}
 
 
@@ -59,25 +63,28 @@ def dense_tile(profile: DeviceProfile, pixels: int, outputs: int, depth: int) ->
     """The tile of a GEMM-like kernel: pixels in a row, outputs columns, sums of depth products."""
     widest = _widest(profile, outputs)
     pixels = max(pixels, 1)
+    wide = profile.native >= 16
     tiles = [Tile(rows, count, width)
              for width in ({16, 8} if widest == 16 else {widest})
-             for count, choices in CPU_TILES.get(width, NARROW).items()
+             for count, choices in (WIDE_TILES if wide and width >= 8
+                                    else CPU_TILES.get(width, NARROW)).items()
              for rows in choices
              if rows <= pixels and count <= -(-outputs // width)]
     return profile.choices.pick(f"tile {pixels}x{outputs}x{depth}", tiles,
-                                lambda t: _cost(t, pixels, outputs))
+                                lambda t: _cost(t, pixels, outputs, wide))
 
 
-def _cost(tile: Tile, pixels: int, outputs: int) -> float:
-    """Cycles per step of the inner loop on a core with two 256-bit multiply-adds and two loads a
-    cycle, over all tiles."""
+def _cost(tile: Tile, pixels: int, outputs: int, wide: bool) -> float:
+    """Cycles per step of the inner loop on a core with two multiply-adds and two loads a cycle,
+    of 16 floats each where it is wide, else of 8, over all tiles."""
     panels = -(-outputs // tile.lanes)
     count = -(-pixels // tile.rows) * -(-panels // tile.panels)
-    halves = max(tile.lanes / 8, 1.0)
-    products = tile.rows * tile.panels * halves / 2
-    loads = (tile.rows + tile.panels * halves) / 2
-    # Four cycles of latency before an accumulator can be used again.
-    return count * (max(products, loads, 4.0) + 0.1 * loads + 0.5)
+    parts = 1.0 if wide else max(tile.lanes / 8, 1.0)
+    products = tile.rows * tile.panels * parts / 2
+    loads = (tile.rows + tile.panels * parts) / 2
+    # Four cycles of latency before an accumulator can be used again. A fifth of the loads of a wide
+    # core wait: measured on AVX-512.
+    return count * (max(products, loads * (1.2 if wide else 1.0), 4.0) + 0.1 * loads + 0.5)
 
 
 # Vectors of 16 (or pairs of 8) that fit the registers beside a tap and a bias.
