@@ -193,3 +193,33 @@ def test_scatter_nd(runtime: Runtime, dtype: str, index: tuple[int, ...], out: t
                                     np.array(out, "i4")], [Spec(out, dtype)], {})
     values = oracle.random_array(rng, x.shape, dtype)
     assert_op_same(runtime, blob, [at, values] if computed else [values], steps=0)
+
+
+FOLDS = [("SUM", "int32"), ("SUM", "int64"), ("REDUCE_PROD", "int32"), ("REDUCE_MAX", "int64"),
+         ("REDUCE_MAX", "int32"), ("REDUCE_MIN", "int32"), ("REDUCE_ANY", "bool"),
+         ("REDUCE_ALL", "bool")]
+
+
+@pytest.mark.parametrize("axes", [(0,), (1, 2), (0, 2), (0, 1, 2), (1,)], ids=str)
+@pytest.mark.parametrize(("kind", "dtype"), FOLDS)
+def test_folds_of_whole_numbers(runtime: Runtime, kind: str, dtype: str,
+                                axes: tuple[int, ...]) -> None:
+    shape = (3, 2, 5)
+    out = np.zeros(shape).sum(axis=axes).shape
+    blob = single_op(kind, [Spec(shape, dtype), np.array(axes, "i4")], [Spec(out, dtype)],
+                     {"keepDims": False})
+    values = oracle.random_array(np.random.default_rng(2), shape, dtype)
+    check(runtime, blob, [values if dtype == "bool" else values - 3])
+
+
+def test_large_whole_numbers_wrap(runtime: Runtime) -> None:
+    large = np.array([2**62, 2**62, -5, 2**63 - 1], "i8")
+    for op in ("ADD", "SUB", "MUL"):
+        blob = single_op(op, [spec((4,), "int64"), spec((4,), "int64")], [spec((4,), "int64")])
+        check(runtime, blob, [large, large[::-1].copy()])
+    blob = single_op("SUM", [spec((4,), "int64"), np.array([0], "i4")], [spec((), "int64")], {})
+    check(runtime, blob, [large])
+    for dtype in ("int32", "float32", "bool"):
+        blob = single_op("CAST", [spec((4,), "int64")], [spec((4,), dtype)],
+                         {"inDataType": "int64", "outDataType": dtype})
+        check(runtime, blob, [large])

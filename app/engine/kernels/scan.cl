@@ -59,3 +59,22 @@ __kernel void top(__global const T* restrict x, __global T* restrict values,
         places[(size_t)a * N + n] = (TY)at;
     }
 }
+
+#ifdef STEP
+// fold: y[a,b,c] = fold of STEP over p,q of x[a,p,b,q,c], beginning with INIT; whole numbers
+// x [A,P,B,Q,C], y [A,B,C]. Work-item (c, b, a). Defines: T INIT STEP (text on v and in)
+__kernel void fold(__global const T* restrict x, __global T* restrict y, int A, int P, int B, int Q,
+                   int C)
+{
+    const int c = get_global_id(0), b = get_global_id(1), a = get_global_id(2);
+    if (c >= C || b >= B || a >= A) return;
+    x += (((size_t)a * P * B) + b) * Q * C + c;
+    T v = INIT;
+    for (int p = 0; p < P; p++)
+        for (int q = 0; q < Q; q++) {
+            const T in = x[((size_t)p * B * Q + q) * C];
+            STEP;
+        }
+    y[((size_t)a * B + b) * C + c] = v;
+}
+#endif

@@ -81,14 +81,6 @@ def reduction(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
     return [_typed(node, np.asarray(result))]
 
 
-@shape("REDUCE_ANY", "REDUCE_ALL")
-def any_shape(node: Node) -> Sequence[Shape]:
-    """Reduced axes vanish, or become 1 with keep_dims."""
-    gone, x = reduced_axes(node), node.input(0).shape
-    keep = node.options.get("keep_dims")
-    return [tuple(1 if i in gone else e for i, e in enumerate(x) if keep or i not in gone)]
-
-
 @host("CONCATENATION")
 def concatenation(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
     """Fold the joining of shapes."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Launch, Node
+from app.engine.ops.cast import TYPES
 from app.engine.ops.gemm import WAVE
 from app.engine.ops.tiles import lanes
 from app.engine.profile import DeviceProfile
@@ -22,6 +23,14 @@ KINDS = {
     "REDUCE_MAX": {"INIT": "-INFINITY", "STEP": "v = v > in ? v : in;", "DONE": ""},
     "REDUCE_MIN": {"INIT": "INFINITY", "STEP": "v = v < in ? v : in;", "DONE": ""},
 }
+# The same on integers; a largest begins with the first value.
+WHOLE = {
+    "SUM": ("0", "v += in"), "REDUCE_PROD": ("1", "v *= in"),
+    "REDUCE_MAX": ("x[0]", "v = max(v, in)"), "REDUCE_MIN": ("x[0]", "v = min(v, in)"),
+    "REDUCE_ANY": ("0", "v = v || in"), "REDUCE_ALL": ("1", "v = v && in"),
+}
+LOGIC = ("REDUCE_ANY", "REDUCE_ALL")
+INTEGERS = ("int32", "int64")
 
 
 def reduced_axes(node: Node) -> tuple[int, ...]:
@@ -36,7 +45,7 @@ def reduced_axes(node: Node) -> tuple[int, ...]:
     return tuple(sorted({int(a) % max(rank, 1) for a in axes.reshape(-1)}))
 
 
-@shape(*KINDS)
+@shape(*KINDS, *LOGIC)
 def reduce_shape(node: Node) -> Sequence[Shape]:
     """Reduced axes vanish, or become 1 with keep_dims."""
     gone, x = reduced_axes(node), node.input(0).shape
@@ -50,11 +59,13 @@ def reduce(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """Plan a reduction over at most two separate runs of axes.
 
     Shapes: x of any rank, seen as [A,P,B,Q,C] with P and Q reduced -> y [A,B,C].
-    Raises: UnsupportedOp unless x is float32 and the axes are constant.
+    Raises: UnsupportedOp unless x is float32 or of integers, and the axes are constant.
     Source: TFLite reference_ops::Mean, Sum, ReduceMax.
     """
-    require_dtype(node, "float32")
     x, y = node.input(0), node.outputs[0]
+    if x.dtype in INTEGERS and node.op in WHOLE:
+        return _whole(node, profile)
+    require_dtype(node, "float32")
     if not y.size:
         return []
     a, p, b, q, c = runs(x.shape, reduced_axes(node), node.op)
@@ -69,6 +80,29 @@ def reduce(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     return [Launch("reduce", "reduce", (x, y, *map(i32, (a, p, b, q, c)), *operands),
                    (-(-c // width), b, a), (min(profile.group, 64), 1, 1),
                    {"VW": width, **KINDS[node.op], **defines}, x.size)]
+
+
+@op(*LOGIC)
+def logic(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan whether any, or all, of the values along axes are true.
+
+    Raises: UnsupportedOp unless x is bool and the axes are constant.
+    """
+    require_dtype(node, "bool")
+    return _whole(node, profile)
+
+
+def _whole(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    x, y = node.input(0), node.outputs[0]
+    if not y.size:
+        return []
+    a, p, b, q, c = runs(x.shape, reduced_axes(node), node.op)
+    first, step = WHOLE[node.op]
+    require(x.size > 0 or first != "x[0]", f"{node.op} of nothing has no kernel")
+    return [Launch("scan", "fold", (x, y, *map(i32, (a, p, b, q, c))), (c, b, a),
+                   (profile.group, 1, 1),
+                   {"T": TYPES[x.dtype], "TY": TYPES[y.dtype], "BETTER(v, best)": "false",
+                    "INIT": first, "STEP": step}, x.size)]
 
 
 def _share(count: int, vectors: int) -> int:

@@ -81,6 +81,8 @@ CASES: dict[str, Case] = {
     "mean of an image": ("MEAN", [spec(2, 5, 7, 6), i4(1, 2)], [spec(2, 6)], {"keepDims": False}),
     "mean of rows": ("MEAN", [spec(3, 70), i4(1)], [spec(3, 1)], {"keepDims": True}),
     "max of all": ("REDUCE_MAX", [spec(3, 5, 7), i4(0, 1, 2)], [spec()], {"keepDims": False}),
+    "sum of integers": ("SUM", [spec(3, 5, 7, dtype="int32"), i4(0, 2)], [spec(5, dtype="int32")],
+                        {"keepDims": False}),
     "softmax": ("SOFTMAX", [spec(3, 70)], [spec(3, 70)], {"beta": 1.0}),
     "log softmax": ("LOG_SOFTMAX", [spec(2, 9)], [spec(2, 9)], {}),
     "length": ("L2_NORMALIZATION", [spec(2, 9)], [spec(2, 9)], {}),
