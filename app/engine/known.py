@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from functools import cache
 
 import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
 from app.engine import registry
-from app.engine.cpu.interpreter import MODULES
+from app.engine.cpu.interpreter import MODULES, installed
 from app.engine.cpu.part import open_part
 from app.engine.ir import Graph, Model, Node
 from app.errors import UnsupportedOp
@@ -71,7 +70,7 @@ def _builtin_known(name: str) -> bool:
 
 
 def _takes(module: str, code: int, version: int) -> bool:
-    if importlib.util.find_spec(module.split(".")[0]) is None:
+    if not installed(module):
         return False
     try:
         importlib.import_module(module).Interpreter(model_content=_lone(code, version),

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
 from tests.engine.corpus import cache_folder
 from tests.rusticl.cases import write_cases
@@ -26,6 +27,14 @@ def as_root() -> list[str]:
     pytest.skip("chroot needs root or passwordless sudo")
 
 
+def bring_schema(packages: Path) -> None:
+    """The one module of ai-edge-litert that the engine cannot do without; it is plain Python."""
+    folder = packages / "ai_edge_litert"
+    folder.mkdir(exist_ok=True)
+    (folder / "__init__.py").touch()
+    shutil.copy(str(schema.__file__), folder / "schema_py_generated.py")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_the_engine_on_rusticl(tmp_path: Path) -> None:
@@ -37,6 +46,7 @@ def test_the_engine_on_rusticl(tmp_path: Path) -> None:
         # The two pure Python packages that Debian does not have.
         subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target",
                         str(packages), "tflite", "flatbuffers"], check=True, timeout=300)
+    bring_schema(packages)
     names = write_cases(tmp_path)
     command = [*root, str(RUN), str(cache), str(tmp_path), "-m", "tests.rusticl.inside", "/shared",
                "rusticl", "own", "rx580"]

@@ -80,10 +80,17 @@ class Interpreter:
         self._native.reset_all_variables()
 
 
+def installed(module: str) -> bool:
+    """Whether a runtime is there, and not only the schema that one of them brings."""
+    package = module.split(".")[0]
+    return (importlib.util.find_spec(package) is not None
+            and importlib.util.find_spec(module) is not None)
+
+
 def _open(blob: bytes) -> Any:
     reasons = []
     for name in MODULES:
-        if importlib.util.find_spec(name.split(".")[0]) is None:
+        if not installed(name):
             continue
         try:
             native = importlib.import_module(name).Interpreter(model_content=blob, num_threads=1)
