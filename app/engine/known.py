@@ -12,9 +12,12 @@ from app.engine import registry
 from app.engine.cpu.interpreter import MODULES, installed
 from app.engine.cpu.part import open_part
 from app.engine.ir import Graph, Model, Node
+from app.engine.passes import recurrent, volumes
 from app.errors import UnsupportedOp
 
 CUSTOM = "CUSTOM:"
+# What passes make of other operations, which have kernels.
+TAKEN_APART = {recurrent.NAME, recurrent.BOTH_WAYS, *volumes.NAMES}
 # A runtime may have dropped the oldest version of an operation.
 VERSIONS = (1, 2, 3)
 # What a runtime says of an operation that is younger than itself, or that it left out.
@@ -45,7 +48,7 @@ def _label(name: str) -> str:
 
 def _known(graph: Graph, node: Node) -> bool:
     tables = (registry.OPS, registry.HOSTS, registry.STATEFUL, registry.VIEWS)
-    if any(node.op in table for table in tables):
+    if node.op in TAKEN_APART or any(node.op in table for table in tables):
         return True
     if node.op.startswith(CUSTOM):
         return _custom_known(graph, node)
