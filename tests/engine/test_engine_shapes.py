@@ -119,3 +119,21 @@ def test_nothing_in_is_nothing_out(runtime: Runtime, name: str) -> None:
     (ours,) = run_engine(runtime, blob, given)
     # TFLite leaves the bias out where there is nothing to add it to.
     np.testing.assert_array_equal(ours, np.zeros(output.shape, "f4"))
+
+
+def test_a_product_of_extents_is_known_beforehand(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((-1, -1, 4))
+    (extents,) = graph.op("SHAPE", [x], [Spec((3,), "int32")], {"outType": "int32"})
+    # As converters join the first two dimensions.
+    (joined,) = graph.op("UNSORTED_SEGMENT_PROD", [extents, graph.const(np.array([0, 0, 1], "i4")),
+                                                   graph.const(np.int32(2))],
+                         [Spec((2,), "int32")])
+    graph.outputs(*graph.op("RESHAPE", [x, joined], [Spec((-1, 4))], {}))
+    blob = model.build()
+    loaded = LoadedModel(runtime, read(blob))
+    given = oracle.random_array(np.random.default_rng(1), (3, 5, 4), "float32")
+    (ours,) = loaded.run([given])
+    np.testing.assert_array_equal(ours, given.reshape(15, 4))
+    assert not [p for p in loaded.prepare([given.shape]).plan.places if p.where == "host"]

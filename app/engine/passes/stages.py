@@ -79,6 +79,11 @@ def _add(draft: _Draft, graph: Graph, raw: Node) -> None:
         return
     outputs = outputs_of(graph, raw, node)
     if outputs is None:
+        # What depends on data is known all the same where the data are constants of these shapes.
+        constants = folded(graph, node)
+        if constants is not None:
+            draft.known.update(zip(raw.outputs, constants, strict=True))
+            return
         draft.nodes.append(node)
         draft.unknown.update(raw.outputs)
         draft.known.update(zip(raw.outputs, node.outputs, strict=True))
