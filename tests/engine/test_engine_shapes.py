@@ -137,3 +137,15 @@ def test_a_product_of_extents_is_known_beforehand(runtime: Runtime) -> None:
     (ours,) = loaded.run([given])
     np.testing.assert_array_equal(ours, given.reshape(15, 4))
     assert not [p for p in loaded.prepare([given.shape]).plan.places if p.where == "host"]
+
+
+def test_a_slice_that_begins_where_the_model_says(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    x, begin = graph.input((3, 6, 4)), graph.input((3,), "int32")
+    (part,) = graph.op("SLICE", [x, begin, graph.const(np.array([1, 2, 4], "i4"))],
+                       [Spec((-1, 2, 4))])
+    graph.outputs(*graph.op("EXP", [part], [Spec((-1, 2, 4))]))
+    blob = model.build()
+    values = oracle.random_array(np.random.default_rng(1), (3, 6, 4), "float32")
+    check(runtime, blob, *[[values, np.array(b, "i4")] for b in ((0, 0, 0), (2, 4, 0))])

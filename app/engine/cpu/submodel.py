@@ -90,6 +90,8 @@ class _Maker:
             index = self._copied(raw, row)
             made = self.table.tensors[index]
             made.shape = [max(int(e), 0) for e in tensor.shape]
+            if -1 in tensor.shape:
+                made.shapeSignature = [int(e) for e in tensor.shape]
             made.buffer = 0
             if tensor.data is not None and tensor not in self.wanted:
                 made.buffer = self._constant(tensor)

@@ -217,6 +217,10 @@ def view_shape(node: Node) -> Sequence[Shape]:
 
     Raises: ValueError if the input does not allow them.
     """
+    if node.op == "SLICE" and node.input(1).data is None and all(
+            e >= 0 for e in constant(node, 2)):
+        # Where it begins is computed, how much it takes is not.
+        return [tuple(constant(node, 2))]
     shapes = [v.shape for v in views(node, picture(node.input(_source(node)).shape))]
     return shapes if node.op in PLAIN else [FOLDED[node.op][1](node)]
 
