@@ -223,3 +223,18 @@ def test_large_whole_numbers_wrap(runtime: Runtime) -> None:
         blob = single_op("CAST", [spec((4,), "int64")], [spec((4,), dtype)],
                          {"inDataType": "int64", "outDataType": dtype})
         check(runtime, blob, [large])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "int32", "int64", "bool"])
+@pytest.mark.parametrize(("shape", "box", "start"), [
+    ((4, 5), (2, 3), (1, 2)), ((4, 5), (2, 3), (3, -7)),
+    ((1, 12, 2, 70), (1, 1, 2, 70), (0, 7, 0, 0)),
+    ((7,), (7,), (3,)), ((2, 3, 2, 3, 4), (1, 2, 2, 1, 3), (1, 1, 0, 2, 1))], ids=str)
+def test_dynamic_update_slice(runtime: Runtime, dtype: str, shape: Any, box: Any,
+                              start: Any) -> None:
+    rng = np.random.default_rng(4)
+    blob = single_op("DYNAMIC_UPDATE_SLICE",
+                     [spec(shape, dtype), spec(box, dtype), spec((len(shape),), "int32")],
+                     [spec(shape, dtype)])
+    check(runtime, blob, [oracle.random_array(rng, shape, dtype),
+                          oracle.random_array(rng, box, dtype), np.array(start, "i4")])

@@ -76,3 +76,35 @@ __kernel void scatter(__global const int* restrict place, __global const T* rest
         if (place[i] == o)
             for (int n = from; n < to; n++) y[n] += x[(size_t)i * N + n];
 }
+
+// update: y = x, but for the box of u that begins at start, moved so far that it fits
+// x, y [X0..X4], u [U0..U4], start [D]: missing extents are 1 at the front; any element type T,
+// index type TI. Work-item (d*CH+h, c, a*B+b): chunk h of `per` elements of a row of x, CH a row.
+__kernel void update(__global const T* restrict x, __global const T* restrict u,
+                     __global const TI* restrict start, __global T* restrict y, int D,
+                     int X0, int X1, int X2, int X3, int X4, int U0, int U1, int U2, int U3, int U4,
+                     int per)
+{
+    const int chunks = (X4 + per - 1) / per;
+    const int row = get_global_id(0) / chunks;
+    const int from = get_global_id(0) % chunks * per, to = min(from + per, X4);
+    if (row >= X3 || get_global_id(1) >= X2 || get_global_id(2) >= X0 * X1) return;
+    const int extents[5] = {X0, X1, X2, X3, X4}, box[5] = {U0, U1, U2, U3, U4};
+    const int place[4] = {(int)get_global_id(2) / X1, (int)get_global_id(2) % X1,
+                          (int)get_global_id(1), row};
+    int first[5], at = 0, source = 0, inside = 1;
+    for (int k = 0; k < 5; k++) {
+        const TI wanted = k < 5 - D ? 0 : start[k - (5 - D)];
+        first[k] = (int)clamp(wanted, (TI)0, (TI)(extents[k] - box[k]));
+        if (k == 4) break;
+        const int own = place[k] - first[k];
+        inside &= own >= 0 && own < box[k];
+        source = source * box[k] + own;
+        at = at * extents[k] + place[k];
+    }
+    for (int e = from; e < to; e++) {
+        const int own = e - first[4];
+        y[(size_t)at * X4 + e] = inside && own >= 0 && own < U4 ? u[(size_t)source * U4 + own]
+                                                                 : x[(size_t)at * X4 + e];
+    }
+}

@@ -1,4 +1,4 @@
-"""SCATTER_ND: slices are added up where their indices say."""
+"""Writes where the data say: SCATTER_ND, DYNAMIC_UPDATE_SLICE."""
 
 from __future__ import annotations
 
@@ -70,3 +70,38 @@ def scatter_nd(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     return [*([first] if count else []),
             Launch("gather", "scatter", (place, flat(x), y, *map(i32, (count, inner, places, per))),
                    (-(-inner // per), places), (profile.group, 1), defines, y.size)]
+
+
+@shape("DYNAMIC_UPDATE_SLICE")
+def update_shape(node: Node) -> Sequence[Shape]:
+    """Output as input.
+
+    Raises: ValueError if the update is larger than that.
+    """
+    x, u = node.input(0).shape, node.input(1).shape
+    if len(x) != len(u) or any(e > o for e, o in zip(u, x, strict=True)):
+        raise ValueError(f"an update of {u} does not fit into {x}")
+    return [x]
+
+
+@op("DYNAMIC_UPDATE_SLICE")
+def update_slice(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan y = x with a box of it replaced; the box is moved inside where it would stand out.
+
+    Shapes: x [X0..], update [U0..], start [rank] -> y [X0..].
+    Raises: UnsupportedOp for types that no kernel knows, or more than 5 dimensions.
+    Source: TFLite kernels/dynamic_update_slice.cc.
+    """
+    x, u, start, y = node.input(0), node.input(1), node.input(2), node.outputs[0]
+    require(x.dtype in TYPES, f"{node.op} of {x.dtype} has no kernel")
+    require(start.dtype in INDEX, f"{node.op} at {start.dtype} has no kernel")
+    rank = len(x.shape)
+    require(0 < rank <= MAX_DEPTH, f"{node.op} of {rank} dimensions has no kernel")
+    missing = (1,) * (MAX_DEPTH - rank)
+    extents, box = (*missing, *x.shape), (*missing, *u.shape)
+    per = chunk(extents[4], profile)
+    return [Launch("gather", "update",
+                   (flat(x), flat(u), flat(start), y, *map(i32, (rank, *extents, *box, per))),
+                   (extents[3] * -(-extents[4] // per), extents[2], extents[0] * extents[1]),
+                   (profile.group, 1, 1),
+                   {"T": TYPES[x.dtype], "TI": INDEX[start.dtype]}, y.size)]

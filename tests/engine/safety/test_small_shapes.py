@@ -101,6 +101,8 @@ CASES: dict[str, Case] = {
     "gather": ("GATHER", [spec(5, 3), i4(4, 0, 2)], [spec(3, 3)], {"axis": 0}),
     "gather points": ("GATHER_ND", [spec(4, 3, 2), i4([1, 2], [3, 0])], [spec(2, 2)], {}),
     "scatter": ("SCATTER_ND", [i4([3], [1], [3]), spec(3, 5), i4(4, 5)], [spec(4, 5)], {}),
+    "update": ("DYNAMIC_UPDATE_SLICE", [spec(3, 5), spec(2, 3), spec(2, dtype="int32")],
+               [spec(3, 5)], None),
     "one hot": ("ONE_HOT", [spec(5, dtype="int32"), np.array(8, "i4"), np.array(2, "f4"),
                             np.array(-1, "f4")], [spec(5, 8)], {"axis": -1}),
     "arg max": ("ARG_MAX", [spec(3, 7), np.array(1, "i4")], [spec(3, dtype="int64")],
