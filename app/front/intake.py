@@ -53,7 +53,7 @@ class Intake(Bodies):
         self._largest = largest
         self._began = began
         # gunicorn's settings are costly to look up.
-        self._plain = cfg.proxy_protocol == "off"
+        self._plain = cfg.proxy_protocol in ("off", False)
         self._known: dict[bytes, tuple[Head, Any]] = {}
         # When the loop last came back from waiting. Units: time.monotonic() seconds.
         self.turn_began = 0.0

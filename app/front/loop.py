@@ -6,6 +6,8 @@ the reading of its head.
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import select
 import socket
@@ -16,6 +18,10 @@ from collections.abc import Callable, Sequence
 from app.front.connection import Connection, State
 from app.front.intake import Intake
 
+log = logging.getLogger("app.front")
+
+# What accept fails with when there is no room for one more.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 READ = select.EPOLLIN
 # A client that has begun a request, or reads an answer, has so long for its next byte.
 STALL_SECONDS = 60.0
@@ -44,6 +50,7 @@ class Loop:
         self._epoll.register(self._bell, select.EPOLLIN)
         self._accepting = False
         self._swept = 0.0
+        self._cramped = False
         self._steps: dict[State, Callable[[Connection], None]] = {
             State.HEAD: intake.on_head,
             State.BODY: intake.on_body,
@@ -89,6 +96,14 @@ class Loop:
         try:
             client, peer = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            # Until the next sweep, which lets idle connections go.
+            log.warning("no connection can be accepted: %s", error)
+            self._accept_if(False)
+            self._cramped = True
             return
         client.setblocking(False)
         if client.family in (socket.AF_INET, socket.AF_INET6):
@@ -145,6 +160,10 @@ class Loop:
                 connection.sock.shutdown(socket.SHUT_WR)
                 self._watch(connection, READ)
         except OSError:
+            self.drop(connection)
+        except Exception:
+            # One connection's trouble is no reason to let the others down.
+            log.exception("unexpected error with a connection")
             self.drop(connection)
 
     def _watch(self, connection: Connection, events: int) -> None:
@@ -203,10 +222,11 @@ class Loop:
                 self._step(connection, self._expire)
             elif state in _BODIES and now - connection.started >= SWEEP_SECONDS:
                 self._step(connection, self._intake.on_slow)
-        room = len(self._connections) < self._most
+        room = len(self._connections) < self._most and not self._cramped
+        self._cramped = False
         if not room and idle:
             # Those that wait for nothing make room for those that wait to be let in.
-            for connection in sorted(idle, key=lambda one: one.since)[: self._most // 10 + 1]:
+            for connection in sorted(idle, key=lambda one: one.since)[: len(idle) // 10 + 1]:
                 self.drop(connection)
         self._accept_if(bool(self._listeners) and (room or bool(idle)))
 
@@ -231,5 +251,5 @@ class Loop:
         """Drop every connection."""
         for connection in list(self._connections.values()):
             self.drop(connection)
+        # The bell stays: a thread that is late would ring at whatever has its number by then.
         self._epoll.close()
-        os.close(self._bell)

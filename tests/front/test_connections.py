@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
+import resource
 import socket
 import struct
 import time
@@ -243,3 +244,19 @@ def test_a_refused_body_leaves_the_connection_in_step(tmp_path: Path) -> None:
                     statuses.append(answer(first)[0])
         assert set(statuses) <= {200, 503}
         assert 503 in statuses
+
+
+def test_idle_connections_make_room_where_descriptors_run_out(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1, KEEPALIVE_S="600") as server:
+        assert server.upload("m", "1", tiny.add(1)).status_code == 200
+        workers = [pid for pid in server.pids() if len(list(Path(f"/proc/{pid}/fd").iterdir())) > 9]
+        for pid in workers:
+            held = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (held + 30, held + 30))
+        with contextlib.ExitStack() as stack:
+            for _ in range(100):
+                connection = stack.enter_context(connected(server))
+                connection.sendall(post("/v2/models/m/infer", V2))
+                with connection.makefile("rb") as stream:
+                    assert answer(stream)[0] == 200
+        assert "no connection can be accepted" in server.text()
