@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import logging.config
 import os
@@ -25,6 +26,20 @@ PROBES = frozenset(
 )
 # The loop has to get the interpreter back quickly from threads that decode large bodies.
 SWITCH_SECONDS = 0.001
+# Source: malloc.h of glibc.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def keep_memory() -> None:
+    """Let malloc keep what large requests give back, instead of faulting it in for each anew.
+
+    Left alone it gave every 1 MB body's buffers back to the kernel: 300 page faults a request.
+    Source: mallopt(3).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 128 << 20)
 
 
 def problem_of(status: int, reason: str, detail: str) -> bytes:
@@ -80,6 +95,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
     def init_process(self) -> None:
         """Start; handle_error finds the writer through the module."""
         util.write_error = write_problem
+        keep_memory()
         sys.setswitchinterval(SWITCH_SECONDS)
         super().init_process()
 
