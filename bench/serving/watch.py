@@ -7,6 +7,9 @@ import json
 import sys
 import time
 
+# Seconds between looks: a page of metrics costs as much as dozens of inferences.
+PAUSE = 0.4
+
 
 def main(seconds: float, targets: list[str]) -> None:
     """Print {target: [ms, ...]}; a target is host:port/path, a failed look counts as infinite."""
@@ -15,7 +18,7 @@ def main(seconds: float, targets: list[str]) -> None:
     while time.monotonic() < end:
         for target in targets:
             found[target].append(_look(target))
-        time.sleep(0.05)
+        time.sleep(PAUSE)
     print(json.dumps(found))
 
 
