@@ -12,7 +12,7 @@ from app.engine.runtime import LoadedModel, Runtime
 from app.errors import InvalidInput
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec, single_op
-from tests.engine.corpus import CORPUS
+from tests.engine.corpus import CORPUS, NETS
 from tests.engine.engine_check import run_engine
 
 
@@ -149,3 +149,15 @@ def test_a_slice_that_begins_where_the_model_says(runtime: Runtime) -> None:
     blob = model.build()
     values = oracle.random_array(np.random.default_rng(1), (3, 6, 4), "float32")
     check(runtime, blob, *[[values, np.array(b, "i4")] for b in ((0, 0, 0), (2, 4, 0))])
+
+
+@pytest.mark.parametrize(("name", "shape"), [
+    ("unet", (1, 32, 32, 4)), ("vit", (1, 7, 32, 3)), ("gru", (2, 12, 8)), ("gru", (0, 12, 8)),
+    ("gru", (1, 0, 8)), ("gru", (1, 12, 0)), ("detector", (1, 32, 32, 2)),
+    ("detector", (1, 32, 32, 0))])
+def test_a_request_that_the_model_cannot_take_is_refused(runtime: Runtime, name: str,
+                                                         shape: tuple[int, ...]) -> None:
+    model = LoadedModel(runtime, read((NETS / f"{name}_float32.tflite").read_bytes()))
+    with pytest.raises(InvalidInput):
+        model.run([np.zeros(shape, "f4")])
+    model.close()

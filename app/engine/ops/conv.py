@@ -57,8 +57,14 @@ OUTPUTS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}
 
 @shape(*OUTPUTS)
 def conv_shape(node: Node) -> Sequence[Shape]:
-    """[N,H,W,C] * [O,KH,KW,C/groups] or [1,KH,KW,O] -> [N,OH,OW,O]."""
+    """[N,H,W,C] * [O,KH,KW,C/groups] or [1,KH,KW,O] -> [N,OH,OW,O].
+
+    Raises: ValueError if the weights are for another number of channels.
+    """
     x, w = node.input(0).shape, node.input(1).shape
+    more, less = (w[3], x[3]) if node.op == "DEPTHWISE_CONV_2D" else (x[3], w[3])
+    if not less or not more or more % less or w[OUTPUTS[node.op]] % (more // less):
+        raise ValueError(f"{x[3]} channels by weights of {w}")
     rows, columns = axes(x, (w[1], w[2]), dict(node.options))
     return [(x[0], rows.out, columns.out, w[OUTPUTS[node.op]])]
 

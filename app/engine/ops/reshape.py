@@ -60,7 +60,9 @@ def reshape_shape(node: Node) -> Sequence[Shape]:
 def _stretched(node: Node, target: list[int], size: int) -> Shape:
     # Converters fix the batch in a reshape; another batch then belongs into its first dimension.
     rest = int(np.prod(target[1:], dtype=np.int64)) if target else 0
-    if rest and size % rest == 0 and size // rest % max(target[0], 1) == 0:
+    # Nothing at all is a batch of none, or no batch.
+    batch = size > 0 or not node.input(0).shape[:1] or node.input(0).shape[0] == 0
+    if batch and rest and size % rest == 0 and size // rest % max(target[0], 1) == 0:
         return (size // rest, *target[1:])
     raise ValueError(f"{node.input(0).shape} does not reshape to {tuple(target)}")
 

@@ -61,9 +61,9 @@ def axis(extent: int, kernel: int, stride: int, dilation: int, padding: str,
     else:
         before, after = pads
         room = extent + before + after - reach + stride
-        if room <= -stride:
-            raise ValueError(f"an axis of {extent} is too small for a window of {reach}")
         out = max(room, 0) // stride
+        if extent and not out:
+            raise ValueError(f"an axis of {extent} is too small for a window of {reach}")
     return Axis(extent, kernel, stride, dilation, before, after, max(out, 0))
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from app.engine import registry
 from app.engine.ir import Data, Graph, Node, Tensor
 from app.engine.passes.facts import EFFECTS, folded, outputs_of
+from app.errors import InvalidInput
 
 Shape = tuple[int, ...]
 # Inputs whose values decide the shape of the result.
@@ -63,7 +66,29 @@ def first_stage(graph: Graph, shapes: Sequence[Shape], contents: Mapping[Tensor,
         draft.known[tensor] = known
     for raw in graph.nodes:
         _add(draft, graph, raw)
-    return _stage(draft, graph)
+    stage = _stage(draft, graph)
+    if any(map(_stretched, stage.graph.nodes)):
+        _check_batch(graph, stage.graph)
+    return stage
+
+
+def _stretched(node: Node) -> bool:
+    """Whether a reshape gives another number of rows than the file has: see ops.reshape."""
+    wanted = node.optional(1) if node.op == "RESHAPE" else None
+    if wanted is None or wanted.data is None or -1 in wanted.data:
+        return False
+    return int(np.prod(wanted.data, dtype=np.int64)) != node.outputs[0].size
+
+
+def _check_batch(raw: Graph, made: Graph) -> None:
+    # What was taken for a batch in the middle is one only if it comes out as it went in.
+    grown = {(t.shape[0], o.shape[0]) for t, o in zip(raw.inputs, made.inputs, strict=True)
+             if t.shape and t.shape[0] > 0 and t.shape[0] != o.shape[0]}
+    for before, after in grown:
+        for t, o in zip(raw.outputs, made.outputs, strict=False):
+            if t.shape and t.shape[0] > 0 and o.shape[:1] != (t.shape[0] * after // before,):
+                raise InvalidInput(f"this model is made for {before} at a time and cannot take "
+                                   f"{after}")
 
 
 def _add(draft: _Draft, graph: Graph, raw: Node) -> None:
