@@ -12,7 +12,7 @@ from app.engine import registry
 from app.engine.cpu.part import CpuPart, open_part
 from app.engine.ir import Data, Graph, Node, Tensor
 from app.engine.passes.facts import EXACT, plain
-from app.errors import UnsupportedOp
+from app.errors import InvalidInput, UnsupportedOp
 
 # Elements up to which a node's work on the host costs less than a transfer.
 SMALL = 4096
@@ -33,10 +33,16 @@ class NumpyPart:
         return self.node.outputs
 
     def run(self, arrays: Sequence[Data | None]) -> Sequence[Data]:
-        """Compute; rules that read constants find what the model computed in their place."""
+        """Compute; rules that read constants find what the model computed in their place.
+
+        Raises: InvalidInput if the operation does not take these values.
+        """
         inputs = tuple(None if t is None else t if t.data is not None else replace(t, data=a)
                        for t, a in zip(self.node.inputs, arrays, strict=True))
-        return registry.HOSTS[self.node.op](replace(self.node, inputs=inputs), arrays)
+        try:
+            return registry.HOSTS[self.node.op](replace(self.node, inputs=inputs), arrays)
+        except (ValueError, IndexError) as error:
+            raise InvalidInput(f"{self.node.op} (operator {self.node.index}): {error}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -161,3 +161,10 @@ def test_a_request_that_the_model_cannot_take_is_refused(runtime: Runtime, name:
     with pytest.raises(InvalidInput):
         model.run([np.zeros(shape, "f4")])
     model.close()
+
+
+def test_a_slice_beyond_the_end_is_the_requests_fault(runtime: Runtime) -> None:
+    blob = single_op("SLICE", [Spec((6, 4)), Spec((2,), "int32"), np.array([2, 4], "i4")],
+                     [Spec((2, 4))])
+    with pytest.raises(InvalidInput):
+        run_engine(runtime, blob, [np.zeros((6, 4), "f4"), np.array([5, 0], "i4")])
