@@ -195,7 +195,8 @@ def assert_model_same(model: bytes, inputs: Sequence[Array], outputs: Sequence[A
     """Check a whole model: floats within the tolerance, int8 within the runtimes' disagreement.
 
     Floats of ill-conditioned outputs may be off by twice as much as TFLite's own kernels are from
-    those of XNNPACK, floats that are integers times a step by that step. A vector of integers must also have the same winner as one of the runtimes.
+    those of XNNPACK, floats that are integers times a step by that step. A vector of integers must
+    also have the same winner as one of the runtimes.
     """
     judges = [run(model, inputs, r) for r in available() if _takes(model, inputs, r)]
     gaps = disagreement(model, inputs)
