@@ -171,9 +171,9 @@ def test_api_down_arrives_and_resolves(
 ) -> None:  # fmt: skip
     start = time.monotonic()
     server.stop()
-    down = receiver.wait("slack", ("APIDown", "probe"), 60, start)
+    down = receiver.wait("slack", ("APIDown", "probe", "since"), 60, start)
     told(capsys, f"APIDown arrived (for: 1m shortened by {FASTER}) after", start)
-    receiver.wait("discord", ("APIDown",), 10, start)
+    receiver.wait("discord", ("APIDown", "since"), 10, start)
     assert "error expanding" not in down.text
     blank = []
     for _, panel in panels():
@@ -206,7 +206,7 @@ def test_an_api_that_takes_connections_and_never_answers_is_down(
     wait_for(lambda: stack.value('max(up{job="rx580-api-probe"})') == 1)
     start = time.monotonic()
     with server.hung():
-        receiver.wait("slack", ("APIDown", "probe"), 60, start)
+        receiver.wait("slack", ("APIDown", "probe", "since"), 60, start)
         told(capsys, "APIDown arrived when every worker hung after", start)
         # The exporter lives on, and says so.
         assert stack.value('max(up{job="rx580-api"})') == 1
