@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -129,11 +130,14 @@ FEW = {"NaN": [np.nan] * 3, "infinite": [np.inf] * 3, "below": [-np.inf] * 3,
        "huge": [3e38, 3e38, -3e38], "tiny": [1e-40, -1e-40, -0.0]}
 
 
-@pytest.mark.parametrize("values", FEW)
-@pytest.mark.parametrize("name", WHOLE)
+# Whether an extreme is a NaN or what comes after it depends on the order in which it is sought.
+UNORDERED = {("REDUCE_MAX", "NaN"), ("REDUCE_MIN", "NaN")}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [case for case in product(WHOLE, FEW) if case not in UNORDERED]
+)
 def test_a_few_among_others(runtime: Runtime, name: str, values: str) -> None:
-    if name in ("REDUCE_MAX", "REDUCE_MIN") and values == "NaN":
-        pytest.skip("whether a NaN or what comes after it counts depends on the order of lanes")
     op, given, out, options = WHOLE[name]
     rng = np.random.default_rng(3)
     inputs = [f4(*spec.shape) for spec in given if isinstance(spec, Spec)]
