@@ -144,6 +144,7 @@ class QuotaExceeded(ServingError):
     """
 
     code = "quota_exceeded"
+    reason = "quota"
 
     def __init__(self, message: str, retry_after: float = 1.0) -> None:
         super().__init__(message)

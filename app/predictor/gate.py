@@ -83,11 +83,8 @@ class Gate:
                     )
                 self._inside[name] += 1
                 self._all += 1
-        except Overloaded as error:
+        except (Overloaded, QuotaExceeded) as error:
             rejected(error.reason)
-            raise
-        except QuotaExceeded:
-            rejected("quota")
             raise
         return Ticket(name)
 

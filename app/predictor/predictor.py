@@ -85,11 +85,8 @@ class Predictor:
         """
         try:
             return self._awake(name, version, decode, terms)
-        except Overloaded as error:
+        except (Overloaded, QuotaExceeded) as error:
             rejected(error.reason)
-            raise
-        except QuotaExceeded:
-            rejected("quota")
             raise
         except ModelNotReady:
             rejected("not_ready")
