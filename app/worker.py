@@ -53,10 +53,17 @@ def problem_of(status: int, reason: str, detail: str) -> bytes:
     body = problem(status, f"http_{status}", text, request_id)
     head = (
         f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nX-Request-Id: {request_id}\r\n"
-        f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
+        + ("Retry-After: 1\r\n\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else "\r\n")
     )
     count_refused(status)
     return head.encode("latin-1") + body
+
+
+def _turn_away(connection: Connection) -> None:
+    text = "this worker has as many requests waiting for a thread as it may have; come back later"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    connection.send(problem_of(status, status.phrase, text))
 
 
 def write_problem(client: Any, status: int, reason: str, detail: str) -> None:
@@ -123,7 +130,9 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
             Crew("probe", 2, 2),
         )
         infer, page, probe = self._crews
-        pages = Pages(self.cfg, self.wsgi, self.malformed, page, probe, PROBES)
+        pages = Pages(
+            self.cfg, self.wsgi, self.malformed, _turn_away, page, probe, PROBES
+        )
         intake = Intake(
             self.cfg, self.wsgi.extensions["express"], infer, pages, self.malformed,
             spool=spool,

@@ -28,6 +28,11 @@ class Crew:
         self._threads = 0
         self._idle = 0
 
+    @property
+    def waiting(self) -> int:
+        """Tasks that no thread has begun with; may be out of date when it is read."""
+        return self._tasks.qsize()
+
     def do(self, task: Callable[[], None]) -> None:
         """Run a task as soon as there is a thread."""
         with self._lock:
