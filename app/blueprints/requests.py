@@ -13,6 +13,7 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 from app.errors import DeadlineExceeded, InvalidRequest
+from app.front.connection import hung_up
 from app.predictor.predictor import Terms
 
 log = logging.getLogger("app.request")
@@ -76,16 +77,7 @@ def _alive(client: Any) -> Callable[[], bool] | None:
     """Make the question whether the caller still waits; TLS has no way to peek."""
     if type(client) is not socket.socket:
         return None
-
-    def alive() -> bool:
-        try:
-            return client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-
-    return alive
+    return lambda: not hung_up(client)
 
 
 def _begin() -> None:

@@ -125,3 +125,13 @@ class Outlet:
     def sendall(self, data: bytes) -> None:
         """Send, or keep for later."""
         self._connection.send(data)
+
+
+def hung_up(client: socket.socket) -> bool:
+    """Tell whether a client has gone, or has at least ended its own side."""
+    try:
+        return not client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

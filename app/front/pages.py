@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 from gunicorn.http import wsgi
 
-from app.front.connection import Connection, Outlet
+from app.front.connection import Connection, Outlet, hung_up
 from app.front.crew import Crew
 from app.front.head import Head
 
@@ -64,7 +63,7 @@ class Pages:
         self, connection: Connection, head: Head, body: Any, close: bool, queued: float
     ) -> None:
         try:
-            if time.monotonic() - queued > PATIENCE_SECONDS and _gone(connection):
+            if time.monotonic() - queued > PATIENCE_SECONDS and hung_up(connection.sock):
                 raise ConnectionResetError
             close = self._run(connection, head, body, close)
         except OSError:
@@ -102,11 +101,3 @@ class Pages:
             if hasattr(parts, "close"):
                 parts.close()
         return bool(response.should_close())
-
-
-def _gone(connection: Connection) -> bool:
-    """Tell whether a client has hung up."""
-    try:
-        return not connection.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False

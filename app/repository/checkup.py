@@ -21,7 +21,6 @@ from app.trust.compare import Verdict
 
 log = logging.getLogger("app.checkup")
 
-POLL_SECONDS = 0.005
 Verify = Callable[[str, str], tuple[Loaded, Verdict | None]]
 
 
@@ -64,10 +63,7 @@ class Checkup:
             missing = {worker.worker for worker in asked if worker.worker in living} - set(found)
             if not missing or time.monotonic() >= end:
                 return [_finding(worker, found.get(worker.worker), living) for worker in asked]
-            # A worker may also die meanwhile, which writes nothing.
-            pause = min(end, time.monotonic() + 0.25)
-            while self._state.changed() == seen and time.monotonic() < pause:
-                time.sleep(POLL_SECONDS)
+            self._state.wait_for_change(seen, end)
 
     def attend(self) -> None:
         """Take up what this worker was asked, without waiting for it."""

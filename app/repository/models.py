@@ -17,8 +17,6 @@ from app.repository.records import Action, Report, Wish, Worker
 from app.repository.sandbox import Sandbox
 from app.repository.state import State
 
-POLL_SECONDS = 0.005
-
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
@@ -273,10 +271,7 @@ class Models:
             if outcome.state != "pending" or time.monotonic() >= end:
                 return outcome
             seen = self._state.changed()
-            # A worker may also die meanwhile, which writes nothing.
-            slice_end = min(end, time.monotonic() + 0.25)
-            while self._state.changed() == seen and time.monotonic() < slice_end:
-                time.sleep(POLL_SECONDS)
+            self._state.wait_for_change(seen, end)
 
     def _outcome(self, action: Action) -> Outcome:
         wish = self._state.wish(action.key)

@@ -35,6 +35,10 @@ CREATE TABLE IF NOT EXISTS used (name TEXT, version TEXT, at REAL, PRIMARY KEY (
 """
 
 
+POLL_SECONDS = 0.005
+LONGEST_WAIT_SECONDS = 0.25
+
+
 class State:
     """The shared store of wishes, workers and their reports."""
 
@@ -45,6 +49,16 @@ class State:
     def changed(self) -> int:
         """Give a number that differs after any other connection has written; cheap."""
         return self._database.changed()
+
+    def wait_for_change(self, seen: int, end: float) -> None:
+        """Wait until changed() differs from what was seen, for a moment at most: what to look for
+        may also be the death of a worker, which writes nothing.
+
+        Units: end in time.monotonic() seconds.
+        """
+        end = min(end, time.monotonic() + LONGEST_WAIT_SECONDS)
+        while self.changed() == seen and time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
 
     # --- wishes ---
 
