@@ -2,8 +2,8 @@
 
 What is offered does not wait for answers: requests start at a fixed rate, as those of many callers
 do, and are given up after a while. The exporter's port and GET /metrics of the API are scraped at
-the same time, each by a process of its own session, as Prometheus is one: a scraper that shares
-the load generator's part of the CPU would time itself.
+the same time, each by a process of its own session that goes first where it may (root): Prometheus
+is mostly another machine, and a scraper that waits for the CPU times itself.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ print(json.dumps(seen))
 """
 
 SCRAPE = """
-import json, sys, time, urllib.request
+import contextlib, json, os, sys, time, urllib.request
+with contextlib.suppress(PermissionError):
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 took = []
 for _ in range(int(sys.argv[2])):
     start = time.perf_counter()

@@ -59,7 +59,7 @@ def hang() -> str:
 class Runtime:
     """Nothing to start and to stop, where the real app has its models."""
 
-    settings = Settings(state_dir=Path(os.environ["TINY_DIRECTORY"]))
+    settings = Settings(state_dir=Path(os.environ["TINY_DIRECTORY"]), threads=4)
 
     def start(self, **_: object) -> None:
         """Start nothing."""

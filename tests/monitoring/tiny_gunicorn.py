@@ -23,7 +23,6 @@ bind = f"127.0.0.1:{os.environ['TINY_PORT']}"
 workers = int(os.environ["TINY_WORKERS"])
 max_requests = int(os.environ["TINY_MAX_REQUESTS"])
 worker_class = "app.worker.Worker"  # it resets no connection when it ends
-threads = 4
 timeout = int(os.environ["TINY_TIMEOUT"])
 graceful_timeout = 5
 control_socket_disable = True
