@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from app.repository.mending import sound
 
 
 class Database:
@@ -20,13 +21,14 @@ class Database:
         self._local = threading.local()
 
     def create(self, schema: str) -> None:
-        """Make the tables that are not there yet; a semicolon and a new line end a statement."""
+        """Make the tables that are not there yet; a semicolon and a new line end a statement.
+
+        A damaged file is set aside.
+        """
         # Two connections that make a new file WAL at once lock each other out.
-        with self._path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            with self.write(durable=True) as db:
-                for statement in schema.split(";\n"):
-                    db.execute(statement)
+        with sound(self._path), self.write(durable=True) as db:
+            for statement in schema.split(";\n"):
+                db.execute(statement)
 
     def open(self) -> sqlite3.Connection:
         """Give this thread's connection."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import DeviceMemoryError
+from app.repository.mending import sound
 from app.repository.processes import started
 
 _SCHEMA = """
@@ -54,11 +55,14 @@ class Ledger:
         self._pid = os.getpid()
         self._started = started(self._pid)
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        # The book describes living processes: a power cut ends them, and so all of its entries.
-        self._db.execute("PRAGMA synchronous=OFF")
-        for statement in _SCHEMA.split(";\n"):
-            self._db.execute(statement)
+        with sound(path):
+            self._db = sqlite3.connect(
+                path, timeout=30, isolation_level=None, check_same_thread=False
+            )
+            # The book describes living processes: a power cut ends them, and so all its entries.
+            self._db.execute("PRAGMA synchronous=OFF")
+            for statement in _SCHEMA.split(";\n"):
+                self._db.execute(statement)
 
     def reserve(self, name: str, version: str, size: int) -> None:
         """Enter what a load will need, before it begins.

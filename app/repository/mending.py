@@ -1,0 +1,47 @@
+"""What becomes of an SQLite file that a power cut or a bad disk has damaged."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+log = logging.getLogger("app.state")
+
+_DAMAGE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
+@contextmanager
+def sound(path: Path) -> Iterator[None]:
+    """Hold a lock while the file is opened for the first time; a damaged one is set aside before.
+
+    What it knew is lost, but not the server: models are found again on disk, and are loaded as
+    those that are new. The damaged file is kept beside the new one.
+    """
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        damage = _damage(path) if path.exists() else None
+        if damage:
+            aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+            path.rename(aside)
+            # A journal of the old file would be played into the new one.
+            for ending in ("-wal", "-shm", "-journal"):
+                path.with_name(path.name + ending).unlink(missing_ok=True)
+            log.error("%s is damaged (%s): it is kept as %s, and begun anew", path, damage, aside)
+        yield
+
+
+def _damage(path: Path) -> str | None:
+    try:
+        with closing(sqlite3.connect(path, timeout=30)) as db:
+            found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        # The codes of SQLite have their kind in the lowest byte.
+        if error.sqlite_errorcode & 0xFF not in _DAMAGE:
+            raise
+        return str(error)
+    return None if found == "ok" else found

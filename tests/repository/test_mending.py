@@ -1,0 +1,75 @@
+"""A damaged state file costs what it knew, never the server."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app.repository.database import Database
+from app.repository.names import Key
+from app.repository.state import State
+from app.repository.vram import Ledger
+from tests.service import tiny
+from tests.service.live import Server
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "another file": lambda data: b"no database " * 1000,
+    "no header": lambda data: bytes(100) + data[100:],
+    "half of it": lambda data: data[: len(data) // 2],
+    "noise in the middle": lambda data: data[:4096] + b"\xa5" * 8192 + data[12288:],
+}
+
+
+def fill(path: Path) -> None:
+    """Make a state file of many pages, all of them in the file itself."""
+    state = State(Database(path))
+    for number in range(60):
+        state.put(Key(f"model-{number}", "1"), "ab" * 32)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_state_is_set_aside_and_begun_anew(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "state.sqlite3"
+    fill(path)
+    bad = damage(path.read_bytes())
+    path.write_bytes(bad)
+    state = State(Database(path))
+    assert state.wishes() == []
+    state.put(Key("m", "1"), "cd" * 32)
+    assert [wish.key for wish in State(Database(path)).wishes()] == [Key("m", "1")]
+    kept = list(tmp_path.glob("state.sqlite3.damaged-*"))
+    assert [file.read_bytes() for file in kept] == [bad]
+
+
+def test_a_sound_state_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite3"
+    fill(path)
+    assert len(State(Database(path)).wishes()) == 60
+    assert not list(tmp_path.glob("*.damaged-*"))
+
+
+def test_a_damaged_ledger_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "vram.sqlite3"
+    path.write_bytes(b"no database " * 1000)
+    ledger = Ledger(path, "card", 1000)
+    ledger.reserve("m", "1", 600)
+    assert [held.size for held in ledger.held()] == [600]
+
+
+def test_a_server_starts_over_a_damaged_state_and_finds_its_models(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=2) as server:
+        assert server.upload("m", "1", tiny.add(1)).status_code == 200
+        server.stop()
+        file = tmp_path / "state" / "state.sqlite3"
+        file.write_bytes(b"no database " * 1000)
+        server.start()
+        assert server.get("/models/m").json()["versions"][0]["state"] == "ready"
+        assert str(file) in server.text()
