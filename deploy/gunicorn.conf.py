@@ -3,7 +3,7 @@
 import os
 import sys
 
-from app import draining, logs, pinning, worker
+from app import draining, logs, pinning, state_folder, worker
 from app.errors import SettingsError
 from app.settings import Settings
 from monitoring.hooks import MetricsConfig, MetricsHooks
@@ -45,8 +45,9 @@ metrics = MetricsHooks(
 
 
 def on_starting(server):
-    """Stop here rather than serve from another device than the one that was named."""
+    """Stop here, in one line, rather than serve what was not asked for or not at all."""
     try:
+        state_folder.check(settings.state_dir)
         pinning.check(settings)
     except SettingsError as error:
         sys.exit(str(error))

@@ -8,7 +8,13 @@ from typing import Any
 
 from gunicorn.http.errors import NoMoreData, ParseException
 
-from app.errors import InvalidRequest, Overloaded, RequestTooLarge
+from app.errors import (
+    InvalidRequest,
+    Overloaded,
+    RequestTooLarge,
+    ServingError,
+    StorageFailed,
+)
 from app.front.body import Broken, Buffer, Gathered, Memory, Spool
 from app.front.connection import Connection, State
 from app.front.head import Head
@@ -54,7 +60,7 @@ class Bodies(Refusals):
                 count = min(len(room), len(rest))
                 room[:count] = rest[:count]
                 rest = body.got(count) + rest[count:]
-        except ParseException as error:
+        except (ParseException, StorageFailed) as error:
             self.broken(connection, error)
             return
         connection.data = rest
@@ -89,7 +95,7 @@ class Bodies(Refusals):
                     return
         except BlockingIOError:
             return
-        except (ParseException, NoMoreData) as error:
+        except (ParseException, NoMoreData, StorageFailed) as error:
             self.broken(connection, error)
             return
         self._complete(connection, body)
@@ -97,17 +103,21 @@ class Bodies(Refusals):
     def _complete(self, connection: Connection, body: Memory | Spool) -> None:
         head = connection.head
         assert head is not None
-        self.release(connection)
-        if isinstance(body, Spool) and not isinstance(body, Gathered):
-            connection.close = connection.close or not body.done
-            self.run_page(connection, head, body.take())
-        elif isinstance(body, Gathered) and body.size > self._service.limit:
-            body.close()
+        if isinstance(body, Gathered) and body.size > self._service.limit:
             self.reject(connection, RequestTooLarge(
                 f"the body is larger than {self._service.limit} bytes, the most that is taken"
             ))  # fmt: skip
+            return
+        try:
+            whole: Any = body.whole() if isinstance(body, Gathered) else body.take()
+        except StorageFailed as error:
+            self.broken(connection, error)
+            return
+        self.release(connection)
+        if isinstance(body, Spool) and not isinstance(body, Gathered):
+            connection.close = connection.close or not body.done
+            self.run_page(connection, head, whole)
         else:
-            whole = body.whole() if isinstance(body, Gathered) else body.take()
             self.ready(connection, head, whole)
 
     def _burst(self, connection: Connection) -> None:
@@ -118,7 +128,7 @@ class Bodies(Refusals):
         ))  # fmt: skip
 
     def broken(self, connection: Connection, error: Exception) -> None:
-        """Answer a request whose body ends early or is not framed as it says."""
+        """Answer a request whose body ends early, is not framed as it says, or finds no room."""
         body, head = connection.body, connection.head
         assert body is not None
         assert head is not None
@@ -126,11 +136,17 @@ class Bodies(Refusals):
         self.release(connection)
         if connection.route is None:
             # Whether the body matters, and what to answer, is for the app to say.
-            beginning = body.take()
-            assert not isinstance(beginning, bytes | memoryview)
+            assert isinstance(body, Spool)
+            try:
+                beginning = body.take()
+            except StorageFailed as full:
+                beginning, error = body.take(), full
             self.run_page(connection, head, Broken(beginning, error))
             return
         body.close()
+        if isinstance(error, ServingError):
+            self.reject(connection, error)
+            return
         said = f": {error}" if isinstance(error, ParseException) else ""
         self.reject(connection, InvalidRequest(
             f"the body ends early or is not framed as its headers say{said}; send it whole"

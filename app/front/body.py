@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from app.errors import StorageFailed
 from app.front.chunks import Chunks
 
 Buffer = bytes | memoryview
@@ -78,7 +81,7 @@ class Spool:
     def got(self, count: int) -> bytes:
         """Take in so many bytes from there; gives what is no part of the body.
 
-        Raises: gunicorn.http.errors.ParseException if its chunks are broken.
+        Raises: gunicorn.http.errors.ParseException if its chunks are broken; StorageFailed.
         """
         if self._chunks is None:
             self._keep(self._room[:count])
@@ -94,17 +97,34 @@ class Spool:
         if self.size > self._limit:
             self.over = True
             return
-        self._file.write(part)
+        with self._storing():
+            self._file.write(part)
         self.size += len(part)
 
     def take(self) -> IO[bytes]:
-        """Give the body, to be read from its start."""
-        self._file.seek(0)
+        """Give the body, to be read from its start.
+
+        Raises: StorageFailed, once; what it gives after that is empty.
+        """
+        with self._storing():
+            self._file.seek(0)
         return self._file
 
     def close(self) -> None:
         """Let go of it."""
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    @contextlib.contextmanager
+    def _storing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.close()
+            self._file = io.BytesIO()
+            raise StorageFailed(
+                f"the body cannot be kept while it comes: {error}; make room in STATE_DIR"
+            ) from error
 
 
 class Gathered(Spool):

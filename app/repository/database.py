@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.repository.mending import sound
+from app.repository.sqlite import sound, transaction
 
 
 class Database:
@@ -41,16 +41,14 @@ class Database:
 
     @contextmanager
     def write(self, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        """Make one transaction; a durable one survives a power cut too."""
+        """Make one transaction; a durable one survives a power cut too.
+
+        Raises: StorageFailed if the disk is full, read-only or failing.
+        """
         db = self.open()
         db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(db):
             yield db
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
 
     def changed(self) -> int:
         """Give a number that differs after any other connection has written; cheap."""

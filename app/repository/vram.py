@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import DeviceMemoryError
-from app.repository.mending import sound
 from app.repository.processes import started
+from app.repository.sqlite import sound, transaction
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS held (
@@ -168,15 +168,9 @@ class Ledger:
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._heal()
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+        with self._lock, transaction(self._db):
+            self._heal()
+            yield self._db
 
     def _heal(self) -> None:
         """Strike out the workers that are gone; a pid that came back has another start time."""

@@ -68,6 +68,14 @@ def test_a_bad_value_stops_the_start_with_one_line(tmp_path: Path) -> None:
     ]
 
 
+def test_a_state_folder_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = _started(tmp_path, STATE_DIR=str(tmp_path / "file" / "state"))
+    assert done.returncode != 0
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith(f"STATE_DIR='{tmp_path}/file/state': 4 MB cannot be written there")
+
+
 def test_a_device_that_is_not_there_stops_the_start_and_lists_what_there_is(
     tmp_path: Path,
 ) -> None:

@@ -1,4 +1,4 @@
-"""A damaged state file costs what it knew, never the server."""
+"""A disk that damages a file or fills up costs what it must, never the server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import requests
 
+from app.errors import StorageFailed
 from app.repository.database import Database
 from app.repository.names import Key
 from app.repository.state import State
@@ -62,6 +64,37 @@ def test_a_damaged_ledger_is_begun_anew(tmp_path: Path) -> None:
     ledger = Ledger(path, "card", 1000)
     ledger.reserve("m", "1", 600)
     assert [held.size for held in ledger.held()] == [600]
+
+
+def test_a_full_disk_is_said_and_changes_nothing(tmp_path: Path) -> None:
+    database = Database(tmp_path / "state.sqlite3")
+    state = State(database)
+    db = database.open()
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    db.execute(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(StorageFailed, match="STATE_DIR"):
+        state.put(Key("m", "1"), "ab" * 10_000)
+    kept = len(state.wishes())
+    db.execute("PRAGMA max_page_count=1000000")
+    state.put(Key("m", "1"), "cd" * 32)
+    assert len(state.wishes()) == kept + 1 == 1
+
+
+def test_an_upload_that_finds_no_room_is_told_so(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1) as server:
+        assert server.upload("m", "1", tiny.add(1)).status_code == 200
+        bodies = tmp_path / "state" / "bodies"
+        bodies.rmdir()
+        chunks = [b"x" * 100_000] * 30
+        for body in (b"".join(chunks), iter(chunks)):
+            answer = requests.put(server.url + "/models/m/versions/2", data=body, timeout=30)
+            assert answer.status_code == 507
+            assert "STATE_DIR" in answer.json()["detail"]
+        # The short way gathers what comes in chunks as well.
+        answer = requests.post(server.url + "/inference", data=iter(chunks), timeout=30)
+        assert answer.status_code == 507
+        bodies.mkdir()
+        assert server.upload("m", "2", tiny.add(2)).status_code == 200
 
 
 def test_a_server_starts_over_a_damaged_state_and_finds_its_models(tmp_path: Path) -> None:

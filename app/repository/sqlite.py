@@ -1,4 +1,4 @@
-"""What becomes of an SQLite file that a power cut or a bad disk has damaged."""
+"""SQLite on a real disk: one that fills up, or has damaged the file."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from app.errors import StorageFailed
+
 log = logging.getLogger("app.state")
 
 _DAMAGE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+_DISK = (
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
+)  # fmt: skip
 
 
 @contextmanager
@@ -35,13 +40,43 @@ def sound(path: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Make one transaction that has the only right to write.
+
+    Raises: StorageFailed if the disk is full, read-only or failing.
+    """
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            # SQLite has rolled back by itself where the disk failed it.
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        if _kind(error) not in _DISK:
+            raise
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise StorageFailed(
+            f"the server's own records cannot be written: {error}; make room in STATE_DIR"
+        ) from error
+
+
+def _kind(error: sqlite3.DatabaseError) -> int:
+    """The codes of SQLite have their kind in the lowest byte."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 def _damage(path: Path) -> str | None:
     try:
         with closing(sqlite3.connect(path, timeout=30)) as db:
             found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
     except sqlite3.DatabaseError as error:
-        # The codes of SQLite have their kind in the lowest byte.
-        if error.sqlite_errorcode & 0xFF not in _DAMAGE:
+        if _kind(error) not in _DAMAGE:
             raise
         return str(error)
     return None if found == "ok" else found
