@@ -59,13 +59,14 @@ class Crew:
             self._idle += 1
             spare = self._threads > self._keep
         while True:
+            late = False
             try:
                 task = self._tasks.get(timeout=IDLE_SECONDS if spare else None)
             except queue.Empty:
-                task = None
+                task, late = None, True
             with self._lock:
                 # A task that came between the time-out and here is still to be done.
-                if task is None and self._tasks.qsize():
+                if late and self._tasks.qsize():
                     continue
                 self._idle -= 1
                 self._threads -= task is None

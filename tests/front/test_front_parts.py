@@ -145,12 +145,14 @@ def test_a_crew_runs_everything_at_once_up_to_its_bound() -> None:
 
     for number in range(8):
         crew.do(lambda number=number: task(number))
+    threads = [thread for thread in threading.enumerate() if thread.name == "test"]
     assert all(inside.acquire(timeout=10) for _ in range(3))
     assert not inside.acquire(timeout=0.2)
     gate.set()
     assert all(inside.acquire(timeout=10) for _ in range(5))
     crew.stop()
-    for thread in threading.enumerate():
-        if thread.name == "test":
-            thread.join(10)
+    for thread in threads:
+        thread.join(10)
+    assert len(threads) == 3
+    assert not any(thread.is_alive() for thread in threads)
     assert sorted(done) == list(range(8))
