@@ -93,7 +93,7 @@ class Opener:
         bound = self._max_queue
         return Policy(
             max_batch=chosen.max_batch or DEFAULT_BATCH[session.backend],
-            max_delay=chosen.max_delay_ms / 1e3,
+            max_delay=chosen.max_delay_ms / 1e3 if session.backend in WAITING_PAYS else 0.0,
             preferred=chosen.preferred,
             max_queue=bound if chosen.max_queue is None else min(bound, chosen.max_queue),
             # What a model's own file says is meant as it stands.
@@ -106,5 +106,7 @@ class Opener:
 
 
 # The CPU runs the rows of a batch one after the other, so that they stay equal to the bit:
-# joining them gains nothing there. The card earns a launch's cost back with every row.
+# joining them, or waiting for more of them, gains nothing there. The card earns a launch's cost
+# back with every row.
 DEFAULT_BATCH = {"tflite": 1, "opencl": 16}
+WAITING_PAYS = ("opencl",)

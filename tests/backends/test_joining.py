@@ -19,6 +19,10 @@ from app.batching.budget import Budget
 from app.batching.job import Call
 from app.batching.lane import Lane
 from app.batching.policy import Policy
+from app.repository.manifest import Batching, Manifest
+from app.repository.names import Key
+from app.repository.records import Wish
+from app.repository.served import Opener
 from tests.engine.builder import ModelBuilder, Spec
 from tests.engine.corpus import CORPUS
 from tests.service.live import ROOT
@@ -57,6 +61,20 @@ def test_rows_of_a_free_batch_are_joined_on_the_card_where_they_do_not_touch() -
     name, answer = card.inputs[0].name, card.outputs[0].name
     expected = _session(DIGITS, "tflite").run({name: rows})[answer]
     np.testing.assert_allclose(card.run({name: rows})[answer], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("backend", "delay"), [("tflite", 0.0), ("opencl", 0.005)])
+def test_company_is_waited_for_only_where_it_helps(backend: str, delay: float) -> None:
+    batching = Batching(max_batch=8, max_delay_ms=5)
+    opener = Opener(lambda name: Manifest(batching=batching), Budget(64, 10**9), 64)
+    wish = Wish(Key("m", "1"), "", "default", True, False, 1, 0)
+    loaded = opener(wish, _session(DIGITS, backend), 0.0)
+    try:
+        assert loaded.policy.max_batch == 8
+        assert loaded.policy.max_delay == delay
+    finally:
+        loaded.lane.close(1.0)
+        loaded.meter.close()
 
 
 def test_rows_that_touch_are_left_together_and_never_joined() -> None:
