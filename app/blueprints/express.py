@@ -79,6 +79,17 @@ class _Full:
     template: Template
 
 
+@dataclass(slots=True)
+class _Owed:
+    """Refusals of one route that are still to be counted: their number and the bytes of all."""
+
+    status: int
+    answers: int = 0
+    rejected: int = 0
+    received: int = 0
+    sent: int = 0
+
+
 def _ways() -> tuple[_Way, ...]:
     v2_path, path = rf"/v2/models/{_MODEL}", rf"/models/{_MODEL}"
     rows: tuple[tuple[str, str, Answer, bool], ...] = (
@@ -106,6 +117,7 @@ class Express:
         self._ways = [(way, Exchanges(way.handler)) for way in _ways()]
         self.limit = serving.settings.max_body_bytes
         self._full: dict[tuple[str | None, str | None], _Full] = {}
+        self._owed: dict[Exchanges, _Owed] = {}
         self._ids = os.urandom(8).hex()
         self._count = itertools.count()
         self._refusals = 0
@@ -182,12 +194,23 @@ class Express:
     def _stamped(
         self, route: Route, head: Head, full: _Full, counted: bool = False
     ) -> Stamped:
-        if not counted:
-            self._refusals += 1
-            rejected("queue_full")
         template = full.template
-        route.counts.count(template.status, 0.0, head.length or 0, template.length)
+        owed = self._owed.get(route.counts)
+        if owed is None:
+            owed = self._owed[route.counts] = _Owed(template.status)
+        self._refusals += not counted
+        owed.rejected += not counted
+        owed.answers += 1
+        owed.received += head.length or 0
+        owed.sent += template.length
         return Stamped(template, f"{self._ids}{next(self._count):016x}")
+
+    def settle(self) -> None:
+        """Count the refusals since the last time: counting costs as much as all else of them."""
+        for counts, owed in self._owed.items():
+            rejected("queue_full", owed.rejected)
+            counts.count(owed.status, 0.0, owed.received, owed.sent, owed.answers)
+        self._owed.clear()
 
     def leave(self, ticket: Ticket | None) -> None:
         """Take back what admit gave."""

@@ -144,6 +144,9 @@ class Loop:
             posted = self._posted.popleft()
             if posted is not None:
                 self._step(posted, self._resume)
+        while refused := self._intake.refused():
+            for connection in refused:
+                self._step(connection, self._intake.send_refusal)
         now = time.monotonic()
         if now - self._swept >= SWEEP_SECONDS:
             self._swept = now

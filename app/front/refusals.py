@@ -21,6 +21,8 @@ class Refusals(ABC):
         self._scratch = memoryview(bytearray(4 * BLOCK))
         # Requests that were refused by their heads in this turn of the loop.
         self.turned_away = 0
+        # Who is refused in this turn with a stamped answer, to be counted and sent together.
+        self._refused: list[Connection] = []
         # Bytes of bodies that have begun to come, for the short way.
         self._held = 0
 
@@ -79,6 +81,7 @@ class Refusals(ABC):
         """A body takes its time: it keeps no place in a queue, and a refusal need not wait."""
         if connection.reply is not None:
             reply, connection.reply = connection.reply, None
+            self._service.settle()
             reply.send(connection.send, connection.close)
         elif connection.ticket is not None:
             ticket, connection.ticket = connection.ticket, None
@@ -94,8 +97,29 @@ class Refusals(ABC):
         self.reply(connection, reply)
 
     def reply(self, connection: Connection, reply: Reply | Stamped) -> None:
-        """Answer from the loop itself."""
+        """Answer from the loop itself; a stamped answer goes out at the end of its turn."""
         self.forget(connection)
+        if isinstance(reply, Stamped):
+            connection.reply = reply
+            self._refused.append(connection)
+            return
+        reply.send(connection.send, connection.close)
+        self.settle(connection)
+
+    def refused(self) -> list[Connection]:
+        """Give those whose refusals may be sent now, since they have been counted."""
+        refused, self._refused = self._refused, []
+        if refused:
+            self._service.settle()
+        return refused
+
+    def send_refusal(self, connection: Connection) -> None:
+        """Send a refusal that has been counted.
+
+        Raises: OSError if the client is gone.
+        """
+        reply, connection.reply = connection.reply, None
+        assert reply is not None
         reply.send(connection.send, connection.close)
         self.settle(connection)
 

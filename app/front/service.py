@@ -24,6 +24,9 @@ class Service(Protocol):
     def admit(self, route: Any, head: Head, caller: str, read: bool) -> Reply | Stamped | Any:
         """Give a ticket, or the refusal; read is true when the whole body has come."""
 
+    def settle(self) -> None:
+        """Write down what is owed for refusals that are Stamped: none of them may leave before."""
+
     def leave(self, ticket: Any) -> None:
         """Take a ticket back."""
 

@@ -73,9 +73,9 @@ class Meter(Observer):
 _REJECTED = {reason: catalogue.REJECTED.labels(reason) for reason in catalogue.REJECTIONS}
 
 
-def rejected(reason: str) -> None:
-    """Count a request that was refused before it was queued."""
-    _REJECTED[reason].inc()
+def rejected(reason: str, times: int = 1) -> None:
+    """Count requests that were refused before they were queued."""
+    _REJECTED[reason].inc(times)
 
 
 # Why a load failed, by the error's code; whatever else it is counts as "error".
