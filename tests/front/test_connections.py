@@ -248,6 +248,24 @@ def test_a_refused_body_leaves_the_connection_in_step(tmp_path: Path) -> None:
         assert 503 in statuses
 
 
+def test_workers_share_their_connections(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=2) as server, contextlib.ExitStack() as stack:
+        def held() -> dict[int, int]:
+            return {pid: len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in server.pids()}
+
+        before = held()
+        for _ in range(40):
+            stack.enter_context(connected(server))
+            time.sleep(0.01)
+
+        def taken() -> list[int]:
+            now = held()
+            return sorted(now[pid] - before[pid] for pid in now)
+
+        server.until(lambda: sum(taken()) >= 40)
+        assert taken()[-2] >= 8
+
+
 def test_idle_connections_make_room_where_descriptors_run_out(tmp_path: Path) -> None:
     with Server(tmp_path, workers=1, KEEPALIVE_S="600") as server:
         assert server.upload("m", "1", tiny.add(1)).status_code == 200
