@@ -124,10 +124,9 @@ class Lane:
 
     @property
     def brief(self) -> bool:
-        """A call would begin at once and be over before a thread could be woken for it."""
+        """A call that begins at once is over before a thread could be woken for it."""
         known = self._run_seconds
-        quick = known is not None and known < BRIEF_SECONDS
-        return quick and self.idle and not self._policy.max_delay
+        return known is not None and known < BRIEF_SECONDS and not self._policy.max_delay
 
     @property
     def idle(self) -> bool:

@@ -35,7 +35,7 @@ class Peer:
     Units: now in time.monotonic() seconds, which all processes share.
     """
 
-    def __init__(self, cells: memoryview, place: int) -> None:
+    def __init__(self, cells: memoryview[float], place: int) -> None:
         self._cells = cells
         self._place = place
         self._yielded_to: float | None = None
