@@ -34,6 +34,8 @@ SWEEP_SECONDS = 0.25
 GATHER_SECONDS = 0.002
 # So long a new connection is left to a worker that has fewer.
 YIELD_SECONDS = 0.005
+# In one turn: one alone would keep those who only look at health waiting behind a burst.
+ACCEPTS = 32
 _EVENTS = 256
 _BODIES = (State.BODY, State.DISCARD)
 
@@ -103,18 +105,22 @@ class Loop:
 
     def _accept_or_yield(self, listener: socket.socket) -> None:
         now = self._intake.turn_began
-        if self._peer.yields(len(self._connections), now):
-            self._yields_until = now + YIELD_SECONDS
-            self._accept_if(False)
-        else:
-            self.accept(listener)
+        for _ in range(ACCEPTS):
+            if self._peer.yields(len(self._connections), now):
+                self._yields_until = now + YIELD_SECONDS
+                self._accept_if(False)
+                return
+            if not self.accept(listener):
+                return
 
-    def accept(self, listener: socket.socket) -> None:
-        """Accept one connection, if there still is one: other workers listen too."""
+    def accept(self, listener: socket.socket) -> bool:
+        """Accept one connection; tells whether there still was one: other workers listen too."""
         try:
             client, peer = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
+        except BlockingIOError:
+            return False
+        except ConnectionAbortedError:
+            return True
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
@@ -122,13 +128,14 @@ class Loop:
             log.warning("no connection can be accepted: %s", error)
             self._accept_if(False)
             self._cramped = True
-            return
+            return False
         client.setblocking(False)
         if client.family in (socket.AF_INET, socket.AF_INET6):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(client, peer, listener.getsockname(), self.post)
         self._connections[connection.fd] = connection
         self._epoll.register(connection.fd, READ)
+        return True
 
     # --- turning ---
 
