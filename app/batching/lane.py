@@ -124,9 +124,10 @@ class Lane:
 
     @property
     def brief(self) -> bool:
-        """A call that begins at once is over before a thread could be woken for it."""
+        """A call would begin at once and be over before a thread could be woken for it."""
         known = self._run_seconds
-        return known is not None and known < BRIEF_SECONDS and not self._policy.max_delay
+        quick = known is not None and known < BRIEF_SECONDS
+        return quick and self.idle and not self._policy.max_delay
 
     @property
     def idle(self) -> bool:

@@ -203,13 +203,9 @@ class Express:
             len(body) <= _SMALL_BYTES
             and route.name is not None
             and "HTTP_CONTENT_ENCODING" not in head.fields
+            and self._gate.inside(route.name) == 1
             and self._serving.predictor.brief(route.name, route.version)
         )
-
-    def at_once(self, route: Route) -> bool:
-        """Tell whether a brief request would have to wait for nothing now."""
-        assert route.name is not None
-        return self._serving.predictor.at_once(route.name, route.version)
 
     def answer(
         self, route: Route, head: Head, body: Buffer, caller: str, socket: Any, started: float,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import logging
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,16 +19,11 @@ from app.front.head import END, Head, check_unfinished, full, quick
 from app.front.reply import Reply, Stamped
 from app.front.service import Service
 
-log = logging.getLogger("app.front")
-
 # One recv brings a head and a small body; what belongs to a large body is not copied twice.
 _FIRST = 4096
-# In each of its turns the loop itself answers small requests for so long; the others wait for its
-# next turn. Handing them to threads costs more than answering them, the more the more threads wake.
+# In each of its turns the loop itself answers small requests for so long; the others, and all that
+# there are too many of, go through the queues, which have their bounds.
 _AT_ONCE_SECONDS = 0.003
-# One that has waited longer for its model, which threads are running, joins them.
-_BRIEF_WAIT_SECONDS = 0.005
-_BLOCKED_SECONDS = 0.001
 # Heads that are remembered, with what they were read as.
 _KNOWN = 512
 Page = Callable[[Connection, Head, Any, bool], None]
@@ -64,8 +57,6 @@ class Intake(Bodies):
         self._known: dict[bytes, tuple[Head, Any]] = {}
         # When the loop last came back from waiting. Units: time.monotonic() seconds.
         self.turn_began = 0.0
-        # Whole requests that the loop will answer itself, the oldest first.
-        self._brief: deque[tuple[Connection, Head, Buffer, float]] = deque()
 
     def on_head(self, connection: Connection) -> None:
         """Read on in a head.
@@ -168,33 +159,14 @@ class Intake(Bodies):
                 return
             connection.ticket = admitted
         connection.state = State.BUSY
-        if self._service.brief(connection.route, head, body):
-            self._brief.append((connection, head, body, time.monotonic()))
-            self.work()
+        at_once = (
+            time.monotonic() < self.turn_began + _AT_ONCE_SECONDS
+            and self._service.brief(connection.route, head, body)
+        )
+        if at_once:
+            self._compute(connection, head, body, at_once)
         else:
-            self._crew.do(functools.partial(self._compute, connection, head, body, False))
-
-    def work(self) -> float | None:
-        """Answer brief requests in what is left of the turn.
-
-        Returns after how many seconds there is more to do, None if nothing is left.
-        """
-        end = self.turn_began + _AT_ONCE_SECONDS
-        while self._brief and (now := time.monotonic()) < end:
-            connection, head, body, since = self._brief[0]
-            at_once = self._service.at_once(connection.route)
-            if not at_once and now < since + _BRIEF_WAIT_SECONDS:
-                return _BLOCKED_SECONDS
-            self._brief.popleft()
-            compute = functools.partial(self._compute, connection, head, body, at_once)
-            if not at_once:
-                self._crew.do(compute)
-                continue
-            try:
-                compute()
-            except Exception:
-                log.exception("unexpected error in a request that the loop answers")
-        return 0.0 if self._brief else None
+            self._crew.do(functools.partial(self._compute, connection, head, body, at_once))
 
     def _compute(
         self, connection: Connection, head: Head, body: Buffer, at_once: bool

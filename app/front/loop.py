@@ -59,8 +59,6 @@ class Loop:
         self._cramped = False
         # When accepting goes on, if it was left to others. Units: time.monotonic() seconds.
         self._yields_until = 0.0
-        # After how many seconds there is something to do whatever happens; None for never.
-        self._pause: float | None = None
         self._steps: dict[State, Callable[[Connection], None]] = {
             State.HEAD: intake.on_head,
             State.BODY: intake.on_body,
@@ -151,13 +149,11 @@ class Loop:
 
     def turn(self, timeout: float) -> None:
         """Wait for something to happen, and handle it."""
-        if self._intake.turned_away and self._pause is None:
+        if self._intake.turned_away:
             # With more refusals to come, a few at a time cost the threads that compute less.
             time.sleep(GATHER_SECONDS)
         self._intake.turned_away = 0
-        if self._pause is not None:
-            timeout = self._pause
-        elif self._yields_until:
+        if self._yields_until:
             timeout = min(timeout, YIELD_SECONDS)
         events = self._epoll.poll(timeout, _EVENTS)
         self._intake.turn_began = time.monotonic()
@@ -173,7 +169,6 @@ class Loop:
             posted = self._posted.popleft()
             if posted is not None:
                 self._step(posted, self._resume)
-        self._pause = self._intake.work()
         now = time.monotonic()
         if self._listeners:
             self._peer.note(len(self._connections), now)

@@ -30,9 +30,6 @@ class Service(Protocol):
     def brief(self, route: Any, head: Head, body: Buffer) -> bool:
         """Tell whether answering takes less than handing over would."""
 
-    def at_once(self, route: Any) -> bool:
-        """Tell whether a brief request would have to wait for nothing now."""
-
     def answer(
         self, route: Any, head: Head, body: Buffer, caller: str, socket: Any, started: float,
         at_once: bool,

@@ -121,14 +121,9 @@ class Predictor:
         return None if loaded is None else loaded.lane.patience(seconds)
 
     def brief(self, name: str, version: str | None) -> bool:
-        """Tell whether a model is so small that running it takes less than handing it over."""
+        """Tell whether a model is so small and so idle that its answer is had at once."""
         loaded = self._store.peek(name, version)
         return loaded is not None and loaded.session.backend == "tflite" and loaded.lane.brief
-
-    def at_once(self, name: str, version: str | None) -> bool:
-        """Tell whether a run of a brief model would begin now; it need not be there any more."""
-        loaded = self._store.peek(name, version)
-        return loaded is None or (loaded.session.backend == "tflite" and loaded.lane.idle)
 
     def find(self, name: str, version: str | None) -> Loaded:
         """Look at a model that this worker serves.
