@@ -59,7 +59,7 @@ def before_stop(server: Any) -> None:
     server.stop = gently
 
 
-def accept_waiting(listener: Any, accept: Callable[[Any], None]) -> None:
+def accept_waiting(listener: Any, accept: Callable[[Any], object]) -> None:
     """Accept until nothing has come for a moment."""
     end = time.monotonic() + LONGEST_SECONDS
     poll = select.poll()

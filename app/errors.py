@@ -121,8 +121,8 @@ class StorageFailed(ServingError):
 class Overloaded(ServingError):
     """A queue is full; the caller should come back later.
 
-    Units: retry_after in seconds; reason is "queue_full" or "queue_bytes"; room is how many
-           requests the queue takes, where that is what it is full of.
+    Units: retry_after in seconds; reason is "queue_full", "queue_bytes" or "deadline"; room is
+           how many requests the queue takes, where that is what it is full of.
     """
 
     code = "overloaded"

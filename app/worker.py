@@ -10,12 +10,13 @@ import sys
 import time
 import uuid
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gunicorn import glogging, util
 from gunicorn.workers import base
 
 from app.draining import accept_waiting
+from app.front.peers import Peers
 
 if TYPE_CHECKING:
     from app.front.connection import Connection
@@ -89,6 +90,13 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
     """A worker that knows this server's app."""
 
     alive: bool
+    peers: ClassVar[Peers | None] = None
+
+    def __init__(self, *args: Any) -> None:
+        """Still in the master: what its workers share is made with the first of them."""
+        super().__init__(*args)
+        if Worker.peers is None:
+            Worker.peers = Peers(2 * self.cfg.workers + 2)
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -140,7 +148,9 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
             room=int(settings.queue_mb * 1e6),
             began=self._begin_request,
         )  # fmt: skip
-        return Loop(intake, self.cfg.keepalive, self.cfg.worker_connections)
+        assert self.peers is not None
+        peer = self.peers.join(self.age)
+        return Loop(intake, self.cfg.keepalive, self.cfg.worker_connections, peer)
 
     def malformed(self, connection: Connection, error: Exception) -> None:
         """Answer what is no request, or a request whose app failed."""

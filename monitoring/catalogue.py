@@ -20,7 +20,9 @@ LOAD_FAILURES = (
     "invalid_model", "unsupported_op", "device_memory", "device_error", "timeout", "error",
 )  # fmt: skip
 UNLOADS = ("requested", "idle", "evicted", "replaced", "device_fault", "shutdown")
-REJECTIONS = ("queue_full", "queue_bytes", "quota", "draining", "device_memory", "not_ready")
+REJECTIONS = (
+    "queue_full", "queue_bytes", "deadline", "quota", "draining", "device_memory", "not_ready",
+)
 DROPS = ("deadline", "hangup")
 FALLBACKS = ("no_device", "unsupported_op", "device_memory", "device_fault", "slower", "policy")
 CHECKS = ("pass", "fail", "error")

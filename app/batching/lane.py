@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from app.batching.budget import Budget
 from app.batching.job import Call, Inputs, Job, Outcome, Outputs, join, split
-from app.batching.policy import Policy
+from app.batching.policy import LONGEST_QUEUE, Policy
 from app.batching.waiting import Waiting
 from app.errors import DeadlineExceeded, ModelNotReady
 
@@ -95,6 +95,18 @@ class Lane:
     def waiting(self) -> int:
         """Requests that wait now."""
         return self._queue.count
+
+    def patience(self, seconds: float) -> int:
+        """Say how many calls may be here so that the last still gets its answer in so many seconds.
+
+        By the runs alone, whose estimate each run corrects; the first is always let in.
+        """
+        known = self._run_seconds
+        if not known:
+            return LONGEST_QUEUE
+        policy = self._policy
+        most = min(float(LONGEST_QUEUE), seconds / known * policy.slots * policy.max_batch)
+        return max(1, int(most))
 
     def room(self, size: int, caller: str = "", pace: float | None = None) -> int:
         """Say how many calls may be here at once, running and waiting.

@@ -31,8 +31,10 @@ class Waiting:
         """Queue a job.
 
         Units:  seconds of one run, and between the ends of two requests of a full queue.
-        Raises: Overloaded if the queue is full of callers that still wait.
+        Raises: Overloaded if the queue is full of callers that still wait, or so long that this
+                job's deadline would pass in it.
         """
+        self._check_deadline(job, run_seconds)
         most = self._policy.queue(pace)
         if self._full(job, most):
             self._sweep()
@@ -49,6 +51,26 @@ class Waiting:
         heapq.heappush(self._heap, (level, next(self._order), job))
         self.count += 1
         self._bytes += job.size
+
+    def _check_deadline(self, job: Job, run_seconds: float) -> None:
+        """Refuse now what could only be answered too late."""
+        deadline = job.call.deadline
+        if deadline is None or not run_seconds or not self.count:
+            return
+        each = run_seconds / (self._policy.max_batch * self._policy.slots)
+        spare = deadline - job.since - run_seconds
+        if each * self.count <= spare:
+            return
+        level = self._policy.level(job.call.priority)
+        ahead = sum(1 for other, _, one in self._heap if one.state == "waiting" and other <= level)
+        if ahead and each * ahead > spare:
+            raise Overloaded(
+                f"{ahead} requests wait for this model already, about {each * ahead:.3g} s of "
+                f"work, and the deadline is in {spare + run_seconds:.3g} s; allow more time, or "
+                "come back later",
+                retry_after=each * ahead,
+                reason="deadline",
+            )
 
     def _full(self, job: Job, most: int) -> str:
         if self.count >= most:

@@ -19,7 +19,7 @@ from typing import Any
 
 from app.blueprints import inference, v2
 from app.blueprints.errors import STATUS, problem
-from app.blueprints.requests import AT_ONCE, new_request_id
+from app.blueprints.requests import AT_ONCE, new_request_id, seconds_of
 from app.blueprints.serving import Sent, Serving
 from app.errors import ServingError
 from app.front.body import Buffer
@@ -163,7 +163,10 @@ class Express:
         ):
             return self._stamped(route, head, full)
         try:
-            return self._gate.enter(route.name or "", route.version, head.length or 0, caller)
+            seconds = seconds_of(head.fields, self._serving.settings.request_timeout_s)
+            return self._gate.enter(
+                route.name or "", route.version, head.length or 0, caller, seconds
+            )
         except ServingError as error:
             self._say(route, error)
             return self._turn_away(route, head, error)

@@ -52,20 +52,27 @@ def terms_of(
     Units:  started in time.monotonic() seconds; default and timeout in seconds.
     Raises: InvalidRequest if X-Request-Timeout is no positive number; DeadlineExceeded.
     """
-    seconds = default if timeout is None else min(default, timeout)
-    text = environ.get("HTTP_X_REQUEST_TIMEOUT")
-    if text is not None:
-        if not TIMEOUT.fullmatch(text):
-            raise InvalidRequest(
-                f"X-Request-Timeout is {text[:40]!r}; it must be a number of seconds like 2.5"
-            )
-        seconds = min(seconds, float(text))
-    until = started + seconds
+    until = started + seconds_of(environ, default if timeout is None else min(default, timeout))
     if time.monotonic() >= until:
         raise DeadlineExceeded("the request's time was up before it was read")
     caller = environ.get("HTTP_X_CALLER") or environ.get("REMOTE_ADDR") or ""
     alive = _alive(environ.get("gunicorn.socket"))
     return Terms(until, priority, alive, caller, patient=AT_ONCE not in environ)
+
+
+def seconds_of(environ: Mapping[str, Any], most: float) -> float:
+    """Read how many seconds a request has, by its head; at most so many.
+
+    Raises: InvalidRequest if X-Request-Timeout is no positive number.
+    """
+    text = environ.get("HTTP_X_REQUEST_TIMEOUT")
+    if text is None:
+        return most
+    if not TIMEOUT.fullmatch(text):
+        raise InvalidRequest(
+            f"X-Request-Timeout is {text[:40]!r}; it must be a number of seconds like 2.5"
+        )
+    return min(most, float(text))
 
 
 def new_request_id(given: str) -> str:

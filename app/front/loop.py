@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 from app.front.connection import Connection, State
 from app.front.intake import Intake
+from app.front.peers import Peer
 
 log = logging.getLogger("app.front")
 
@@ -31,6 +32,10 @@ LINGER_SECONDS = 2.0
 FIRST_SECONDS = 5.0
 SWEEP_SECONDS = 0.25
 GATHER_SECONDS = 0.002
+# So long a new connection is left to a worker that has fewer.
+YIELD_SECONDS = 0.005
+# In one turn: one alone would keep those who only look at health waiting behind a burst.
+ACCEPTS = 32
 _EVENTS = 256
 _BODIES = (State.BODY, State.DISCARD)
 
@@ -38,8 +43,9 @@ _BODIES = (State.BODY, State.DISCARD)
 class Loop:
     """Owns the connections of one worker."""
 
-    def __init__(self, intake: Intake, keepalive: float, most: int) -> None:
+    def __init__(self, intake: Intake, keepalive: float, most: int, peer: Peer) -> None:
         self._intake = intake
+        self._peer = peer
         self._keepalive = keepalive
         self._most = most
         self._epoll = select.epoll()
@@ -51,6 +57,8 @@ class Loop:
         self._accepting = False
         self._swept = 0.0
         self._cramped = False
+        # When accepting goes on, if it was left to others. Units: time.monotonic() seconds.
+        self._yields_until = 0.0
         self._steps: dict[State, Callable[[Connection], None]] = {
             State.HEAD: intake.on_head,
             State.BODY: intake.on_body,
@@ -79,6 +87,8 @@ class Loop:
         """Accept no more from the loop; the listeners stay open."""
         self._accept_if(False)
         self._listeners.clear()
+        self._yields_until = 0.0
+        self._peer.leave()
         self._keepalive = min(self._keepalive, LINGER_SECONDS)
 
     def _accept_if(self, wanted: bool) -> None:
@@ -91,12 +101,24 @@ class Loop:
             else:
                 self._epoll.unregister(fd)
 
-    def accept(self, listener: socket.socket) -> None:
-        """Accept one connection, if there still is one: other workers listen too."""
+    def _accept_or_yield(self, listener: socket.socket) -> None:
+        now = self._intake.turn_began
+        for _ in range(ACCEPTS):
+            if self._peer.yields(len(self._connections), now):
+                self._yields_until = now + YIELD_SECONDS
+                self._accept_if(False)
+                return
+            if not self.accept(listener):
+                return
+
+    def accept(self, listener: socket.socket) -> bool:
+        """Accept one connection; tells whether there still was one: other workers listen too."""
         try:
             client, peer = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
+        except BlockingIOError:
+            return False
+        except ConnectionAbortedError:
+            return True
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
@@ -104,13 +126,14 @@ class Loop:
             log.warning("no connection can be accepted: %s", error)
             self._accept_if(False)
             self._cramped = True
-            return
+            return False
         client.setblocking(False)
         if client.family in (socket.AF_INET, socket.AF_INET6):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(client, peer, listener.getsockname(), self.post)
         self._connections[connection.fd] = connection
         self._epoll.register(connection.fd, READ)
+        return True
 
     # --- turning ---
 
@@ -130,6 +153,8 @@ class Loop:
             # With more refusals to come, a few at a time cost the threads that compute less.
             time.sleep(GATHER_SECONDS)
         self._intake.turned_away = 0
+        if self._yields_until:
+            timeout = min(timeout, YIELD_SECONDS)
         events = self._epoll.poll(timeout, _EVENTS)
         self._intake.turn_began = time.monotonic()
         for fd, _ in events:
@@ -137,7 +162,7 @@ class Loop:
             if connection is not None:
                 self._step(connection, self._steps[connection.state])
             elif fd in self._listeners:
-                self.accept(self._listeners[fd])
+                self._accept_or_yield(self._listeners[fd])
             elif fd == self._bell:
                 os.eventfd_read(self._bell)
         while self._posted:
@@ -148,6 +173,11 @@ class Loop:
             for connection in refused:
                 self._step(connection, self._intake.send_refusal)
         now = time.monotonic()
+        if self._listeners:
+            self._peer.note(len(self._connections), now)
+        if self._yields_until and now >= self._yields_until:
+            self._yields_until = 0.0
+            self._accept_if(bool(self._listeners))
         if now - self._swept >= SWEEP_SECONDS:
             self._swept = now
             self._sweep(now)

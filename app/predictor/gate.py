@@ -60,15 +60,18 @@ class Gate:
         self._paces: dict[str, _Pace] = {}
         self._all = 0
 
-    def enter(self, name: str, version: str | None, size: int, caller: str) -> Ticket:
+    def enter(
+        self, name: str, version: str | None, size: int, caller: str, seconds: float
+    ) -> Ticket:
         """Let a request in; name "" if the model is not known yet.
 
-        Units:  size in bytes of the body.
+        Units:  size in bytes of the body; seconds in which it has to be answered.
         Raises: Overloaded, QuotaExceeded.
         """
         try:
             pace = self._paces.get(name)
             room = self._predictor.room(name, version, size, caller, pace.seconds if pace else None)
+            self._check_time(name, version, seconds)
             with self._lock:
                 here = self._inside[name]
                 if room is not None and here >= room:
@@ -87,6 +90,18 @@ class Gate:
             rejected(error.reason)
             raise
         return Ticket(name)
+
+    def _check_time(self, name: str, version: str | None, seconds: float) -> None:
+        here = self.inside(name)
+        if not here:
+            return
+        in_time = self._predictor.patience(name, version, seconds)
+        if in_time is not None and here >= in_time:
+            raise Overloaded(
+                f"{here} requests are here for model {name!r}, more than it can answer in the "
+                f"{seconds:g} s that this one has; allow more time, or come back later",
+                reason="deadline",
+            )
 
     def inside(self, name: str) -> int:
         """Count the requests for a model that are here now; may be out of date when it is read."""

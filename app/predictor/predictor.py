@@ -115,6 +115,11 @@ class Predictor:
         loaded = self._store.peek(name, version)
         return None if loaded is None else loaded.lane.room(size, caller, pace)
 
+    def patience(self, name: str, version: str | None, seconds: float) -> int | None:
+        """Say how many requests can be here that are answered in time; None if nobody knows."""
+        loaded = self._store.peek(name, version)
+        return None if loaded is None else loaded.lane.patience(seconds)
+
     def brief(self, name: str, version: str | None) -> bool:
         """Tell whether a model is so small and so idle that its answer is had at once."""
         loaded = self._store.peek(name, version)

@@ -260,6 +260,32 @@ def test_a_deadline_is_kept_while_queued_and_the_work_is_dropped() -> None:
         assert len(crowd.session.batches) == 1
 
 
+def test_what_would_be_answered_too_late_is_refused_at_once() -> None:
+    session = Doubler()
+    with ThreadPoolExecutor(8) as pool:
+        lane = Lane(lambda x: time.sleep(0.05) or session(x), Policy(), roomy())
+        lane.submit(call(1))
+        session.gate.clear()
+        first = pool.submit(lane.submit, call(1))
+        until(lambda: not lane.idle)
+        queued = [pool.submit(lane.submit, call(2, priority=2)) for _ in range(4)]
+        until(lambda: lane.waiting == 4)
+        assert 1 <= lane.patience(0.02) <= lane.patience(1.0)
+        soon = time.monotonic() + 0.1
+        with pytest.raises(Overloaded) as refusal:
+            lane.submit(call(3, deadline=soon))
+        assert time.monotonic() < soon
+        assert refusal.value.reason == "deadline"
+        # Who goes before those that wait, or has the time, is let in.
+        served = [pool.submit(lane.submit, call(3, deadline=time.monotonic() + 30, priority=p))
+                  for p in (1, 3)]  # fmt: skip
+        until(lambda: lane.waiting == 6)
+        session.gate.set()
+        for future in (first, *queued, *served):
+            assert future.result(10).outputs["y"].shape == (1, 2)
+        assert lane.close(10)
+
+
 def test_a_deadline_is_kept_while_running() -> None:
     session = Doubler()
     session.gate.clear()

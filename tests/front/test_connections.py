@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import resource
 import socket
@@ -246,6 +247,23 @@ def test_a_refused_body_leaves_the_connection_in_step(tmp_path: Path) -> None:
                     statuses.append(answer(first)[0])
         assert set(statuses) <= {200, 503}
         assert 503 in statuses
+
+
+def test_workers_share_their_connections(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=2) as server, contextlib.ExitStack() as stack:
+        def sockets(pid: int) -> int:
+            links = Path(f"/proc/{pid}/fd").iterdir()
+            return sum("socket:" in os.readlink(link) for link in links if link.is_symlink())
+
+        def held() -> list[int]:
+            return sorted(sockets(pid) for pid in server.pids())
+
+        for _ in range(40):
+            stack.enter_context(connected(server))
+            time.sleep(0.01)
+
+        server.until(lambda: sum(held()) >= 40)
+        assert held()[-2] >= 10
 
 
 def test_idle_connections_make_room_where_descriptors_run_out(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from app.front.body import ALIGNMENT, Broken, Memory, Spool
 from app.front.chunks import Chunks
 from app.front.crew import Crew
 from app.front.head import check_unfinished, full, quick
+from app.front.peers import Peers
 from app.front.reply import Reply, Template
 
 PEER = ("127.0.0.1", 5)
@@ -132,6 +133,22 @@ def test_a_template_is_its_answer_with_another_id() -> None:
         Template(Reply(503, fields, mark.encode()), mark).send("1" * 32, sent.append, close)
         one = Reply(503, [("X-Request-Id", "1" * 32)], b"1" * 32)
         assert sent == [one.head(close) + one.body]
+
+
+def test_a_connection_is_left_to_who_has_fewer_but_waits_for_nobody_who_hangs() -> None:
+    peers = Peers(4)
+    one, two = peers.join(1), peers.join(2)
+    assert not one.yields(1000, 10.0), "there is nobody else"
+    two.note(8, 10.0)
+    assert not one.yields(8, 10.0)
+    assert one.yields(20, 10.1)
+    assert not one.yields(20, 10.2), "the other has not moved"
+    two.note(9, 10.3)
+    assert one.yields(20, 10.3)
+    assert not one.yields(20, 12.0), "the other is dead"
+    two.note(0, 12.0)
+    two.leave()
+    assert not one.yields(20, 12.0), "the other accepts no more"
 
 
 def test_a_crew_runs_everything_at_once_up_to_its_bound() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,31 @@ def test_float16_storage_is_a_setting_that_model_yaml_may_undo(tmp_path: Path) -
         assert size["half"] < 0.8 * size["full"]
         assert answer["half"] != answer["full"]
         np.testing.assert_allclose(answer["half"], answer["full"], atol=5e-3)
+
+
+def test_the_shadow_of_live_requests_shows_how_far_the_card_is_off(tmp_path: Path) -> None:
+    """A real model, float32 and with weights as float16: both within what is tolerated."""
+    page = tmp_path / "models" / "half" / "model.yaml"
+    page.parent.mkdir(parents=True)
+    page.write_text("precision: fp16-storage\n")
+    digits = (ROOT / "models/digits/1/model.tflite").read_bytes()
+    picture = np.random.default_rng(0).random((1, 8, 8, 1)).round(3).tolist()
+    with Server(tmp_path, workers=1, SHADOW_SHARE="1", **CARD) as server:
+
+        def seen(name: str, metric: str) -> float:
+            text = requests.get(server.url + "/metrics", timeout=30).text
+            found = re.search(rf'^{metric}{{model="{name}"}} (\S+)$', text, re.MULTILINE)
+            return float(found[1]) if found else 0.0
+
+        off = {}
+        for name in ("full", "half"):
+            assert server.upload(name, "1", digits).status_code == 200
+            answer = infer(server, name, picture)
+            assert answer.json()["backend"] == "opencl", answer.text
+            server.until(lambda name=name: seen(name, "rx580_shadow_requests_total") == 1)
+            off[name] = seen(name, "rx580_shadow_difference_ratio")
+        assert 0 <= off["full"] < off["half"] <= 1
+        assert requests.get(server.url + "/health", timeout=30).json()["status"] == "ok"
 
 
 @pytest.mark.parametrize(("precision", "status"), [("fp32", 503), ("fp16-storage", 200)])

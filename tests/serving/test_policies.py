@@ -107,6 +107,20 @@ def test_deadlines_and_hang_ups_are_dropped_and_counted(tmp_path: Path) -> None:
         server.until(lambda: dropped()["hangup"] >= 1 or dropped()["deadline"] >= 2)
         assert dropped()["deadline"] >= 1
 
+        # How long a run takes is known now: who cannot be answered in time hears it at once.
+        busy = pool.submit(
+            lambda: requests.post(server.url + "/inference", json=body, timeout=60)
+        )
+        time.sleep(0.3)
+        late = requests.post(
+            server.url + "/models/slow/infer", json={"input_data": body["input_data"]},
+            headers={"X-Request-Timeout": "0.05"}, timeout=60,
+        )  # fmt: skip
+        assert late.status_code == 503
+        assert int(late.headers["Retry-After"]) >= 1
+        assert "allow more time" in late.json()["detail"]
+        assert busy.result(60).status_code == 200
+
 
 def test_equal_requests_are_answered_from_the_cache(tmp_path: Path) -> None:
     put(tmp_path, "m", {}, v1=tiny.add(1))
