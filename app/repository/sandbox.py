@@ -38,6 +38,7 @@ class SandboxOptions:
 class Verdict:
     """What is known of a file before a worker touches it.
 
+    random: it draws random numbers, so that no answer is the only right one.
     Units: memory_bytes of one interpreter.
     """
 
@@ -45,6 +46,7 @@ class Verdict:
     reason: str
     stateful: bool
     memory_bytes: int
+    random: bool = False
 
 
 # A pool of threads would not survive the forks; memory that is read before it is written, or
@@ -115,6 +117,7 @@ class Sandbox:
             "runtime": choice,
             "reason": reason,
             "stateful": good[choice]["stateful"],
+            "random": good[choice]["random"],
             "memory_bytes": good[choice]["memory_bytes"],
         }
 
