@@ -18,6 +18,7 @@ from tests.engine import oracle
 from tests.engine.builder import GraphBuilder, ModelBuilder, Spec, Value
 from tests.engine.corpus import CORPUS
 from tests.engine.engine_check import assert_op_same, run_engine
+from tests.service import tiny
 
 
 def scalar(graph: GraphBuilder, value: float) -> Value:
@@ -92,41 +93,12 @@ def test_a_small_branch_is_decided_on_the_device(runtime: Runtime) -> None:
     assert all(isinstance(step, Launch) for step in steps)
 
 
-def listing(turns: int, last_only: bool = False) -> bytes:
-    """y[t] = h after t turns of h = h + x, as Keras's loops write it: each turn sets an item of a
-    TensorFlow list."""
-    model = ModelBuilder()
-    graph = model.graph()
-    x = graph.input((-1, 3))
-    count = graph.const(np.array(1 if last_only else turns, "i4"))
-    shape = graph.const(np.array([-1, 3], "i4"))
-    items = graph.op("FlexTensorListReserve", [shape, count], [Spec((), "variant")], custom=b"")
-    specs = [Spec((), "int32"), Spec((), "variant"), Spec((-1, 3)), Spec((-1, 3))]
-    start = graph.const(np.array(0, "i4"))
-    outputs = graph.op("WHILE", [start, *items, x, x], specs,
-                       {"condSubgraphIndex": 1, "bodySubgraphIndex": 2})
-    graph.outputs(*graph.op("FlexTensorListStack", [outputs[1], shape], [Spec((-1, -1, 3))],
-                            custom=b""))
-    condition = model.graph("condition")
-    i, *_ = (condition.input(s.shape, s.dtype) for s in specs)
-    limit = condition.const(np.array(turns, "i4"))
-    condition.outputs(*condition.op("LESS", [i, limit], [Spec((), "bool")]))
-    body = model.graph("body")
-    i, items[0], h, x = (body.input(s.shape, s.dtype) for s in specs)
-    (after,) = body.op("ADD", [i, body.const(np.array(1, "i4"))], [specs[0]])
-    (h,) = body.op("ADD", [h, x], [specs[2]])
-    place = body.const(np.array(0, "i4")) if last_only else i
-    body.outputs(after, *body.op("FlexTensorListSetItem", [items[0], place, h], [specs[1]],
-                                 custom=b""), h, x)
-    return model.build()
-
-
 @pytest.mark.parametrize("last_only", [False, True])
 def test_lists_that_a_loop_fills_are_tensors(runtime: Runtime, last_only: bool) -> None:
     """No TFLite runtime without TensorFlow runs them; the sums are easily told."""
     x = np.arange(6, dtype="f4").reshape(2, 3)
     expected = np.stack([x * 5] if last_only else [x * t for t in (2, 3, 4, 5)])
-    blob = listing(4, last_only)
+    blob = tiny.listing(4, last_only)
     (answer,) = run_engine(runtime, blob, [x])
     np.testing.assert_array_equal(answer, expected)
     (answer,) = WholeModel(read(blob)).run([x])

@@ -107,6 +107,15 @@ def test_models_that_no_ramp_fits_are_served_by_the_card_too(tmp_path: Path) -> 
             assert requests.post(f"{server.url}/models/{op}/verify", timeout=30).json()["ok"]
 
 
+@pytest.mark.parametrize("backend", ["tflite", "opencl"])
+def test_a_model_that_no_runtime_takes_whole_can_be_uploaded(tmp_path: Path, backend: str) -> None:
+    with Server(tmp_path, workers=1, **CARD | {"BACKEND": backend}) as server:
+        answer = server.upload("m", "1", tiny.listing(2))
+        assert answer.status_code == 200, answer.text
+        (output,) = infer(server, "m", [[1, 2, 3]]).json()["outputs"].values()
+        assert output["data"] == [[[2, 4, 6]], [[3, 6, 9]]]
+
+
 def test_float16_storage_is_a_setting_that_model_yaml_may_undo(tmp_path: Path) -> None:
     """Both versions hold the same weights; every worker answers within float16's reach."""
     page = tmp_path / "models" / "full" / "model.yaml"
