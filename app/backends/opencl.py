@@ -114,8 +114,8 @@ class OpenclSession:
             return self._run_steps(inputs)
         arrays, runs = fit(self.inputs, inputs)
         ordered = [arrays[spec.name] for spec in self.inputs]
-        rows = {array.shape[0] for array in ordered}
-        if self._free and len(rows) == 1:
+        rows = {array.shape[0] for array in ordered} if self._free else set()
+        if len(rows) == 1:
             # Else every number of rows that a client thinks of would be planned for.
             runs = rows.pop()
         results = self._model.run_batches(ordered, runs)

@@ -8,8 +8,17 @@ from app.backends.details import describe
 from app.backends.fit import fit, has_batch
 from app.backends.tflite import joined_runs, part_of
 from app.engine.cpu.whole import WholeModel
+from app.engine.known import refuse_unknown
 from app.engine.reader import read
 from app.tensors import Array
+
+
+def refuse(data: bytes) -> None:
+    """Look whether the engine knows what no runtime takes whole.
+
+    Raises: UnsupportedOp that names every operation that nothing here knows; InvalidModel.
+    """
+    refuse_unknown(read(data))
 
 
 class PartsSession:

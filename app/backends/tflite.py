@@ -22,6 +22,7 @@ class TfliteOptions:
     """What the CPU backend is told.
 
     stateful: variables must not outlive a request, so each one gets a new interpreter.
+    random: the model draws random numbers, so that no answer is the only right one.
     Units: memory_bytes of one interpreter, as measured when the model was checked.
     """
 
@@ -30,6 +31,7 @@ class TfliteOptions:
     threads: int = 1
     pool: int = 2
     stateful: bool = False
+    random: bool = False
     memory_bytes: int = 0
 
 

@@ -7,7 +7,7 @@ them; a picture stands in the model's folder.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,26 @@ from app import images
 from app.backends.runtimes import RUNTIMES
 from app.backends.session import Session
 from app.backends.tflite import TfliteOptions, TfliteSession
-from app.errors import InvalidRequest, ModelLoadFailed
+from app.errors import InvalidInput, InvalidRequest, ModelLoadFailed
 from app.repository.manifest import Golden, read
 from app.tensors import Array, TensorSpec
 
+# The inputs of a session that may be tried.
+Feed = Callable[[Session], Iterable[Mapping[str, Array]]]
 _MEGAPIXELS = 64.0
+# Of free dimensions, smallest first: what a model needs is known to its users only.
+FREE_SIZES = (1, 16, 256, 4096, 16000)
+# Whole numbers may be indices into a table of so many rows.
+INDICES = (256, 16, 2, 1)
 
 
-def ramp(spec: TensorSpec) -> Array:
+def ramp(spec: TensorSpec, free: int = 1) -> Array:
     """Make an input that is the same everywhere and excites every weight a little.
 
-    Shapes: the spec's, free dimensions 1.
+    Shapes: the spec's; a free dimension 0 is taken for the batch and gets 1, others get free.
     Units:  floats from 0 to 1; integers over their whole range, at most 0 to 255.
     """
-    shape = [max(size, 1) for size in spec.shape]
+    shape = shaped(spec, free)
     if spec.dtype == "bytes":
         return np.full(shape, b"a", dtype=object)
     kind = np.dtype(spec.dtype)
@@ -63,6 +69,50 @@ def inputs(
             values = np.array(given[spec.name], made[spec.name].dtype)
             made[spec.name] = values.reshape(made[spec.name].shape)
     return made
+
+
+def shaped(spec: TensorSpec, free: int) -> tuple[int, ...]:
+    """Give a free dimension 0, taken for the batch, the size 1, and the others the one given."""
+    sizes = tuple(free if size < 0 else size for size in spec.shape)
+    return (1, *sizes[1:]) if len(sizes) > 1 and spec.shape[0] < 0 else sizes
+
+
+def tries(
+    session: Session, golden: Golden | None, described: Path | None = None
+) -> Iterator[Mapping[str, Array]]:
+    """Give the golden input; without one, ramps, each plainer or larger than the one before.
+
+    A ramp knows neither how large a picture must be nor how many words a model has.
+    Raises: ModelLoadFailed if the golden picture cannot be read.
+    """
+    if golden is not None:
+        yield inputs(session, golden, described)
+        return
+    kinds = {spec.name: np.dtype(spec.dtype).kind for spec in session.inputs
+             if spec.dtype != "bytes"}
+    free = any(size < 0 for spec in session.inputs for size in spec.shape[1:])
+    for size in FREE_SIZES if free else FREE_SIZES[:1]:
+        fed = {spec.name: ramp(spec, size) for spec in session.inputs}
+        yield fed
+        for many in INDICES if set(kinds.values()) & {"i", "u"} else ():
+            yield {name: np.remainder(array, many) if kinds.get(name) in ("i", "u") else array
+                   for name, array in fed.items()}
+
+
+def answered(
+    session: Session, tried: Iterable[Mapping[str, Array]]
+) -> tuple[Mapping[str, Array], dict[str, Array]]:
+    """Run on the first input that the model takes; gives it and the outputs.
+
+    Raises: InvalidInput if it takes none.
+    """
+    refusal = InvalidInput("there is no input to try")
+    for fed in tried:
+        try:
+            return fed, session.run(fed)
+        except InvalidInput as error:
+            refusal = error
+    raise refusal
 
 
 def _picture(session: Session, described: Path, image: str) -> dict[str, Array]:

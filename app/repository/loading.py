@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,10 +15,6 @@ from app.repository.card import Card
 from app.repository.folder import Folder
 from app.repository.records import Wish
 from app.repository.sandbox import Sandbox
-from app.tensors import Array
-
-# Makes the warm-up input of a session.
-Feed = Callable[[Session], dict[str, Array]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +63,7 @@ class Loader:
         if precision == "default":
             precision = self._options.precision
         source = Source(*wish.key, digest, data, self._cpu(wish), precision)
-        feed = partial(golden.inputs, golden=known, described=page)
+        feed = partial(golden.tries, golden=known, described=page)
         session = self._open(source, self.backend(wish, described), feed)
         try:
             # Halved weights answer less exactly than a golden answer may have been told to be.
@@ -80,7 +75,7 @@ class Loader:
             raise
         return session
 
-    def _open(self, source: Source, backend: str, feed: Feed) -> Session:
+    def _open(self, source: Source, backend: str, feed: golden.Feed) -> Session:
         """Load on the backend asked for; auto tries the card first, then the CPU.
 
         A card that failed before is left alone even where it was asked for: its callers are
@@ -116,17 +111,18 @@ class Loader:
             threads=self._options.interpreter_threads,
             pool=self._options.interpreters,
             stateful=verdict.stateful,
+            random=verdict.random,
             memory_bytes=verdict.memory_bytes,
         )
 
     def _warm_up(
-        self, session: Session, known: manifest.Golden | None, feed: Feed, least: float
+        self, session: Session, known: manifest.Golden | None, feed: golden.Feed, least: float
     ) -> None:
         free = any(size < 0 for spec in session.inputs for size in spec.shape[1:])
         if free and known is None:
             return  # the size that this model takes is known to its users only
         try:
-            outputs = session.run(feed(session))
+            _, outputs = golden.answered(session, feed(session))
         except InvalidInput as error:
             raise ModelLoadFailed(f"the warm-up run failed: {error}") from error
         if known is not None:

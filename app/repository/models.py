@@ -6,9 +6,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
-from app.errors import InvalidInput, InvalidModel, ModelConflict, ModelNotFound
+from app.errors import InvalidInput, InvalidModel, ModelConflict, ModelNotFound, UnsupportedOp
 from app.repository.actions import Actions
 from app.repository.folder import Folder
 from app.repository.manifest import Manifest, read
@@ -188,7 +189,7 @@ class Models:
             if sha256 is not None and sha256.lower() != digest:
                 raise InvalidInput(f"the body has sha256 {digest}, not {sha256} as was said")
             self._sandbox.forget(digest)
-            self._sandbox.check(path, digest)
+            self._sound(path, digest)
             with self._folder.locked(key):
                 self._folder.publish(path, key)
                 wish: Wish | None = self._state.put(key, digest, backend=backend)
@@ -198,6 +199,15 @@ class Models:
             ):
                 wish = self._state.want(key, True, again=True)
         return self._begin("put", key, wish)
+
+    def _sound(self, path: Path, digest: str) -> None:
+        try:
+            self._sandbox.check(path, digest)
+        except UnsupportedOp:
+            # Only models that no runtime takes whole pay for loading the engine here.
+            from app.backends import parts
+
+            parts.refuse(path.read_bytes())
 
     def delete(self, key: Key) -> Action:
         """Take a version away, from the disk and from every worker.

@@ -24,7 +24,6 @@ from app.tensors import Array, TensorSpec
 
 TIMING_SECONDS = 0.15
 TIMING_RUNS = 20
-FREE_SIZES = (1, 16, 256, 4096, 16000)
 # mallopt(3): bytes that are set where memory was allocated, inverted, or freed.
 M_PERTURB = -6
 GARBAGE = (0x5A, 0xFF, 0x01)
@@ -132,7 +131,7 @@ def _repeat(data: bytes, options: TfliteOptions, size: int, same: bool) -> None:
         session = TfliteSession(data, options)
         outputs = session.run({spec.name: zeros(spec, size) for spec in session.inputs})
         with contextlib.suppress(InvalidInput):  # where inputs are indices, a ramp is out of range
-            outputs = session.run({spec.name: ramp(spec, size) for spec in session.inputs})
+            outputs = session.run({spec.name: golden.ramp(spec, size) for spec in session.inputs})
         session.close()
         seen.add(b"".join(array.tobytes() for array in outputs.values() if array.dtype != object))
     if same and len(seen) > 1:
@@ -150,14 +149,14 @@ def _time(session: TfliteSession) -> tuple[int, float]:
     """
     free = any(size < 0 for spec in session.inputs for size in spec.shape[1:])
     reason = ""
-    for size in FREE_SIZES if free else (1,):
+    for size in golden.FREE_SIZES if free else (1,):
         inputs = {spec.name: zeros(spec, size) for spec in session.inputs}
         try:
             session.run(inputs)
             return size, _fastest(session, inputs)
         except InvalidInput as error:
             reason = str(error)
-    tried = f" at any of the sizes {FREE_SIZES} of its free dimensions" if free else ""
+    tried = f" at any of the sizes {golden.FREE_SIZES} of its free dimensions" if free else ""
     raise InvalidModel(f"it does not run{tried}: {reason}")
 
 
@@ -178,20 +177,10 @@ def zeros(spec: TensorSpec, free: int = 1) -> Array:
 
     Shapes: a free dimension 0 is taken for the batch and gets 1, the others the size given.
     """
-    shape = _shape(spec, free)
+    shape = golden.shaped(spec, free)
     if spec.dtype == "bytes":
         return np.full(shape, b"", dtype=object)
     return np.zeros(shape, spec.dtype)
-
-
-def ramp(spec: TensorSpec, free: int = 1) -> Array:
-    """Make an input of varied values, of the same shape as zeros."""
-    return golden.ramp(TensorSpec(spec.name, _shape(spec, free), spec.dtype))
-
-
-def _shape(spec: TensorSpec, free: int) -> tuple[int, ...]:
-    sizes = tuple(free if size < 0 else size for size in spec.shape)
-    return (1, *sizes[1:]) if len(sizes) > 1 and spec.shape[0] < 0 else sizes
 
 
 def _resident() -> int:

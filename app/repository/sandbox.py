@@ -22,6 +22,8 @@ from app.repository.verdicts import Verdicts
 LOCKS = 64
 CLEARLY_FASTER = 0.9
 NOT_VERIFIED = "not a valid Flatbuffer"
+# What a runtime says of operations that are not its own: the engine may know them.
+UNRESOLVED = ("unresolved custom op", "Select TensorFlow op(s)", "Didn't find op for builtin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class SandboxOptions:
 class Verdict:
     """What is known of a file before a worker touches it.
 
+    random: it draws random numbers, so that no answer is the only right one.
     Units: memory_bytes of one interpreter.
     """
 
@@ -45,6 +48,7 @@ class Verdict:
     reason: str
     stateful: bool
     memory_bytes: int
+    random: bool = False
 
 
 # A pool of threads would not survive the forks; memory that is read before it is written, or
@@ -115,6 +119,7 @@ class Sandbox:
             "runtime": choice,
             "reason": reason,
             "stateful": good[choice]["stateful"],
+            "random": good[choice]["random"],
             "memory_bytes": good[choice]["memory_bytes"],
         }
 
@@ -195,7 +200,8 @@ def _choose(good: dict[str, Any], answers: dict[str, Any]) -> tuple[str, str]:
 def _refusal(answers: dict[str, Any]) -> dict[str, Any]:
     errors = dict.fromkeys(_short(answer["error"], 400) for answer in answers.values())
     text = "; ".join(errors)
-    return {"error": f"not a usable model: {text}", "unsupported": "unresolved custom op" in text}
+    unsupported = any(words in text for words in UNRESOLVED)
+    return {"error": f"not a usable model: {text}", "unsupported": unsupported}
 
 
 def _short(text: str, length: int) -> str:

@@ -62,7 +62,7 @@ class GuardedSession:
     ) -> None:
         self._primary = primary
         self._make_fallback = fallback
-        self._answer = answer
+        self.answer = answer
         self._trust = trust
         busy = (lambda: primary.busy_seconds) if isinstance(primary, Shared) else None
         self._watchdog = Watchdog(timeout, threads, busy)
@@ -119,7 +119,7 @@ class GuardedSession:
     @property
     def tolerance(self) -> Tolerance:
         """What the device may differ from the CPU by."""
-        return self._answer.tolerance
+        return self.answer.tolerance
 
     # -- trust -----------------------------------------------------------------------------------
 
@@ -130,8 +130,8 @@ class GuardedSession:
         verdict = self.check()
         self._armed = verdict.ok
         if verdict.ok and not self._trust.suspect:
-            first = self._on_device(self._answer.inputs)
-            if same_bits(first, self._on_device(self._answer.inputs)):
+            first = self._on_device(self.answer.inputs)
+            if same_bits(first, self._on_device(self.answer.inputs)):
                 self._first = first
         return verdict
 
@@ -141,12 +141,12 @@ class GuardedSession:
         A wrong answer before arm() was through is the engine's fault more likely than the card's.
         """
         try:
-            found = self._on_device(self._answer.inputs)
+            found = self._on_device(self.answer.inputs)
             damaged = self._damaged()
         except DeviceError as error:
             self._trust.lose(HUNG if isinstance(error, DeviceHung) else LOST, str(error))
             return Verdict(float("inf"), detail=str(error))
-        verdict = compare(self._answer.outputs, found, self._answer.tolerance)
+        verdict = compare(self.answer.outputs, found, self.answer.tolerance)
         if verdict.ok and self._first is not None and not same_bits(self._first, found):
             verdict = Verdict(float("inf"), detail="it no longer repeats its own answer to the bit")
         elif verdict.ok and damaged:

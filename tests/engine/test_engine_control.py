@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 from flatbuffers import flexbuffers
 
+from app.engine.cpu.whole import WholeModel
 from app.engine.ir import Launch
 from app.engine.passes.control import settle
 from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
+from app.errors import UnsupportedOp
 from tests.engine import oracle
 from tests.engine.builder import GraphBuilder, ModelBuilder, Spec, Value
 from tests.engine.corpus import CORPUS
 from tests.engine.engine_check import assert_op_same, run_engine
+from tests.service import tiny
 
 
 def scalar(graph: GraphBuilder, value: float) -> Value:
@@ -88,6 +91,28 @@ def test_a_small_branch_is_decided_on_the_device(runtime: Runtime) -> None:
     steps = loaded.prepare().plan.steps
     loaded.close()
     assert all(isinstance(step, Launch) for step in steps)
+
+
+@pytest.mark.parametrize("last_only", [False, True])
+def test_lists_that_a_loop_fills_are_tensors(runtime: Runtime, last_only: bool) -> None:
+    """No TFLite runtime without TensorFlow runs them; the sums are easily told."""
+    x = np.arange(6, dtype="f4").reshape(2, 3)
+    expected = np.stack([x * 5] if last_only else [x * t for t in (2, 3, 4, 5)])
+    blob = tiny.listing(4, last_only)
+    (answer,) = run_engine(runtime, blob, [x])
+    np.testing.assert_array_equal(answer, expected)
+    (answer,) = WholeModel(read(blob)).run([x])
+    np.testing.assert_array_equal(answer, expected)
+
+
+def test_a_list_that_is_not_filled_is_refused(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    shape, count = (graph.const(np.array(v, "i4")) for v in ([1], 2))
+    items = graph.op("FlexTensorListReserve", [shape, count], [Spec((), "variant")], custom=b"")
+    graph.outputs(*graph.op("FlexTensorListStack", [*items, shape], [Spec((2, 1))], custom=b""))
+    with pytest.raises(UnsupportedOp, match="FlexTensorList"):
+        run_engine(runtime, model.build(), [])
 
 
 @pytest.mark.parametrize("op", ["LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL", "EQUAL",

@@ -172,6 +172,17 @@ def test_bilinear_resize(runtime: Runtime, dtype: str) -> None:
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
 
 
+@pytest.mark.parametrize("mode", [{}, {"halfPixelCenters": True}, {"alignCorners": True}])
+def test_bilinear_resize_of_16_bits_knows_positions_as_coarsely_as_tflite(runtime: Runtime,
+                                                                          mode: Any) -> None:
+    quant = Quantization((0.001,), (0,))
+    blob = single_op("RESIZE_BILINEAR", [Spec((1, 5, 7, 3), "int16", quant),
+                                         np.array([8, 96], "i4")],
+                     [Spec((1, 8, 96, 3), "int16", quant)], mode)
+    x = np.random.default_rng(0).integers(-32768, 32768, (1, 5, 7, 3)).astype("i2")
+    assert_op_same(runtime, blob, [x])
+
+
 @pytest.mark.parametrize(("source", "target"), [("float32", "int8"), ("uint8", "int8"),
                                                 ("int8", "float32"), ("int16", "float32")])
 def test_steps_between_types(runtime: Runtime, source: str, target: str) -> None:

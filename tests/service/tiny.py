@@ -85,3 +85,32 @@ def huge() -> bytes:
     times = graph.const(np.array([1 << 17, 1 << 17], np.int32))
     graph.outputs(*graph.op("TILE", [x, times], [Spec((1 << 17, 1 << 17))], {}))
     return model.build()
+
+
+def listing(turns: int, last_only: bool = False) -> bytes:
+    """y[t] = h after t turns of h = h + x, as Keras's loops write it: each turn sets an item of a
+    TensorFlow list."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((-1, 3))
+    count = graph.const(np.array(1 if last_only else turns, "i4"))
+    shape = graph.const(np.array([-1, 3], "i4"))
+    items = graph.op("FlexTensorListReserve", [shape, count], [Spec((), "variant")], custom=b"")
+    specs = [Spec((), "int32"), Spec((), "variant"), Spec((-1, 3)), Spec((-1, 3))]
+    start = graph.const(np.array(0, "i4"))
+    outputs = graph.op("WHILE", [start, *items, x, x], specs,
+                       {"condSubgraphIndex": 1, "bodySubgraphIndex": 2})
+    graph.outputs(*graph.op("FlexTensorListStack", [outputs[1], shape], [Spec((-1, -1, 3))],
+                            custom=b""))
+    condition = model.graph("condition")
+    i, *_ = (condition.input(s.shape, s.dtype) for s in specs)
+    limit = condition.const(np.array(turns, "i4"))
+    condition.outputs(*condition.op("LESS", [i, limit], [Spec((), "bool")]))
+    body = model.graph("body")
+    i, items[0], h, x = (body.input(s.shape, s.dtype) for s in specs)
+    (after,) = body.op("ADD", [i, body.const(np.array(1, "i4"))], [specs[0]])
+    (h,) = body.op("ADD", [h, x], [specs[2]])
+    place = body.const(np.array(0, "i4")) if last_only else i
+    body.outputs(after, *body.op("FlexTensorListSetItem", [items[0], place, h], [specs[1]],
+                                 custom=b""), h, x)
+    return model.build()

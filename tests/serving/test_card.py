@@ -15,6 +15,7 @@ import yaml
 
 from app.repository import golden
 from app.repository.vram import Ledger
+from tests.engine.builder import ModelBuilder, Spec
 from tests.service import tiny
 from tests.service.live import ROOT, Server
 from tests.tools import require_tool
@@ -66,6 +67,54 @@ def test_the_ledger_holds_what_workers_loaded_and_heals(tmp_path: Path) -> None:
         assert {worker["backend"] for worker in answer["workers"]} == {"opencl"}
         (output,) = infer(server, "m", [[1, 2, 3, 4]]).json()["outputs"].values()
         assert output["data"] == [[2, 3, 4, 5]]
+
+
+def picky(op: str) -> tuple[bytes, Any]:
+    """A model that no ramp fits, and a request that does."""
+    model = ModelBuilder()
+    graph = model.graph()
+    if op == "GATHER":  # of two rows
+        x = graph.input((1, 3), "int32")
+        table = graph.const(np.array([[1, 2], [3, 4]], "f4"))
+        y = graph.op(op, [table, x], [Spec((1, 3, 2))], {"axis": 0})
+        request: Any = [[0, 1, 0]]
+    elif op == "MIRROR_PAD":  # of a picture of at least three pixels
+        x = graph.input((1, -1, -1, 2))
+        pads = graph.const(np.array([[0, 0], [2, 2], [2, 2], [0, 0]], "i4"))
+        y = graph.op(op, [x, pads], [Spec((1, -1, -1, 2))], {})
+        request = np.ones((1, 4, 5, 2)).tolist()
+    elif op == "RANDOM_UNIFORM":
+        x = graph.input((1, 3))
+        extents = graph.const(np.array([1, 3], "i4"))
+        noise = graph.op(op, [extents], [Spec((1, 3))], {"seed": 1, "seed2": 2})
+        y = graph.op("ADD", [x, *noise], [Spec((1, 3))], {})
+        request = [[1, 2, 3]]
+    else:
+        x = graph.input(())
+        y = graph.op(op, [x], [Spec(())], {})
+        request = 0.5
+    graph.outputs(*y)
+    return model.build(), request
+
+
+def test_models_that_no_ramp_fits_are_served_by_the_card_too(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1, **CARD | {"BACKEND": "opencl"}) as server:
+        for op in ("GATHER", "MIRROR_PAD", "RANDOM_UNIFORM", "ABS"):
+            blob, request = picky(op)
+            answer = server.upload(op, "1", blob)
+            assert answer.status_code == 200, answer.text
+            answer = infer(server, op, request)
+            assert answer.status_code == 200, answer.text
+            assert requests.post(f"{server.url}/models/{op}/verify", timeout=30).json()["ok"]
+
+
+@pytest.mark.parametrize("backend", ["tflite", "opencl"])
+def test_a_model_that_no_runtime_takes_whole_can_be_uploaded(tmp_path: Path, backend: str) -> None:
+    with Server(tmp_path, workers=1, **CARD | {"BACKEND": backend}) as server:
+        answer = server.upload("m", "1", tiny.listing(2))
+        assert answer.status_code == 200, answer.text
+        (output,) = infer(server, "m", [[1, 2, 3]]).json()["outputs"].values()
+        assert output["data"] == [[[2, 4, 6]], [[3, 6, 9]]]
 
 
 def test_float16_storage_is_a_setting_that_model_yaml_may_undo(tmp_path: Path) -> None:

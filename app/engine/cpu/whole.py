@@ -12,7 +12,8 @@ import app.engine.ops  # noqa: F401  (fills the tables)
 from app.engine import registry
 from app.engine.ir import Data, Graph, Model, Node, Tensor
 from app.engine.known import refuse_unknown
-from app.engine.passes.specialise import fold, specialise
+from app.engine.passes.control import settle
+from app.engine.passes.specialise import specialise
 from app.engine.segments import HostCall, close_segment
 from app.errors import UnsupportedOp
 
@@ -28,12 +29,12 @@ class WholeModel:
 
     def __init__(self, model: Model) -> None:
         refuse_unknown(model)
-        stateful = {n.op for n in model.graphs[0].nodes if n.op in registry.STATEFUL}
+        self._graph = settle(model.graphs)[0]
+        stateful = {n.op for n in self._graph.nodes if n.op in registry.STATEFUL}
         if stateful:
             raise UnsupportedOp("without an OpenCL device this model cannot run in parts, because "
                                 f"it has {', '.join(sorted(stateful))}")
         self.model = model
-        self._graph = fold(model.graphs[0])
         self._lock = threading.Lock()
         self._plans: dict[tuple[Shape, ...], tuple[Graph, HostCall]] = {}
 

@@ -33,6 +33,22 @@ def scale(node: Node, extent: int, out: int) -> np.float32:
     return f32(extent) / f32(out)
 
 
+def _grid(node: Node, extent: int, out: int) -> tuple[np.float32, np.float32, np.float32]:
+    """Scale, shift and offset of an axis: position = (i + shift) * scale - offset, in input pixels.
+
+    Source: TFLite reference_ops::ResizeBilinear and, where "coarse" is set, ResizeBilinearInteger,
+            which knows positions to 1/1024 pixel.
+    """
+    half = bool(node.options.get("half_pixel_centers"))
+    if not node.options.get("coarse"):
+        shift = f32(0.5 if half else 0.0)
+        return scale(node, extent, out), shift, shift
+    ends = int(bool(node.options.get("align_corners")) and out > 1)
+    above, below = extent - ends, out - ends
+    parts = (1024 * above + below // 2) // below
+    return f32(parts / 1024), f32(0.0), f32((512 - parts // 2) / 1024 if half else 0.0)
+
+
 @op("RESIZE_BILINEAR")
 def resize_bilinear(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """Plan a bilinear resize.
@@ -48,9 +64,8 @@ def resize_bilinear(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     run = ow if profile.is_cpu else 1
     blocks = -(-c // width) if profile.is_cpu else 1
     defines, operands = compile_steps(node.epilogue, y)
-    shift = f32(0.5 if node.options.get("half_pixel_centers") else 0.0)
-    args = (x, y, *map(i32, (h, w, c, oh, ow)), scale(node, h, oh), scale(node, w, ow), shift,
-            *operands)
+    rows, columns = _grid(node, h, oh), _grid(node, w, ow)
+    args = (x, y, *map(i32, (h, w, c, oh, ow)), *rows, *columns, *operands)
     size, local, flat = spread(profile, (-(-c // (width * blocks)), -(-ow // run), n * oh))
     return [Launch("resize", "resize_bilinear", args, size, local,
                    {"VW": width, "RUN": run, "BLOCKS": blocks, **flat, **defines}, 8 * y.size)]

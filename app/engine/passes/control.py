@@ -12,6 +12,7 @@ from dataclasses import replace
 from app.engine.blame import blamed, sound
 from app.engine.ir import Graph, Node, Tensor
 from app.engine.passes.branches import both, called
+from app.engine.passes.lists import stacked
 from app.engine.passes.specialise import fold, substitute
 
 # A group of operations under one name, which its own subgraph spells out.
@@ -29,7 +30,7 @@ def settle(graphs: Sequence[Graph]) -> list[Graph]:
     """
     known = [fold(graph) for graph in graphs]
     for index in range(len(graphs)):
-        known[index] = _settled(known[index], known)
+        known[index] = stacked(_settled(known[index], known))
     return known
 
 

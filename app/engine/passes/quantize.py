@@ -33,6 +33,7 @@ from app.engine.passes.integers import (
 from app.engine.passes.rounding import (
     activation,
     average,
+    bilinear,
     clamp,
     combine,
     leaky,
@@ -54,7 +55,7 @@ MOVES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLI
          "SELECT", "SELECT_V2", "MAX_POOL_2D", "MAXIMUM", "MINIMUM", "BROADCAST_TO", "TOPK_V2",
          "REDUCE_MAX", "REDUCE_MIN", "DYNAMIC_UPDATE_SLICE")
 # Commute with a scale: computed on the integers, rounded once.
-LINEAR = ("RESIZE_BILINEAR", "MEAN", "SUM", "CUMSUM", "ABS", "NEG")
+LINEAR = ("MEAN", "SUM", "CUMSUM", "ABS", "NEG")
 REAL = ("SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION", "REDUCE_PROD", "L2_POOL_2D", "SQUARE")
 COMPARISONS = ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL")
 Rule = Callable[[Lowering, Node], None]
@@ -260,6 +261,7 @@ RULES: dict[str, Rule] = {
     "LSTM_CELL": lstm_cell,
     "SQUARED_DIFFERENCE": squared_difference,
     "AVERAGE_POOL_2D": average,
+    "RESIZE_BILINEAR": bilinear,
     "LEAKY_RELU": leaky,
     "EMBEDDING_LOOKUP": lookup,
 }

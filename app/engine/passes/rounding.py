@@ -57,6 +57,18 @@ def average(low: Lowering, node: Node) -> None:
              {"s": ratio(x, y), "t": float(y.quant.zero_points[0]), "lo": least, "hi": most})
 
 
+def bilinear(low: Lowering, node: Node) -> None:
+    """A weighted sum of four pixels; TFLite's kernel for 16 bits tells positions coarsely."""
+    x, y = node.input(0), node.outputs[0]
+    if not (is_quantised(x) and is_quantised(y)):
+        keep(low, node)
+        return
+    inner = fresh(y)
+    low.emit(node.op, (low.centred(x), *node.inputs[1:]), (inner,),
+             {**node.options, "coarse": x.dtype == "int16"})
+    low.requant(inner, y, ratio(x, y))
+
+
 def squared_difference(low: Lowering, node: Node) -> None:
     """Both sides to 128ths of a common step, then exact integers, as TFLite does it."""
     a, b, y = node.input(0), node.input(1), node.outputs[0]

@@ -11,6 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 import app.engine.ops  # noqa: F401  (fills the tables)
 from app.engine import registry
+from app.engine.passes import lists
 from app.engine.passes.specialise import specialise
 from app.engine.planner import plan
 from app.engine.profile import RX_580
@@ -95,8 +96,9 @@ def row(op: str) -> str:
 
 def written() -> str:
     """The whole document."""
-    custom = sorted({n.removeprefix("CUSTOM:") for table in (registry.OPS, registry.HOSTS)
-                     for n in table if n.startswith("CUSTOM:")})
+    custom = sorted({n.removeprefix("CUSTOM:")
+                     for n in (*registry.OPS, *registry.HOSTS, *lists.NAMES)
+                     if n.startswith("CUSTOM:")})
     rows = [row(op) for op in sorted({*CASES, *ELSEWHERE})]
     return (HEAD + "\n".join(rows) + "\n\nCustom operations: " + ", ".join(custom)
             + ", and those that ai-edge-litert brings (TFLite_Detection_PostProcess).\n\n"
