@@ -141,6 +141,8 @@ def _place(graph: Graph, node: Node, profile: DeviceProfile, views: dict[Tensor,
         return Entry(node, "host", f"there is no kernel for {node.op}")
     if any(t.dtype == "variant" for t in (*node.reads, *node.outputs)):
         return Entry(node, "host", f"{node.op} on a type of number that has no kernel")
+    if any(t.dtype == "bytes" for t in (*node.reads, *node.outputs)):
+        return Entry(node, "host", f"{node.op} on strings has no kernel")
     if any(-1 in t.shape for t in node.outputs):
         return Entry(node, "host", f"the shape of {node.op}'s result depends on data")
     if not any(t.size for t in node.outputs):
@@ -183,7 +185,8 @@ def _in_place(views: dict[Tensor, Storage], made: set[Tensor], node: Node, profi
 
 def _free(node: Node, profile: DeviceProfile, views: dict[Tensor, Storage]) -> bool:
     rule = registry.VIEWS.get(node.op)
-    if rule is None or node.epilogue:
+    # Strings have no bytes of their own in an array: there is nothing to see otherwise.
+    if rule is None or node.epilogue or node.input(0).dtype == "bytes":
         return False
     try:
         with blamed(node):

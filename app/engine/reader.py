@@ -15,6 +15,7 @@ import tflite
 
 from app.engine.flat import quick
 from app.engine.ir import Data, Graph, Model, Node, Signature, Sparsity, Tensor
+from app.engine.strings import decoded
 from app.errors import InvalidModel
 from app.tensors import Quantization
 
@@ -142,7 +143,7 @@ class _Reader:
               sparsity: Sparsity | None) -> Data | None:
         data = self._buffer(raw.Buffer())
         if data is None or dtype in OPAQUE:
-            return data
+            return decoded(data, shape) if data is not None and dtype == "bytes" else data
         if dtype == "int4":
             return unpacked(data, shape)
         data = data.view(dtype)

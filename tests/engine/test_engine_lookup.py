@@ -11,7 +11,7 @@ from app.engine.runtime import Runtime
 from app.tensors import Quantization
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec, single_op
-from tests.engine.engine_check import assert_op_same
+from tests.engine.engine_check import assert_op_same, run_engine
 
 QUANT = Quantization((0.1,), (3,))
 RNG = np.random.default_rng(12)
@@ -238,3 +238,19 @@ def test_dynamic_update_slice(runtime: Runtime, dtype: str, shape: Any, box: Any
                      [spec(shape, dtype)])
     check(runtime, blob, [oracle.random_array(rng, shape, dtype),
                           oracle.random_array(rng, box, dtype), np.array(start, "i4")])
+
+
+@pytest.mark.parametrize("names", [[b"cat", b"", b"a bird"], [b"x", "é".encode(), b"\x00\xff"]])
+def test_labels_looked_up_by_number(runtime: Runtime, names: list[bytes]) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    wanted = graph.input((4,), "int32")
+    labels = graph.const(np.array(names))
+    (found,) = graph.op("GATHER", [labels, wanted], [Spec((4,), "bytes")])
+    (same,) = graph.op("RESHAPE", [found, graph.const(np.array([2, 2], "i4"))],
+                       [Spec((2, 2), "bytes")], {"newShape": np.array([2, 2], "i4")})
+    graph.outputs(found, same, labels)
+    blob, inputs = model.build(), [np.array([2, 0, 1, 2], "i4")]
+    for actual, expected in zip(run_engine(runtime, blob, inputs), oracle.run(blob, inputs),
+                                strict=True):
+        assert actual.tolist() == expected.tolist()

@@ -10,6 +10,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from app.engine.ir import Data, Node, Tensor
+from app.engine.strings import encoded
 
 CONTROL = {"IF", "WHILE", "CALL_ONCE", "STABLEHLO_WHILE", "STABLEHLO_CASE",
            "STABLEHLO_COMPOSITE", "STABLEHLO_REDUCE", "STABLEHLO_SORT", "STABLEHLO_SCATTER"}
@@ -107,7 +108,9 @@ class _Maker:
         return len(self.table.tensors) - 1
 
     def _constant(self, tensor: Tensor) -> int:
-        flat: Data = np.ascontiguousarray(tensor.data).reshape(-1)
+        assert tensor.data is not None
+        flat: Data = (encoded(tensor.data) if tensor.dtype == "bytes"
+                      else np.ascontiguousarray(tensor.data).reshape(-1))
         if tensor.dtype == "int4":
             flat = np.append(flat, np.zeros(flat.size % 2, np.int8)) & 15
             flat = flat[::2] | flat[1::2] << 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,8 +26,7 @@ def fill(node: Node, values: Sequence[Value | None], run: RunContext) -> Sequenc
     """Give an empty table its entries; a filled one stays as it is."""
     entries = run.tables[named(values[0])]
     if not entries:
-        entries.update(zip(_items(node, 1, values, run), _items(node, 2, values, run),
-                           strict=True))
+        entries.update(zip(_items(values[1], run), _items(values[2], run), strict=True))
     return []
 
 
@@ -40,8 +38,8 @@ def find(node: Node, values: Sequence[Value | None], run: RunContext) -> Sequenc
     Source: TFLite kernels/hashtable_find.cc.
     """
     entries, y = run.tables[named(values[0])], node.outputs[0]
-    (default,) = _items(node, 2, values, run)
-    keys = _items(node, 1, values, run)
+    (default,) = _items(values[2], run)
+    keys = _items(values[1], run)
     made: Data = np.empty(len(keys), "O" if y.dtype == "bytes" else y.dtype)
     made[:] = [entries.get(key, default) for key in keys]
     given = values[1]
@@ -66,21 +64,6 @@ def one(node: Node) -> Sequence[Shape]:
     return [(1,)]
 
 
-def _items(node: Node, position: int, values: Sequence[Value | None],
-           run: RunContext) -> list[Any]:
-    tensor = node.input(position)
-    if tensor.dtype == "bytes" and tensor.data is not None:
-        return strings(tensor.data)
-    array = run.array(values[position]).reshape(-1)
+def _items(value: Value | None, run: RunContext) -> list[Any]:
+    array = run.array(value).reshape(-1)
     return [v.encode() if isinstance(v, str) else v for v in array.tolist()]
-
-
-def strings(raw: Data) -> list[bytes]:
-    """The strings of a constant: their number, where each begins and the last ends, their bytes.
-
-    Source: TFLite string_util.h.
-    """
-    content = raw.tobytes()
-    count = int.from_bytes(content[:4], "little")
-    ends = np.frombuffer(content, "<i4", count + 1, 4)
-    return [content[a:b] for a, b in pairwise(ends)]
