@@ -125,8 +125,9 @@ def measure(name: str, folder: str, threads: int, rounds: int, peer: bool) -> di
     plan = executor.plan
     row = {"model": Path(name).stem, "dtype": inputs[0].dtype.name, "load": load, **times,
            "stateful": model.stateful, "launches": executor.launches,
-           "host_us": executor.host_seconds() * 1e6,
            "arena": plan.arena_bytes / max(plan.bound_bytes, 1)}
+    if not device.handle.name.startswith("basic"):
+        row["host_us"] = executor.host_seconds() * 1e6
     if peer and not model.stateful and inputs[0].dtype.name == "float32":
         cache = default_cache() / "bench"
         row["tinygrad"] = tinygrad.measure(blob, inputs, model.run(inputs), Path(folder), cache)
