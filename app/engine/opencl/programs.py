@@ -43,8 +43,8 @@ class Programs:
         """
         name = (source, frozenset(defines.items()))
         with self._lock:
-            known = self._keys.get(name)
-            if known is not None:
+            known = self._keys.get(name, "")
+            if known in self._built:
                 return self._built[known]
             text = assemble(source, defines)
             key = self._key(text)
