@@ -73,6 +73,14 @@ def test_rows(runtime: Runtime, kind: str, shape: tuple[int, ...]) -> None:
     assert_op_same(runtime, blob, oracle.random_inputs(blob, low=-5.0, high=5.0))
 
 
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_sum_of_many(runtime: Runtime, count: int, dtype: str) -> None:
+    spec = Spec((2, 3, 7), dtype)
+    blob = single_op("ADD_N", [spec] * count, [spec])
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
 @pytest.mark.parametrize("radius", [0, 2, 30])
 @pytest.mark.parametrize("channels", [1, 7, 64])
 def test_local_response(runtime: Runtime, channels: int, radius: int) -> None:
