@@ -6,10 +6,14 @@ from __future__ import annotations
 from struct import Struct
 from typing import Any, TypeVar
 
+import numpy as np
 from flatbuffers.table import Table
+
+from app.engine.ir import Data
 
 Reading = TypeVar("Reading")
 U16, I32, U32 = Struct("<H"), Struct("<i"), Struct("<I")
+LITTLE: dict[Any, np.dtype[Any]] = {}
 
 
 class QuickTable(Table):  # type: ignore[misc]
@@ -49,6 +53,20 @@ class QuickTable(Table):  # type: ignore[misc]
         """Where the elements of the vector begin that a field points to."""
         off += self.Pos
         return int(off + U32.unpack_from(self.Bytes, off)[0] + 4)
+
+    def GetVectorAsNumpy(self, flags: Any, off: int) -> Data:
+        """The elements of the vector that a field points to, where they are in the file.
+
+        Raises: ValueError if the file ends before they do.
+        """
+        place = off + self.Pos
+        place += U32.unpack_from(self.Bytes, place)[0]
+        dtype = LITTLE.get(flags)
+        if dtype is None:
+            dtype = LITTLE[flags] = np.dtype(flags.packer_type.format)
+        count = U32.unpack_from(self.Bytes, place)[0]
+        # numpy takes no place at the very end of the file, even for nothing.
+        return np.frombuffer(self.Bytes, dtype, count, place + 4) if count else np.empty(0, dtype)
 
     def Get(self, flags: Any, off: int) -> Any:
         """The number at a place."""

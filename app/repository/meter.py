@@ -127,6 +127,7 @@ _FALLBACKS = {
     "unsupported_op": "unsupported_op",
     "invalid_model": "unsupported_op",
     "device_memory": "device_memory",
+    "kernel_build_failed": "kernel_build",
 }
 
 

@@ -73,6 +73,23 @@ def test_rows(runtime: Runtime, kind: str, shape: tuple[int, ...]) -> None:
     assert_op_same(runtime, blob, oracle.random_inputs(blob, low=-5.0, high=5.0))
 
 
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_sum_of_many(runtime: Runtime, count: int, dtype: str) -> None:
+    spec = Spec((2, 3, 7), dtype)
+    blob = single_op("ADD_N", [spec] * count, [spec])
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize("radius", [0, 2, 30])
+@pytest.mark.parametrize("channels", [1, 7, 64])
+def test_local_response(runtime: Runtime, channels: int, radius: int) -> None:
+    spec = Spec((2, 3, 4, channels))
+    blob = single_op("LOCAL_RESPONSE_NORMALIZATION", [spec], [spec],
+                     {"radius": radius, "bias": 1.5, "alpha": 0.3, "beta": 0.75})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob, low=-5.0, high=5.0))
+
+
 @EXAMPLES
 @given(size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
        out=st.tuples(st.integers(1, 20), st.integers(1, 20)), channels=st.sampled_from([1, 5, 21]),

@@ -106,3 +106,22 @@ def test_callers_of_a_hung_device_are_answered_and_the_worker_is_replaced(
         now = server.pids()
         assert infer(server).status_code == 200
         assert server.pids() == now
+
+
+def test_kernels_that_do_not_build_leave_the_model_to_the_cpu_with_the_compilers_words(
+    tmp_path: Path, faulty: dict[str, str]
+) -> None:
+    (tmp_path / "faults" / "build").touch()
+    with Server(tmp_path, workers=2, **faulty) as server:
+        assert server.upload("m", "1", tiny.add(1)).status_code == 200
+        assert shown(server)["backend"] == "tflite"
+        assert "did not build with [" in shown(server)["reason"]
+        assert "no compiler today" in shown(server)["reason"]
+        assert next(iter(infer(server).json()["outputs"].values()))["data"] == [[2, 3, 4, 5]]
+        assert metric(server, 'rx580_fallbacks_total{model="m",reason="kernel_build"}') == 2
+        # The card itself is not to blame, and whoever insists on it hears why it is not used.
+        assert metric(server, "rx580_device_suspect_workers") == 0
+        url = server.url + "/models/insists/versions/1?backend=opencl"
+        refused = requests.put(url, data=tiny.add(1), timeout=60)
+        assert refused.status_code == 503
+        assert "no compiler today" in refused.json()["detail"]

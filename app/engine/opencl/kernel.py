@@ -18,6 +18,7 @@ import pyopencl as cl
 from app.engine.opencl.failures import failure
 from app.errors import DeviceError
 
+POINTER_SIZE = ctypes.sizeof(c_void_p)
 PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "clCreateKernel": (c_void_p, c_void_p, c_char_p, c_void_p),
     "clSetKernelArg": (c_int32, c_void_p, c_uint32, c_size_t, c_void_p),
@@ -96,10 +97,9 @@ class Kernel:
 
 
 def _set(api: Any, kernel: int, position: int, arg: Any) -> int:
-    if isinstance(arg, cl.LocalMemory):
-        return int(api.clSetKernelArg(kernel, position, arg.size, None))
     if isinstance(arg, np.generic):
         raw = arg.tobytes()
         return int(api.clSetKernelArg(kernel, position, len(raw), raw))
-    return int(api.clSetKernelArg(kernel, position, ctypes.sizeof(c_void_p),
-                                  byref(c_void_p(arg.int_ptr))))
+    if isinstance(arg, cl.LocalMemory):
+        return int(api.clSetKernelArg(kernel, position, arg.size, None))
+    return int(api.clSetKernelArg(kernel, position, POINTER_SIZE, byref(c_void_p(arg.int_ptr))))

@@ -31,6 +31,7 @@ class Programs:
         self._device = context.devices[0]
         self._directory = directory
         self._built: dict[str, cl.Program] = {}
+        self._keys: dict[tuple[str, frozenset[tuple[str, str | int]]], str] = {}
         self._unsaved: dict[str, cl.Program] = {}
         self._lock = threading.Lock()
         self.compiled = 0
@@ -40,11 +41,16 @@ class Programs:
 
         Raises: KernelBuildError with the build log.
         """
-        text = assemble(source, defines)
-        key = self._key(text)
+        name = (source, frozenset(defines.items()))
         with self._lock:
+            known = self._keys.get(name, "")
+            if known in self._built:
+                return self._built[known]
+            text = assemble(source, defines)
+            key = self._key(text)
             if key not in self._built:
                 self._built[key] = self._load(key) or self._compile(key, source, defines, text)
+            self._keys[name] = key
             return self._built[key]
 
     def save(self) -> None:

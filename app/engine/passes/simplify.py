@@ -18,7 +18,7 @@ Labels = tuple[int | None, ...]
 
 def simplify(graph: Graph) -> Graph:
     """All of them; answers stay the same to the bit but for the order of a sum."""
-    return drop_dead(choose(normalise(square(straighten(graph)))))
+    return drop_dead(choose(normalise(square(summed(straighten(graph))))))
 
 
 def straighten(graph: Graph) -> Graph:
@@ -63,6 +63,25 @@ def _trace(node: Node, origin: dict[Tensor, tuple[Tensor, Labels]]) -> tuple[Ten
         return None
     rest = iter([n for n in labels if n is not None])
     return source, tuple(None if e == 1 else next(rest) for e in y.shape)
+
+
+def summed(graph: Graph) -> Graph:
+    """A sum of many as sums of two, which fuse with each other and with what makes their parts."""
+    nodes = [part for n in graph.nodes for part in (_sums(n) if n.op == "ADD_N" else [n])]
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _sums(node: Node) -> list[Node]:
+    total, y = node.input(0), node.outputs[0]
+    if len(node.inputs) < 2 or y.dtype not in ("float32", "int32"):
+        return [node]
+    nodes = []
+    for i in range(1, len(node.inputs)):
+        made = y if i == len(node.inputs) - 1 else replace(y)
+        nodes.append(replace(node, op="ADD", inputs=(total, node.input(i)), outputs=(made,),
+                             options={"fused_activation_function": "NONE"}))
+        total = made
+    return nodes
 
 
 def square(graph: Graph) -> Graph:

@@ -86,6 +86,8 @@ CASES: dict[str, Case] = {
     "softmax": ("SOFTMAX", [spec(3, 70)], [spec(3, 70)], {"beta": 1.0}),
     "log softmax": ("LOG_SOFTMAX", [spec(2, 9)], [spec(2, 9)], {}),
     "length": ("L2_NORMALIZATION", [spec(2, 9)], [spec(2, 9)], {}),
+    "neighbours": ("LOCAL_RESPONSE_NORMALIZATION", [spec(1, 2, 3, 7)], [spec(1, 2, 3, 7)],
+                   {"radius": 2, "bias": 1.0, "alpha": 0.5, "beta": 0.75}),
     "unary": ("TANH", [spec(3, 7)], [spec(3, 7)], None),
     "channels": ("ADD", [spec(2, 3, 5), f4(5)], [spec(2, 3, 5)], RELU),
     "broadcast": ("MUL", [spec(3, 1, 5), spec(4, 1)], [spec(3, 4, 5)], {}),

@@ -1,7 +1,8 @@
 """Puts a device that lies, or hangs, under a real server: found by Python through PYTHONPATH.
 
 The folder in $FAULTS rules: a file "lie" flips a bit of every answer, "flip" one bit of a weight
-that lies on the device, "lost" fails as a driver does that lost its card, "hang" never answers.
+that lies on the device, "lost" fails as a driver does that lost its card, "hang" never answers,
+and "build" lets the driver's compiler refuse every kernel.
 """
 
 import os
@@ -62,7 +63,15 @@ if FOLDER:
 
     _open = choice.BACKENDS["opencl"]
 
+    def _break_compiler() -> None:
+        from app.engine.opencl import programs  # only after the fork
+
+        whole = programs.assemble
+        programs.assemble = lambda *names: f"#error no compiler today\n{whole(*names)}"
+
     def _faulty(source: Any, options: Any) -> Any:
+        if (Path(str(FOLDER)) / "build").exists():
+            _break_compiler()
         return Faulty(_open(source, options), Path(str(FOLDER)))
 
     choice.BACKENDS["opencl"] = _faulty  # type: ignore[index]
