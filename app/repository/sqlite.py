@@ -48,22 +48,17 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     """
     try:
         db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            # SQLite has rolled back by itself where the disk failed it.
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
+        yield
         db.execute("COMMIT")
-    except sqlite3.OperationalError as error:
-        if _kind(error) not in _DISK:
-            raise
+    except BaseException as error:
+        # SQLite has rolled back by itself where the disk failed it.
         if db.in_transaction:
             db.execute("ROLLBACK")
-        raise StorageFailed(
-            f"the server's own records cannot be written: {error}; make room in STATE_DIR"
-        ) from error
+        if isinstance(error, sqlite3.OperationalError) and _kind(error) in _DISK:
+            raise StorageFailed(
+                f"the server's own records cannot be written: {error}; make room in STATE_DIR"
+            ) from error
+        raise
 
 
 def _kind(error: sqlite3.DatabaseError) -> int:
