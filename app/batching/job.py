@@ -21,7 +21,7 @@ class Call:
     """A request as its caller states it.
 
     Units: deadline on time.monotonic's clock, None for none; priority 1 is the most urgent,
-           0 the model's default.
+           0 the model's default; waited in seconds, before it came here.
     alive tells, cheaply and from any thread, whether the caller still waits.
     """
 
@@ -29,6 +29,7 @@ class Call:
     deadline: float | None = None
     priority: int = 0
     alive: Callable[[], bool] | None = None
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

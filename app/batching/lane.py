@@ -17,8 +17,6 @@ from app.batching.policy import LONGEST_QUEUE, Policy
 from app.batching.waiting import Waiting
 from app.errors import DeadlineExceeded, ModelNotReady
 
-# A thread that is woken for a request costs about as much.
-BRIEF_SECONDS = 0.0005
 # Weight of the newest value in the running estimates.
 _NEW = 0.2
 # Without a call for so many max_delays, nobody else is about any more.
@@ -59,6 +57,7 @@ class Lane:
         self._joinable = joinable and policy.max_batch > 1
         self._changed = threading.Condition(threading.Lock())
         self._queue = Waiting(policy, self._observer.dropped)
+        self._outside = 0
         self._running = 0
         self._runners: list[threading.Thread] = []
         self._idle_runners = 0
@@ -123,11 +122,17 @@ class Lane:
         return policy.slots * policy.max_batch + queue
 
     @property
-    def brief(self) -> bool:
-        """A call would begin at once and be over before a thread could be woken for it."""
-        known = self._run_seconds
-        quick = known is not None and known < BRIEF_SECONDS
-        return quick and self.idle and not self._policy.max_delay
+    def prompt(self) -> bool:
+        """No call waits for company."""
+        return not self._policy.max_delay
+
+    def outside(self, count: int) -> None:
+        """Note that so many calls are on their way here, to be counted with those that wait."""
+        self._outside = count
+        self._tell_depth()
+
+    def _tell_depth(self) -> None:
+        self._observer.depth(self._queue.count + self._outside)
 
     @property
     def idle(self) -> bool:
@@ -166,7 +171,7 @@ class Lane:
                 job.state = "running"
                 return True
             self._queue.add(job, self._run_seconds or 0.0, self._pace)
-            self._observer.depth(self._queue.count)
+            self._tell_depth()
             self._wake_runner()
             return False
 
@@ -201,7 +206,7 @@ class Lane:
             if job.state == "waiting":
                 self._queue.leave(job, "dropped")
                 self._observer.dropped("deadline")
-                self._observer.depth(self._queue.count)
+                self._tell_depth()
                 self._changed.notify_all()
         allowed = (job.call.deadline or 0.0) - job.since
         raise DeadlineExceeded(
@@ -224,7 +229,7 @@ class Lane:
                 pause = self._pause()
                 if pause == 0:
                     batch = self._queue.take(time.monotonic())
-                    self._observer.depth(self._queue.count)
+                    self._tell_depth()
                     if batch:
                         self._running += 1
                         return batch
@@ -275,4 +280,5 @@ class Lane:
         self._run_seconds = seconds if known is None else known + _NEW * (seconds - known)
         self._observer.ran(len(batch), rows, seconds)
         for job, outputs in zip(batch, parts, strict=True):
-            job.finish(Outcome(outputs, began - job.since, seconds, rows))
+            waited = began - job.since + job.call.waited
+            job.finish(Outcome(outputs, waited, seconds, rows))

@@ -13,18 +13,21 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.batching.lane import Lane
 from app.blueprints import inference, v2
 from app.blueprints.errors import STATUS, problem
-from app.blueprints.requests import AT_ONCE, new_request_id, seconds_of
+from app.blueprints.requests import WAITED, new_request_id, seconds_of
 from app.blueprints.serving import Sent, Serving
 from app.errors import ServingError
 from app.front.body import Buffer
 from app.front.head import Head
 from app.front.reply import Reply, Stamped, Template
+from app.predictor.costs import Costs, kind
 from app.predictor.gate import Gate, Ticket
 from app.repository.meter import rejected
 from app.wire.response import HEADER_LENGTH
@@ -39,11 +42,10 @@ Answer = Callable[
     [Serving, Buffer, Mapping[str, Any], float, str, "str | None", "str | None"],
     tuple[Sent, dict[str, object]],
 ]
+_PRIORITY = re.compile(rb'"priority"')
 PROBLEM_TYPE = ("Content-Type", "application/problem+json")
 # How often refusals are logged, which come by the thousand when there are any.
 _LOG_SECONDS = 1.0
-# A body whose reading takes no time worth mentioning.
-_SMALL_BYTES = 16384
 # Stands for a request's id in an answer that is made once a second.
 _MARK = "#" * 32
 _FULL = 256
@@ -118,6 +120,8 @@ class Express:
         self.limit = serving.settings.max_body_bytes
         self._full: dict[tuple[str | None, str | None], _Full] = {}
         self._owed: dict[Exchanges, _Owed] = {}
+        self._costs = Costs(serving.settings.workers)
+        self._standing: set[Lane | None] = set()
         self._ids = os.urandom(8).hex()
         self._count = itertools.count()
         self._refusals = 0
@@ -221,25 +225,47 @@ class Express:
             self._gate.leave(ticket)
 
     def brief(self, route: Route, head: Head, body: Buffer) -> bool:
-        """Tell whether answering takes less than handing over would."""
+        """Tell whether the loop may answer itself: it takes no longer than others may wait.
+
+        Not what names a priority: in the loop's line all are equal.
+        """
         return (
-            len(body) <= _SMALL_BYTES
-            and route.name is not None
+            self._costs.brief(kind(route.name, route.version, len(body)))
             and "HTTP_CONTENT_ENCODING" not in head.fields
-            and self._gate.inside(route.name) == 1
-            and self._serving.predictor.brief(route.name, route.version)
+            and self._serving.predictor.prompt(route.name or "", route.version)
+            and not _names_priority(head, body)
         )
+
+    def idle(self, route: Route) -> bool:
+        """Tell whether an answer would begin at once."""
+        lane = self._serving.predictor.lane(route.name or "", route.version)
+        return lane is None or lane.idle
+
+    def waiting(self, routes: Sequence[Route]) -> None:
+        """Note of whom the loop still has requests in line, one route for each."""
+        standing = Counter(
+            self._serving.predictor.lane(name or "", version)
+            for name, version in ((route.name, route.version) for route in routes)
+        )
+        for lane in self._standing - standing.keys() | standing.keys():
+            if lane is not None:
+                lane.outside(standing[lane])
+        self._standing = set(standing)
 
     def answer(
         self, route: Route, head: Head, body: Buffer, caller: str, socket: Any, started: float,
-        at_once: bool,
+        waited: float | None,
     ) -> Reply:  # fmt: skip
-        """Answer an inference."""
+        """Answer an inference.
+
+        Units: waited in seconds in the loop's line; None for a thread, which may wait on.
+        """
         environ = {**head.fields, "gunicorn.socket": socket, "REMOTE_ADDR": caller}
-        if at_once:
-            environ[AT_ONCE] = True
+        if waited is not None:
+            environ[WAITED] = waited
         request_id = new_request_id(head.fields.get("HTTP_X_REQUEST_ID", ""))
         facts: dict[str, object] = {"model": route.name, "version": route.version}
+        began = time.thread_time()
         with in_flight():
             try:
                 sent, facts = route.answer(
@@ -253,6 +279,11 @@ class Express:
             except Exception:
                 log.exception("unexpected error", extra={"request_id": request_id})
                 reply = _failure(request_id)
+        spent = time.thread_time() - began
+        if waited is None and "compute_ms" in facts:
+            # Another thread may have run it.
+            spent += float(str(facts["compute_ms"])) / 1e3
+        self._costs.learn(kind(route.name, route.version, len(body)), spent, reply.status == 200)
         return self._counted(route, head, reply, request_id, len(body), started, facts)
 
     def refuse(self, route: Route, head: Head, error: Exception, started: float) -> Reply:
@@ -284,6 +315,12 @@ class Express:
                 },
             )  # fmt: skip
         return reply
+
+
+def _names_priority(head: Head, body: Buffer) -> bool:
+    length = head.fields.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH", "")
+    text = body[: int(length)] if length.isdigit() and len(length) < 10 else body
+    return _PRIORITY.search(text) is not None
 
 
 def _fields(sent: Sent) -> list[tuple[str, str]]:

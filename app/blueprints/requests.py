@@ -20,8 +20,9 @@ log = logging.getLogger("app.request")
 
 TIMEOUT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
-AT_ONCE = "front.at_once"
-"""Set in the environment of a request that is answered by the thread that reads all others."""
+WAITED = "front.waited"
+"""Set in the environment of a request that is answered by the thread that reads all others, to the
+seconds that it has waited for that."""
 QUIET = frozenset({"health.live", "health.ready", "health.health", "prometheus_metrics"})
 
 
@@ -57,7 +58,8 @@ def terms_of(
         raise DeadlineExceeded("the request's time was up before it was read")
     caller = environ.get("HTTP_X_CALLER") or environ.get("REMOTE_ADDR") or ""
     alive = _alive(environ.get("gunicorn.socket"))
-    return Terms(until, priority, alive, caller, patient=AT_ONCE not in environ)
+    waited = environ.get(WAITED)
+    return Terms(until, priority, alive, caller, waited is None, waited or 0.0)
 
 
 def seconds_of(environ: Mapping[str, Any], most: float) -> float:

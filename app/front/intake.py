@@ -16,14 +16,12 @@ from app.front.body import Buffer, Gathered, Memory, Spool
 from app.front.connection import Connection, State
 from app.front.crew import Crew
 from app.front.head import END, Head, check_unfinished, full, quick
+from app.front.line import Line
 from app.front.reply import Reply, Stamped
 from app.front.service import Service
 
 # One recv brings a head and a small body; what belongs to a large body is not copied twice.
 _FIRST = 4096
-# In each of its turns the loop itself answers small requests for so long; the others, and all that
-# there are too many of, go through the queues, which have their bounds.
-_AT_ONCE_SECONDS = 0.003
 # Heads that are remembered, with what they were read as.
 _KNOWN = 512
 Page = Callable[[Connection, Head, Any, bool], None]
@@ -55,6 +53,7 @@ class Intake(Bodies):
         # gunicorn's settings are costly to look up.
         self._plain = cfg.proxy_protocol in ("off", False)
         self._known: dict[bytes, tuple[Head, Any]] = {}
+        self.line = Line(service, crew, self._compute)
         # When the loop last came back from waiting. Units: time.monotonic() seconds.
         self.turn_began = 0.0
 
@@ -149,7 +148,7 @@ class Intake(Bodies):
         self.receive(connection, Spool(head.length, self._spool, self._largest))
 
     def ready(self, connection: Connection, head: Head, body: Buffer) -> None:
-        """Hand a whole request to a thread, if its model still has room for it."""
+        """Answer a whole request, now or by a thread, if its model still has room for it."""
         connection.route = self._service.named(connection.route, body)
         if connection.ticket is None:
             caller = _caller(connection)
@@ -159,24 +158,20 @@ class Intake(Bodies):
                 return
             connection.ticket = admitted
         connection.state = State.BUSY
-        at_once = (
-            time.monotonic() < self.turn_began + _AT_ONCE_SECONDS
-            and self._service.brief(connection.route, head, body)
-        )
-        if at_once:
-            self._compute(connection, head, body, at_once)
+        if self._service.brief(connection.route, head, body):
+            self.line.join(connection, head, body)
         else:
-            self._crew.do(functools.partial(self._compute, connection, head, body, at_once))
+            self._crew.do(functools.partial(self._compute, connection, head, body, None))
 
     def _compute(
-        self, connection: Connection, head: Head, body: Buffer, at_once: bool
+        self, connection: Connection, head: Head, body: Buffer, waited: float | None
     ) -> None:
         """Answer a request; the thread that has computed writes the answer itself."""
         close = connection.close
         try:
             reply = self._service.answer(
                 connection.route, head, body, _caller(connection), connection.sock,
-                connection.started, at_once,
+                connection.started, waited,
             )  # fmt: skip
             del body
             ticket, connection.ticket = connection.ticket, None

@@ -59,6 +59,8 @@ class Loop:
         self._cramped = False
         # When accepting goes on, if it was left to others. Units: time.monotonic() seconds.
         self._yields_until = 0.0
+        # When to go on with what is waiting, however quiet it is. Units: seconds.
+        self._pause: float | None = None
         self._steps: dict[State, Callable[[Connection], None]] = {
             State.HEAD: intake.on_head,
             State.BODY: intake.on_body,
@@ -155,6 +157,8 @@ class Loop:
         self._intake.turned_away = 0
         if self._yields_until:
             timeout = min(timeout, YIELD_SECONDS)
+        if self._pause is not None:
+            timeout = min(timeout, self._pause)
         events = self._epoll.poll(timeout, _EVENTS)
         self._intake.turn_began = time.monotonic()
         for fd, _ in events:
@@ -169,6 +173,7 @@ class Loop:
             posted = self._posted.popleft()
             if posted is not None:
                 self._step(posted, self._resume)
+        self._pause = self._intake.line.work()
         while refused := self._intake.refused():
             for connection in refused:
                 self._step(connection, self._intake.send_refusal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from app.front.body import Buffer
@@ -31,13 +32,22 @@ class Service(Protocol):
         """Take a ticket back."""
 
     def brief(self, route: Any, head: Head, body: Buffer) -> bool:
-        """Tell whether answering takes less than handing over would."""
+        """Tell whether the loop may answer itself: it takes no longer than others may wait."""
+
+    def idle(self, route: Any) -> bool:
+        """Tell whether an answer would begin at once."""
+
+    def waiting(self, routes: Sequence[Any]) -> None:
+        """Note of whom the loop still has requests in line, one route for each."""
 
     def answer(
         self, route: Any, head: Head, body: Buffer, caller: str, socket: Any, started: float,
-        at_once: bool,
+        waited: float | None,
     ) -> Reply:
-        """Answer a request that was admitted; at_once if nothing may be waited for."""
+        """Answer a request that was admitted.
+
+        Units: waited in seconds in the loop's line; None for a thread, which may wait on.
+        """
 
     def refuse(self, route: Any, head: Head, error: Exception, started: float) -> Reply | Stamped:
         """Answer a request whose body cannot be read."""

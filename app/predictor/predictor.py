@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.answers import Answers, key
 from app.backends.fit import fit
 from app.batching.job import Call, Outcome
+from app.batching.lane import Lane
 from app.errors import (
     DeadlineExceeded,
     ModelNotReady,
@@ -21,6 +22,8 @@ from app.repository.served import Loaded
 from app.repository.store import Store
 from app.tensors import Array
 
+# A caller may end its own side behind its request; one that had to wait will rather have gone.
+_LONG_SECONDS = 0.005
 Decode = Callable[[Loaded], Mapping[str, Array]]
 # Told of every answer that was computed: the model, its inputs and its outputs.
 Answered = Callable[[Loaded, Mapping[str, Array], Mapping[str, Array]], None]
@@ -30,7 +33,8 @@ Answered = Callable[[Loaded, Mapping[str, Array], Mapping[str, Array]], None]
 class Terms:
     """On what terms a caller wants its answer.
 
-    Units: deadline in time.monotonic() seconds; priority 1 is the most urgent, 0 the model's own.
+    Units: deadline in time.monotonic() seconds; priority 1 is the most urgent, 0 the model's own;
+           waited in seconds until now.
     alive tells whether the caller still waits; caller is what a quota counts by. patient is false
     where nothing may be waited for, like a model that has to be loaded again.
     """
@@ -40,6 +44,7 @@ class Terms:
     alive: Callable[[], bool] | None = None
     caller: str = ""
     patient: bool = True
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +125,15 @@ class Predictor:
         loaded = self._store.peek(name, version)
         return None if loaded is None else loaded.lane.patience(seconds)
 
-    def brief(self, name: str, version: str | None) -> bool:
-        """Tell whether a model is so small and so idle that its answer is had at once."""
+    def prompt(self, name: str, version: str | None) -> bool:
+        """Tell whether a model runs on the CPU, and no request waits for company there."""
         loaded = self._store.peek(name, version)
-        return loaded is not None and loaded.session.backend == "tflite" and loaded.lane.brief
+        return loaded is not None and loaded.session.backend == "tflite" and loaded.lane.prompt
+
+    def lane(self, name: str, version: str | None) -> Lane | None:
+        """Give the queue of a model; None if it is not loaded."""
+        loaded = self._store.peek(name, version)
+        return loaded.lane if loaded else None
 
     def find(self, name: str, version: str | None) -> Loaded:
         """Look at a model that this worker serves.
@@ -143,6 +153,7 @@ class Predictor:
 
     def _run(self, loaded: Loaded, decode: Decode, terms: Terms) -> Prediction:
         session = loaded.session
+        self._check_caller(loaded, terms)
         inputs, _ = fit(session.inputs, decode(loaded))
         if not self._answers.on:
             return _prediction(loaded, self._compute(loaded, inputs, terms))
@@ -155,8 +166,15 @@ class Predictor:
         self._answers.put(name, outcome.outputs)
         return _prediction(loaded, outcome)
 
+    @staticmethod
+    def _check_caller(loaded: Loaded, terms: Terms) -> None:
+        """Drop what has waited so long that its caller may have gone."""
+        if terms.waited > _LONG_SECONDS and terms.alive is not None and not terms.alive():
+            loaded.meter.dropped("hangup")
+            raise DeadlineExceeded("dropped before compute: hangup")
+
     def _compute(self, loaded: Loaded, inputs: Mapping[str, Array], terms: Terms) -> Outcome:
-        call = Call(inputs, terms.deadline, terms.priority, terms.alive)
+        call = Call(inputs, terms.deadline, terms.priority, terms.alive, terms.waited)
         try:
             outcome = loaded.lane.submit(call, terms.caller)
         except (Overloaded, QuotaExceeded, DeadlineExceeded, ModelNotReady):
