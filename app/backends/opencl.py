@@ -65,6 +65,8 @@ class OpenclSession:
 
     backend = "opencl"
     concurrency = 1
+    # A driver may take as long as it likes.
+    steady = False
 
     def __init__(self, model: LoadedModel) -> None:
         self._model = model

@@ -26,6 +26,7 @@ class PartsSession:
 
     backend = "tflite"
     stateful = False
+    steady = False
     concurrency = 1
 
     def __init__(self, data: bytes, why: str) -> None:

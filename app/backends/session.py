@@ -32,6 +32,9 @@ class Session(Protocol):
     joins: bool
     """Whether rows of different callers may be run as one: they do not touch each other."""
 
+    steady: bool
+    """Whether how long a run takes is known from earlier ones, by the sizes of the inputs alone."""
+
     memory_bytes: int
     """What the loaded model holds: weights, arenas and staging, in bytes."""
 

@@ -23,6 +23,7 @@ class TfliteOptions:
 
     stateful: variables must not outlive a request, so each one gets a new interpreter.
     random: the model draws random numbers, so that no answer is the only right one.
+    steady: how much there is to compute follows from the sizes of the inputs.
     Units: memory_bytes of one interpreter, as measured when the model was checked.
     """
 
@@ -32,6 +33,7 @@ class TfliteOptions:
     pool: int = 2
     stateful: bool = False
     random: bool = False
+    steady: bool = False
     memory_bytes: int = 0
 
 
@@ -47,6 +49,7 @@ class TfliteSession:
         self._free = threading.BoundedSemaphore(options.pool)
         self._closed = False
         self.stateful = options.stateful
+        self.steady = options.steady
         self.device = f"CPU ({options.runtime} {installed().get(options.runtime, '?')})"
         self.reason = options.reason
         self.concurrency = options.pool

@@ -121,11 +121,6 @@ class Lane:
             self._observer.room(queue)
         return policy.slots * policy.max_batch + queue
 
-    @property
-    def prompt(self) -> bool:
-        """No call waits for company."""
-        return not self._policy.max_delay
-
     def outside(self, count: int) -> None:
         """Note that so many calls are on their way here, to be counted with those that wait."""
         self._outside = count

@@ -126,9 +126,9 @@ class Predictor:
         return None if loaded is None else loaded.lane.patience(seconds)
 
     def prompt(self, name: str, version: str | None) -> bool:
-        """Tell whether a model runs on the CPU, and no request waits for company there."""
+        """Tell whether a model's runs take what was seen, and none waits for company."""
         loaded = self._store.peek(name, version)
-        return loaded is not None and loaded.session.backend == "tflite" and loaded.lane.prompt
+        return loaded is not None and loaded.session.steady and not loaded.policy.max_delay
 
     def lane(self, name: str, version: str | None) -> Lane | None:
         """Give the queue of a model; None if it is not loaded."""

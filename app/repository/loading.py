@@ -112,6 +112,7 @@ class Loader:
             pool=self._options.interpreters,
             stateful=verdict.stateful,
             random=verdict.random,
+            steady=verdict.steady,
             memory_bytes=verdict.memory_bytes,
         )
 

@@ -33,6 +33,24 @@ RANDOM = {
     tflite.BuiltinOperator.MULTINOMIAL,
 }
 STATEFUL = {tflite.BuiltinOperator.VAR_HANDLE, tflite.BuiltinOperator.CALL_ONCE}
+LOOPS = {tflite.BuiltinOperator.WHILE, tflite.BuiltinOperator.STABLEHLO_WHILE}
+# How large their outputs are, and so how much there is to do, may depend on a computed value, if
+# there are more of those than the data alone.
+GROWING = {
+    tflite.BuiltinOperator.BROADCAST_TO: 1,
+    tflite.BuiltinOperator.FILL: 0,
+    tflite.BuiltinOperator.MIRROR_PAD: 1,
+    tflite.BuiltinOperator.ONE_HOT: 1,
+    tflite.BuiltinOperator.PAD: 1,
+    tflite.BuiltinOperator.PADV2: 1,
+    tflite.BuiltinOperator.RANGE: 0,
+    tflite.BuiltinOperator.RESIZE_BILINEAR: 1,
+    tflite.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR: 1,
+    tflite.BuiltinOperator.SCATTER_ND: 2,
+    tflite.BuiltinOperator.SPARSE_TO_DENSE: 2,
+    tflite.BuiltinOperator.TILE: 1,
+    tflite.BuiltinOperator.TRANSPOSE_CONV: 1,
+}
 
 
 def limit(seconds: float, memory_mb: int) -> None:
@@ -67,7 +85,7 @@ def _structure(model: Any) -> dict[str, Any]:
         raise InvalidModel("it has no graph, or not version 3 of the TFLite schema")
     codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
     builtin = [max(code.BuiltinCode(), code.DeprecatedBuiltinCode()) for code in codes]
-    buffers, variables = model.BuffersLength(), False
+    buffers, variables, steady = model.BuffersLength(), False, True
     for number in range(model.SubgraphsLength()):
         graph = model.Subgraphs(number)
         tensors = graph.TensorsLength()
@@ -81,13 +99,23 @@ def _structure(model: Any) -> dict[str, Any]:
             for end in (node.InputsAsNumpy(), node.OutputsAsNumpy()):
                 for tensor_index in np.atleast_1d(end):
                     _within(int(tensor_index), tensors, "a tensor", low=-1)
+            code = builtin[node.OpcodeIndex()]
+            steady &= code not in LOOPS
+            steady &= code not in GROWING or _computed(model, graph, node) <= GROWING[code]
         for end in (graph.InputsAsNumpy(), graph.OutputsAsNumpy()):
             for tensor_index in np.atleast_1d(end):
                 _within(int(tensor_index), tensors, "a tensor")
     found = set(builtin)
     return {
-        "stateful": bool(STATEFUL & found), "random": bool(RANDOM & found), "variables": variables
+        "stateful": bool(STATEFUL & found), "random": bool(RANDOM & found),
+        "variables": variables, "steady": steady,
     }  # fmt: skip
+
+
+def _computed(model: Any, graph: Any, node: Any) -> int:
+    """Count the inputs that are no constants."""
+    tensors = [graph.Tensors(int(i)) for i in np.atleast_1d(node.InputsAsNumpy()) if i >= 0]
+    return sum(not model.Buffers(tensor.Buffer()).DataLength() for tensor in tensors)
 
 
 def _within(index: int, count: int, what: str, low: int = 0) -> None:

@@ -41,6 +41,7 @@ class Verdict:
     """What is known of a file before a worker touches it.
 
     random: it draws random numbers, so that no answer is the only right one.
+    steady: how much there is to compute follows from the sizes of its inputs.
     Units: memory_bytes of one interpreter.
     """
 
@@ -49,6 +50,7 @@ class Verdict:
     stateful: bool
     memory_bytes: int
     random: bool = False
+    steady: bool = False
 
 
 # A pool of threads would not survive the forks; memory that is read before it is written, or
@@ -120,6 +122,7 @@ class Sandbox:
             "reason": reason,
             "stateful": good[choice]["stateful"],
             "random": good[choice]["random"],
+            "steady": good[choice]["steady"],
             "memory_bytes": good[choice]["memory_bytes"],
         }
 

@@ -107,6 +107,19 @@ def test_hostile_models_are_refused(server: Server, make: object) -> None:
     assert server.get("/models/hostile").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("blob", "steady"),
+    [
+        (tiny.add(1), True), (tiny.deep(1), True), (tiny.endless(), False), (tiny.huge(), True),
+        (tiny.filled(computed=False), True), (tiny.filled(computed=True), False),
+    ],
+)  # fmt: skip
+def test_what_a_value_decides_is_not_expected_to_cost_what_it_did(
+    blob: bytes, steady: bool
+) -> None:
+    assert structure(blob)["steady"] is steady
+
+
 def test_single_flips_are_refused_or_harmless(server: Server) -> None:
     """One wrong bit may leave a sound model; a worker must survive what it accepts."""
     chance, before = random.Random(1), server.pids()

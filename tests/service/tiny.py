@@ -87,6 +87,17 @@ def huge() -> bytes:
     return model.build()
 
 
+def filled(computed: bool) -> bytes:
+    """As many ones as the input says, or always two."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((1,), "int32")
+    size = x if computed else graph.const(np.array([2], np.int32))
+    one = graph.const(np.array(1, np.float32))
+    graph.outputs(*graph.op("FILL", [size, one], [Spec((-1,) if computed else (2,))], {}))
+    return model.build()
+
+
 def listing(turns: int, last_only: bool = False) -> bytes:
     """y[t] = h after t turns of h = h + x, as Keras's loops write it: each turn sets an item of a
     TensorFlow list."""

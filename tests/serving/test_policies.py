@@ -36,6 +36,12 @@ def value(answer: requests.Response) -> float:
     return float(output["data"][0][0])
 
 
+def dropped(server: Server) -> dict[str, float]:
+    text = requests.get(server.url + "/metrics", timeout=30).text
+    lines = [x for x in text.splitlines() if x.startswith("rx580_inference_dropped_total")]
+    return {line.split('"')[1]: float(line.split()[-1]) for line in lines}
+
+
 def test_version_policies_and_labels(tmp_path: Path) -> None:
     three = {"v1": tiny.add(1), "v2": tiny.add(2), "v10": tiny.add(10)}
     labels = {"version_labels": {"stable": "1", "canary": "10"}}
@@ -98,14 +104,8 @@ def test_deadlines_and_hang_ups_are_dropped_and_counted(tmp_path: Path) -> None:
             time.sleep(0.1)
         assert busy.result(60).status_code == 200
         assert value(infer(server, "quick")) == 1
-
-        def dropped() -> dict[str, float]:
-            text = requests.get(server.url + "/metrics", timeout=30).text
-            lines = [x for x in text.splitlines() if x.startswith("rx580_inference_dropped_total")]
-            return {line.split('"')[1]: float(line.split()[-1]) for line in lines}
-
-        server.until(lambda: dropped()["hangup"] >= 1 or dropped()["deadline"] >= 2)
-        assert dropped()["deadline"] >= 1
+        server.until(lambda: dropped(server)["hangup"] >= 1 or dropped(server)["deadline"] >= 2)
+        assert dropped(server)["deadline"] >= 1
 
         # How long a run takes is known now: who cannot be answered in time hears it at once.
         busy = pool.submit(
@@ -120,6 +120,30 @@ def test_deadlines_and_hang_ups_are_dropped_and_counted(tmp_path: Path) -> None:
         assert int(late.headers["Retry-After"]) >= 1
         assert "allow more time" in late.json()["detail"]
         assert busy.result(60).status_code == 200
+
+
+def test_who_leaves_the_line_of_small_requests_is_dropped_before_compute(
+    tmp_path: Path,
+) -> None:
+    put(tmp_path, "m", {}, v1=tiny.deep(4))
+    body = b'{"model_name":"m","input_data":[' + b"0," * 1023 + b"0]}"
+    raw = f"POST /inference HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    with Server(tmp_path, workers=1) as server:
+        for _ in range(20):
+            assert requests.post(server.url + "/inference", data=body, timeout=30).ok
+
+        def rush() -> bool:
+            callers = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
+            for caller in callers:
+                caller.sendall(raw.encode() + body)
+            for caller in callers:
+                caller.close()
+            return dropped(server)["hangup"] >= 1
+
+        server.until(rush)
+        assert requests.post(server.url + "/inference", data=body, timeout=30).ok
+        gauge = 'rx580_inference_queue_depth{model="m"} 0.0'
+        server.until(lambda: gauge in requests.get(server.url + "/metrics", timeout=30).text)
 
 
 def test_equal_requests_are_answered_from_the_cache(tmp_path: Path) -> None:
