@@ -7,107 +7,35 @@ are those of the blueprints.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
-import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from app.batching.lane import Lane
-from app.blueprints import inference, v2
 from app.blueprints.errors import STATUS, problem
+from app.blueprints.full import MARK, FullQueues
 from app.blueprints.requests import WAITED, new_request_id, seconds_of
 from app.blueprints.serving import Sent, Serving
+from app.blueprints.ways import Route, Ways, named
 from app.errors import ServingError
 from app.front.body import Buffer
 from app.front.head import Head
-from app.front.reply import Reply, Stamped, Template
+from app.front.reply import Reply, Stamped
 from app.predictor.costs import Costs, kind
 from app.predictor.gate import Gate, Ticket
-from app.repository.meter import rejected
 from app.wire.response import HEADER_LENGTH
-from monitoring.http import Exchanges, in_flight
+from monitoring.http import in_flight
 
 log = logging.getLogger("app.request")
 
-_NAME = r"[A-Za-z0-9._-]{1,64}"
-_MODEL = rf"(?P<name>{_NAME})"
-_VERSION = rf"/versions/(?P<version>{_NAME})"
-Answer = Callable[
-    [Serving, Buffer, Mapping[str, Any], float, str, "str | None", "str | None"],
-    tuple[Sent, dict[str, object]],
-]
 _PRIORITY = re.compile(rb'"priority"')
 PROBLEM_TYPE = ("Content-Type", "application/problem+json")
 # How often refusals are logged, which come by the thousand when there are any.
 _LOG_SECONDS = 1.0
-# Stands for a request's id in an answer that is made once a second.
-_MARK = "#" * 32
-_FULL = 256
-# For so long what was found out about a full queue is taken to be true still.
-_FULL_SECONDS = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where a request goes: whose way to answer it, and to which model, if its path says so."""
-
-    answer: Answer
-    counts: Exchanges
-    named: bool
-    name: str | None
-    version: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Way:
-    pattern: re.Pattern[str]
-    handler: str
-    answer: Answer
-    json_only: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class _Full:
-    """What is said, until then, to callers of a model whose queue has no room left."""
-
-    until: float
-    room: int
-    template: Template
-
-
-@dataclass(slots=True)
-class _Owed:
-    """Refusals of one route that are still to be counted: their number and the bytes of all."""
-
-    status: int
-    answers: int = 0
-    rejected: int = 0
-    received: int = 0
-    sent: int = 0
-
-
-def _ways() -> tuple[_Way, ...]:
-    v2_path, path = rf"/v2/models/{_MODEL}", rf"/models/{_MODEL}"
-    rows: tuple[tuple[str, str, Answer, bool], ...] = (
-        (rf"{v2_path}/infer", "/v2/models/<name>/infer", v2.answer, False),
-        (
-            rf"{v2_path}{_VERSION}/infer",
-            "/v2/models/<name>/versions/<version>/infer", v2.answer, False,
-        ),
-        (r"/inference", "/inference", inference.answer_json, True),
-        (rf"{path}/infer", "/models/<name>/infer", inference.answer_json, True),
-        (
-            rf"{path}{_VERSION}/infer",
-            "/models/<name>/versions/<version>/infer", inference.answer_json, True,
-        ),
-    )  # fmt: skip
-    return tuple(_Way(re.compile(p), handler, answer, only) for p, handler, answer, only in rows)
 
 
 class Express:
@@ -116,40 +44,20 @@ class Express:
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
         self._gate = Gate(serving.predictor, serving.settings.queue_per_worker)
-        self._ways = [(way, Exchanges(way.handler)) for way in _ways()]
+        self._ways = Ways()
+        self._full = FullQueues(self._gate)
         self.limit = serving.settings.max_body_bytes
-        self._full: dict[tuple[str | None, str | None], _Full] = {}
-        self._owed: dict[Exchanges, _Owed] = {}
         self._costs = Costs(serving.settings.workers)
         self._standing: set[Lane | None] = set()
-        self._ids = os.urandom(8).hex()
-        self._count = itertools.count()
-        self._refusals = 0
         self._logged = 0.0
 
     def match(self, head: Head) -> Route | None:
         """Give the route of an inference that is JSON or the protocol's; None for all else."""
-        path = head.path
-        if head.method != "POST" or not path.endswith(("/infer", "/inference")):
-            return None
-        if head.length == 0 or (head.message is not None and head.message.query):
-            return None
-        for way, counts in self._ways:
-            found = way.pattern.fullmatch(path)
-            if found is not None:
-                if way.json_only and not inference.is_json(head.fields.get("CONTENT_TYPE")):
-                    return None
-                groups = found.groupdict()
-                name = groups.get("name")
-                return Route(way.answer, counts, name is not None, name, groups.get("version"))
-        return None
+        return self._ways.match(head)
 
     def named(self, route: Route, body: Buffer) -> Route:
         """Find out which model a body is for, where that can be had cheaply."""
-        if route.name is None:
-            name = inference.glimpse(body)
-            return Route(route.answer, route.counts, False, name, None) if name else route
-        return route
+        return named(route, body)
 
     def admit(
         self, route: Route, head: Head, caller: str, read: bool
@@ -157,15 +65,9 @@ class Express:
         """Let a request in, or refuse it."""
         if route.name is None and not read:
             return None
-        full = self._full.get((route.name, route.version))
-        # As it was a moment ago: this is what has to be cheap.
-        if (
-            full is not None
-            and self._gate.inside(route.name or "") >= full.room
-            and full.until > time.monotonic()
-            and "HTTP_X_REQUEST_ID" not in head.fields
-        ):
-            return self._stamped(route, head, full)
+        again = self._full.again(route, head)
+        if again is not None:
+            return again
         try:
             seconds = seconds_of(head.fields, self._serving.settings.request_timeout_s)
             return self._gate.enter(
@@ -177,47 +79,25 @@ class Express:
 
     def _say(self, route: Route, error: ServingError) -> None:
         now = time.monotonic()
-        self._refusals += 1
+        self._full.unsaid += 1
         if now - self._logged > _LOG_SECONDS:
             log.info(
-                "refused %d requests, the last for %s", self._refusals, route.name,
+                "refused %d requests, the last for %s", self._full.unsaid, route.name,
                 extra={"problem": error.code, "detail": str(error)},
             )  # fmt: skip
-            self._logged, self._refusals = now, 0
+            self._logged, self._full.unsaid = now, 0
 
     def _turn_away(self, route: Route, head: Head, error: ServingError) -> Reply | Stamped:
         room = getattr(error, "room", None)
         if room is None or "HTTP_X_REQUEST_ID" in head.fields:
             return self._problem(route, head, error, time.monotonic())
-        reply = _refusal(error, _MARK)
-        reply.fields.append(("X-Request-Id", _MARK))
-        full = _Full(time.monotonic() + _FULL_SECONDS, room, Template(reply, _MARK))
-        if len(self._full) > _FULL:
-            self._full.clear()
-        self._full[route.name, route.version] = full
-        # The gate has counted this one as rejected.
-        return self._stamped(route, head, full, counted=True)
-
-    def _stamped(
-        self, route: Route, head: Head, full: _Full, counted: bool = False
-    ) -> Stamped:
-        template = full.template
-        owed = self._owed.get(route.counts)
-        if owed is None:
-            owed = self._owed[route.counts] = _Owed(template.status)
-        self._refusals += not counted
-        owed.rejected += not counted
-        owed.answers += 1
-        owed.received += head.length or 0
-        owed.sent += template.length
-        return Stamped(template, f"{self._ids}{next(self._count):016x}")
+        reply = _refusal(error, MARK)
+        reply.fields.append(("X-Request-Id", MARK))
+        return self._full.refuse(route, head, room, reply)
 
     def settle(self) -> None:
-        """Count the refusals since the last time: counting costs as much as all else of them."""
-        for counts, owed in self._owed.items():
-            rejected("queue_full", owed.rejected)
-            counts.count(owed.status, 0.0, owed.received, owed.sent, owed.answers)
-        self._owed.clear()
+        """Count the refusals since the last time."""
+        self._full.settle()
 
     def leave(self, ticket: Ticket | None) -> None:
         """Take back what admit gave."""
