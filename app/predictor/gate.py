@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -13,8 +14,9 @@ from app.repository.meter import rejected
 
 # So many still there make a crowd: the server is not waiting for its callers.
 _CROWD = 3
-# Weight of the newest gap in the running estimate.
-_NEW = 0.1
+# For about so long an answer counts in the estimate of the pace: one gap, in which the process was
+# not given the CPU, says little of thousands a second.
+_MEMORY_SECONDS = 0.2
 _NAMES = 1024
 
 
@@ -28,19 +30,27 @@ class Ticket:
 class _Pace:
     """A running estimate of the seconds between two answers of a model while others wait."""
 
-    __slots__ = ("_crowded", "_last", "seconds")
+    __slots__ = ("_answers", "_crowded", "_last", "_seconds")
 
     def __init__(self) -> None:
-        self.seconds: float | None = None
+        self._seconds = 0.0
+        self._answers = 0.0
         self._last = 0.0
         self._crowded = False
+
+    @property
+    def seconds(self) -> float | None:
+        """The estimate; None before the first answer."""
+        return self._seconds / self._answers if self._answers else None
 
     def answered(self, crowded: bool) -> None:
         """Note an answer; crowded if others are still here."""
         now = time.monotonic()
         if self._crowded:
-            known, gap = self.seconds, now - self._last
-            self.seconds = gap if known is None else known + _NEW * (gap - known)
+            gap = now - self._last
+            kept = math.exp(-gap / _MEMORY_SECONDS)
+            self._seconds = kept * self._seconds + gap
+            self._answers = kept * self._answers + 1.0
         self._last, self._crowded = now, crowded
 
 
