@@ -35,11 +35,11 @@ tools: $(VENV)/.installed-test  ## install by apt what the tests need (root or p
 	@deploy/apt-install.sh $$($(PY) -m tests.tools)
 
 test: tools  ## all tests
-	@$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
+	@PY=$(PY) tests/run.sh "not slow" $(PYTEST_ARGS)
 
 test-full: tools  ## all tests and the long sweeps
 	@deploy/apt-install.sh $$($(PY) -m tests.tools --all)
-	@$(PY) -m pytest $(PYTEST_ARGS)
+	@PY=$(PY) tests/run.sh "slow or not slow" $(PYTEST_ARGS)
 
 bench-engine: tools  ## time the engine on PoCL beside the TFLite runtimes
 	@$(PY) -m bench.engine $(BENCH_ARGS)
