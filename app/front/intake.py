@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from app.front.head import END, Head, check_unfinished, full, quick
 from app.front.line import Line
 from app.front.reply import Reply, Stamped
 from app.front.service import Service
+
+log = logging.getLogger("app.front")
 
 # One recv brings a head and a small body; what belongs to a large body is not copied twice.
 _FIRST = 4096
@@ -180,6 +183,10 @@ class Intake(Bodies):
         except OSError:
             close = True
             connection.out = []
+        except Exception:
+            # Nobody above has a use for it: neither a thread of the crew nor the loop.
+            log.exception("unexpected error behind a request")
+            close = True
         finally:
             connection.finish(close)
 
