@@ -10,7 +10,7 @@ from flask import Blueprint, Response
 from app import schemas
 from app.blueprints.errors import answer
 from app.blueprints.serving import json_answer, serving
-from app.repository.models import Version
+from app.repository.standing import Version
 
 blueprint = Blueprint("health", __name__)
 

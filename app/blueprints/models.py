@@ -19,9 +19,9 @@ from app.errors import (
     ModelLoadFailed,
     UnsupportedOp,
 )
-from app.repository.models import Outcome, Version
 from app.repository.names import Key, checked
 from app.repository.records import Action
+from app.repository.standing import Outcome, Version
 from app.wire.lists import Document
 
 blueprint = Blueprint("models", __name__)

@@ -17,9 +17,9 @@ from app.blueprints.requests import terms_of
 from app.blueprints.serving import Sent, Serving, serving
 from app.errors import InvalidModel, InvalidRequest
 from app.front.body import Buffer
-from app.repository.models import Version
 from app.repository.names import Key
 from app.repository.served import Loaded
+from app.repository.standing import Version
 from app.tensors import Array
 from app.wire import describe, response
 from app.wire.body import answer_coding, decoded, encoded

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO
 
@@ -14,50 +13,10 @@ from app.repository.actions import Actions
 from app.repository.folder import Folder
 from app.repository.manifest import Manifest, read
 from app.repository.names import Key, checked, order
-from app.repository.records import Action, Report, Wish, Worker
+from app.repository.records import Action, Wish, Worker
 from app.repository.sandbox import Sandbox
+from app.repository.standing import Outcome, Version, reached
 from app.repository.state import State
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerState:
-    """What one worker made of a wish; pending until it reports."""
-
-    worker: str
-    pid: int
-    state: str
-    error: str | None = None
-    code: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How far an action has come: done, pending, failed or superseded."""
-
-    action: Action
-    state: str
-    workers: tuple[WorkerState, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One version: the wish, each living worker's report, and the facts of a ready one."""
-
-    wish: Wish
-    reports: tuple[tuple[Worker, Report | None], ...]
-
-    def current(self) -> Iterator[tuple[Worker, Report | None]]:
-        """Give each living worker's report, None where it has not followed the wish yet."""
-        for worker, report in self.reports:
-            late = report is None or report.generation < self.wish.generation
-            yield worker, None if late else report
-
-    def facts(self) -> dict[str, object]:
-        """Give what a ready worker knows of the model; all of them know the same."""
-        for _, report in self.reports:
-            if report is not None and report.state == "ready":
-                return report.facts
-        return {}
 
 
 class Models:
@@ -290,7 +249,7 @@ class Models:
         goal = wish.generation if wish else action.generation
         reports = {report.worker: report for report in self._state.reports(action.key)}
         states = tuple(
-            _reached(worker, reports.get(worker.worker), goal, purged=wish is None)
+            reached(worker, reports.get(worker.worker), goal, purged=wish is None)
             for worker in self._state.workers()
             if worker.phase == "serving"
         )
@@ -301,15 +260,6 @@ class Models:
     def _unknown(self, name: str, wishes: list[Wish]) -> ModelNotFound:
         names = ", ".join(sorted({wish.key.name for wish in wishes})) or "none yet"
         return ModelNotFound(f"there is no model {name[:80]!r}; the models are: {names}")
-
-
-def _reached(worker: Worker, report: Report | None, goal: int, purged: bool) -> WorkerState:
-    if purged:  # which happens when every worker has let go of it
-        return WorkerState(worker.worker, worker.pid, "unloaded")
-    if report is None or report.generation < goal or report.state == "loading":
-        return WorkerState(worker.worker, worker.pid, "pending")
-    code = report.facts.get("code")
-    return WorkerState(worker.worker, worker.pid, report.state, report.error, code)
 
 
 # Whether what an action asked for is still what is wished for, perhaps by a later action.
