@@ -4,7 +4,7 @@
 # and measure time, one after the other.
 which=$1
 shift
-"$PY" -m pytest -m "($which) and compute" -n auto --maxprocesses 4 --dist worksteal "$@"
+"$PY" -m pytest -m "($which) and compute" -n "$(nproc)" --maxprocesses 4 --dist worksteal "$@"
 computed=$?
 "$PY" -m pytest -m "($which) and not compute" --cov-append "$@"
 others=$?
