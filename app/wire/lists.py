@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import re
-from collections import Counter
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,9 @@ MAX_RANK = 32
 _WALKED = 64
 # Deleting what numbers are made of leaves the brackets and commas that show a list's shape.
 _NUMBER_BYTES = b"0123456789.+-eE \t\r\n"
-# Behind a key, not behind an escaped quote: text in a string vouches for nothing.
-_LIST = re.compile(rb"(?<=[^\\]\":)\[[\[\],]*\]")
+_LIST = b'":['
+# Beyond so many lists in one body, each is walked.
+_LISTS = 256
 _BUFFER = {"f": ("d", np.float64), "i": ("i", np.int64), "u": ("u", np.uint64)}
 # What as_buffer raises for elements that are not numbers, or do not fit 64 bits.
 _NOT_NUMBERS = (TypeError, ValueError, RuntimeError)
@@ -36,7 +37,8 @@ class Document:
         Raises: InvalidRequest unless the body is one JSON document.
         """
         self._body = body
-        self._skeletons: Counter[bytes] | None = None
+        self._bare: bytes | None = None
+        self._starts: list[int] = []
         try:
             # A parser is never shared: it refuses to read while an older document lives.
             self._parser = simdjson.Parser()
@@ -71,12 +73,23 @@ class Document:
 
     def _take(self, skeleton: bytes) -> bool:
         """Find a list of exactly these brackets in the body, each occurrence once."""
-        if self._skeletons is None:
-            bare = bytes(self._body).translate(None, _NUMBER_BYTES)
-            self._skeletons = Counter(_LIST.findall(bare))
-        found = self._skeletons[skeleton] > 0
-        self._skeletons[skeleton] -= found
-        return found
+        if self._bare is None:
+            self._bare = bytes(self._body).translate(None, _NUMBER_BYTES)
+            self._starts = list(itertools.islice(_starts(self._bare), _LISTS))
+        for start in self._starts:
+            if self._bare.startswith(skeleton, start):
+                self._starts.remove(start)
+                return True
+        return False
+
+
+def _starts(bare: bytes) -> Iterator[int]:
+    """Find lists behind keys, not behind escaped quotes: text in a string vouches for nothing."""
+    at = bare.find(_LIST)
+    while at >= 0:
+        if bare[at - 1 : at] != b"\\":
+            yield at + len(_LIST) - 1
+        at = bare.find(_LIST, at + 1)
 
 
 def _plain(element: Any) -> Any:
