@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 
-# Twice as long as a thread may keep those waiting that need the interpreter.
-# Source: sys.getswitchinterval, 5 ms.
+# So long others may have to wait for the loop: what asks about health has 250 ms.
 _LONGEST_SECONDS = 0.010
 # With cores to spare, a thread pays for all that costs more than waking it, and being in its way.
 _SPARE_SECONDS = 0.001
