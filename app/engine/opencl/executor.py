@@ -12,8 +12,9 @@ import pyopencl as cl
 
 from app.engine import registry
 from app.engine.ir import Arg, Const, Launch, Local, Scratch, Tensor
+from app.engine.opencl.chain import KERNEL, chain
 from app.engine.opencl.direct import direct
-from app.engine.opencl.kernel import Kernel
+from app.engine.opencl.kernel import Kernel, write
 from app.engine.opencl.programs import Programs
 from app.engine.opencl.recording import Recording, supported
 from app.engine.opencl.request import Request
@@ -42,6 +43,8 @@ class Executor:
         self._recorded = self._record() if supported(queue.device) else self._steps
         self.direct = direct(self, self._recorded)
         self._stateful = [s for s in plan.steps if isinstance(s, HostCall)]
+        self._firsts = [(self.memory(s.before), np.ascontiguousarray(s.first))
+                        for s in plan.states]
         self.launches = sum(isinstance(s, Launch) for s in plan.steps)
 
     def run(self, inputs: Sequence[Value], context: registry.RunContext,
@@ -80,8 +83,8 @@ class Executor:
         """Forget what variables and state tensors hold from an earlier request."""
         for step in self._stateful:
             step.reset()
-        for state in self.plan.states:
-            cl.enqueue_copy(self.queue, self.memory(state.before), state.first, is_blocking=True)
+        for buffer, first in self._firsts:
+            write(self.queue.int_ptr, buffer, first)
 
     def host_seconds(self, rounds: int = 20) -> float:
         """What one launch costs the host: the least time of an enqueue behind a closed gate, so
@@ -132,8 +135,9 @@ class Executor:
 
     def memory(self, tensor: Tensor) -> Any:
         """The device memory of a tensor: its place in the arena, or its constant's buffer."""
-        if tensor.data is not None:
-            return self._weights.get(Const(tensor, "raw", np.asarray))
+        constant = _constant(tensor)
+        if constant is not None:
+            return self._weights.get(constant)
         root, offset = self.plan.storage(tensor)
         if root.data is not None:
             raise ValueError(f"{tensor.name} is a view of a constant")
@@ -169,15 +173,35 @@ class Executor:
         return found
 
     def _bind(self, launch: Launch) -> Kernel:
+        if launch.parts:
+            return self._bind_chain(launch)
         program = self._programs.get(launch.source, launch.defines)
         args = [self._argument(a) for a in launch.args]
         size = tuple(-(-g // w) * w for g, w in
                      zip(launch.global_size, launch.local_size, strict=True))
         return Kernel(program, launch.kernel, args, size, launch.local_size)
 
+    def _bind_chain(self, launch: Launch) -> Kernel:
+        # A driver looks after every buffer of a launch: constants of a chain have one together.
+        self._weights.together([c for c in map(_constant, launch.args) if c is not None])
+        made = chain(launch.parts, self._place)
+        table = cl.Buffer(self._context, FLAGS | cl.mem_flags.COPY_HOST_PTR, hostbuf=made.table)
+        return Kernel(self._programs.whole(made.text), KERNEL, [table, *made.buffers],
+                      launch.global_size, launch.local_size)
+
+    def _place(self, arg: Tensor | Scratch | Const) -> tuple[Any, int]:
+        constant = _constant(arg)
+        if constant is not None:
+            (found,) = self._weights.together([constant])
+            return found.base, found.offset
+        assert not isinstance(arg, Const)
+        root, offset = self.plan.storage(arg) if isinstance(arg, Tensor) else (arg, 0)
+        return self._arena, self.plan.slots[root].offset + offset
+
     def _argument(self, arg: Arg) -> Any:
-        if isinstance(arg, Const):
-            return self._weights.get(arg)
+        constant = _constant(arg)
+        if constant is not None:
+            return self._weights.get(constant)
         if isinstance(arg, Tensor):
             return self.memory(arg)
         if isinstance(arg, Scratch):
@@ -193,3 +217,8 @@ class Executor:
             self._kept[key] = self._arena.get_sub_region(offset, nbytes)
         return self._kept[key]
 
+
+def _constant(arg: Arg) -> Const | None:
+    if isinstance(arg, Tensor) and arg.data is not None:
+        return Const(arg, "raw", np.asarray)
+    return arg if isinstance(arg, Const) else None

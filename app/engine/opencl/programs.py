@@ -44,14 +44,23 @@ class Programs:
         name = (source, frozenset(defines.items()))
         with self._lock:
             known = self._keys.get(name, "")
-            if known in self._built:
-                return self._built[known]
-            text = assemble(source, defines)
-            key = self._key(text)
-            if key not in self._built:
-                self._built[key] = self._load(key) or self._compile(key, source, defines, text)
-            self._keys[name] = key
-            return self._built[key]
+            if known not in self._built:
+                known = self._keys[name] = self._ready(source, defines, assemble(source, defines))
+            return self._built[known]
+
+    def whole(self, text: str) -> cl.Program:
+        """The program of a text that was written for one plan.
+
+        Raises: KernelBuildError with the build log.
+        """
+        with self._lock:
+            return self._built[self._ready("chain", {}, text)]
+
+    def _ready(self, source: str, defines: Mapping[str, str | int], text: str) -> str:
+        key = self._key(text)
+        if key not in self._built:
+            self._built[key] = self._load(key) or self._compile(key, source, defines, text)
+        return key
 
     def save(self) -> None:
         """Write the binaries built since the last call; called after the first run, when PoCL

@@ -1,0 +1,114 @@
+"""The program of a chain: one kernel that does what its parts do, one after the other.
+
+Every distinct part becomes a function, which a loop calls for each of the part's work-items. Which
+function, with which numbers and with what memory, comes from a table: so the text depends on the
+kinds of parts only, and a compiler sees each kind once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from app.engine.ir import Arg, Const, Data, Launch, Scratch, Tensor
+from app.engine.opencl.programs import assemble
+
+KERNEL = "chain"
+HEAD = """#define reqd_work_group_size(x, y, z)
+#define get_global_id(axis) G##axis
+"""
+CALLS = """#undef get_global_id
+#undef reqd_work_group_size
+#define EACH for (int G2 = 0; G2 < n[3]; G2++) \\
+             for (int G1 = 0; G1 < n[2]; G1++) for (int G0 = 0; G0 < n[1]; G0++)
+#define AT(i) ((__global void*)(m[n[i]] + n[i + 1]))
+"""
+MACRO = re.compile(r"^\s*#\s*define\s+(\w+)", re.MULTILINE)
+FUNCTION = re.compile(r"^(?:static )?inline \w+ (\w+)\(", re.MULTILINE)
+ENTRY = re.compile(r"^(?:__kernel .*)?void (\w+)\(", re.MULTILINE)
+
+
+class Places(Protocol):
+    """Where the memory of an argument lies."""
+
+    def __call__(self, arg: Tensor | Scratch | Const) -> tuple[Any, int]:
+        """The buffer that holds it, and the byte in it where it begins."""
+
+
+@dataclass(slots=True)
+class Chain:
+    """What one launch needs: the program's text, the buffers it reads and writes, its numbers.
+
+    Units: table is int64: the number of parts, then of each its function, its extents and its
+    arguments: numbers, floats as bits, memory as a buffer's number and a byte in it.
+    """
+
+    text: str
+    buffers: list[Any]
+    table: Data
+
+
+@dataclass(slots=True)
+class _Draft:
+    place: Places
+    functions: dict[tuple[str, str, frozenset[tuple[str, str | int]]], int] = field(
+        default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    buffers: list[Any] = field(default_factory=list)
+    table: list[int] = field(default_factory=list)
+
+    def add(self, part: Launch) -> None:
+        key = (part.source, part.kernel, frozenset(part.defines.items()))
+        new = key not in self.functions
+        number = self.functions.setdefault(key, len(self.functions))
+        record = [number, *(*part.global_size, 1, 1)[:3]]
+        args = ["G0", "G1", "G2", *(self._argument(record, a) for a in part.args)]
+        self.table += record
+        if new:
+            self.texts.append(function(part, number))
+            call = f"EACH f{number}_{part.kernel}({', '.join(args)});"
+            self.calls.append(f"case {number}: {call} n += {len(record)}; break;")
+
+    def _argument(self, record: list[int], arg: Arg) -> str:
+        position = len(record)
+        if isinstance(arg, Tensor | Scratch | Const):
+            buffer, offset = self.place(arg)
+            if buffer not in self.buffers:
+                self.buffers.append(buffer)
+            record += [self.buffers.index(buffer), offset]
+            return f"AT({position})"
+        record.append(int(np.asarray(arg).view(np.int32)))
+        return f"as_float((int)n[{position}])" if isinstance(arg, np.float32) else f"n[{position}]"
+
+
+def chain(parts: Sequence[Launch], place: Places) -> Chain:
+    """Write the program of a chain."""
+    draft = _Draft(place)
+    for part in parts:
+        draft.add(part)
+    names = [f"m{i}" for i in range(len(draft.buffers))]
+    text = "\n".join([
+        HEAD, *draft.texts, CALLS,
+        f"__kernel void {KERNEL}(__global const long* n, "
+        f"{', '.join(f'__global char* {name}' for name in names)})",
+        "{", f"    __global char* const m[] = {{{', '.join(names)}}};",
+        "    for (long left = *n++; left > 0; left--) switch ((int)*n) {",
+        *(f"        {call}" for call in draft.calls), "    }", "}", ""])
+    return Chain(text, draft.buffers, np.array([len(parts), *draft.table], np.int64))
+
+
+def function(part: Launch, number: int) -> str:
+    """The text of one part with its kernels as functions that get the work-item's number, and
+    with every name of its own taken back at the end."""
+    text = assemble(part.source, part.defines)
+    entries = dict.fromkeys(ENTRY.findall(text))
+    lines = [f"#define {name}(...) f{number}_{name}(size_t G0, size_t G1, size_t G2, __VA_ARGS__)"
+             for name in entries]
+    lines += [f"#define {name} f{number}_{name}" for name in FUNCTION.findall(text)]
+    names = dict.fromkeys([*MACRO.findall("\n".join(lines)), *MACRO.findall(text), "__kernel"])
+    return "\n".join(["#define __kernel static", *lines, text, *(f"#undef {n}" for n in names)])
