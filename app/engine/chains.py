@@ -38,17 +38,17 @@ def chained(steps: Sequence[Any], profile: DeviceProfile) -> list[Any]:
     for small, group in groupby(steps, lambda step: _small(step, profile)):
         run = list(group)
         made += map(_chain, _cut(run)) if small else run
-    launches = [s for s in steps if isinstance(s, Launch)]
-    total = sum(START + _seconds(launch) for launch in launches)
     saved = START * (len(steps) - len(made))
-    return made if saved >= SHARE * total and saved else list(steps)
+    total = sum(START + _seconds(s) for s in steps if isinstance(s, Launch)) if saved else 0.0
+    return made if saved >= SHARE * total else list(steps)
 
 
 def _small(step: Any, profile: DeviceProfile) -> bool:
-    return (isinstance(step, Launch) and set(step.local_size) == {1}
+    most = PART * START / profile.compute_units
+    return (isinstance(step, Launch) and step.flops <= FLOPS * most and _seconds(step) <= most
+            and set(step.local_size) == {1}
             and all(isinstance(a, Tensor | Const | Scratch | np.int32 | np.float32)
-                    for a in step.args)
-            and _seconds(step) <= PART * START / profile.compute_units)
+                    for a in step.args))
 
 
 def _seconds(launch: Launch) -> float:

@@ -266,7 +266,9 @@ class LoadedModel:
         needed, room = self.nbytes + ready.device_bytes, self.profile.global_bytes
         if needed > room:
             raise DeviceMemoryError(needed, room)
-        return Executor(ready, runtime.queue, runtime.programs, self._weights)
+        # The first plan of a model is the same at every start; others depend on what is asked for.
+        first = not self._routines.executors and not self._lasting.executors
+        return Executor(ready, runtime.queue, runtime.programs, self._weights, joined=first)
 
     def replan(self) -> None:
         """Forget the plans and what was packed for them: choices have changed."""

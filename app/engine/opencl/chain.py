@@ -7,7 +7,6 @@ kinds of parts only, and a compiler sees each kind once.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from app.engine.ir import Arg, Const, Data, Launch, Scratch, Tensor
-from app.engine.opencl.programs import assemble
+from app.engine.opencl.texts import Kind, kind_of, renamed
 
 KERNEL = "chain"
 HEAD = """#define reqd_work_group_size(x, y, z)
@@ -27,9 +26,7 @@ CALLS = """#undef get_global_id
              for (int G1 = 0; G1 < n[2]; G1++) for (int G0 = 0; G0 < n[1]; G0++)
 #define AT(i) ((__global void*)(m[n[i]] + n[i + 1]))
 """
-MACRO = re.compile(r"^\s*#\s*define\s+(\w+)", re.MULTILINE)
-FUNCTION = re.compile(r"^(?:static )?inline \w+ (\w+)\(", re.MULTILINE)
-ENTRY = re.compile(r"^(?:__kernel .*)?void (\w+)\(", re.MULTILINE)
+PARAMETERS = "size_t G0, size_t G1, size_t G2"
 
 
 class Places(Protocol):
@@ -55,22 +52,21 @@ class Chain:
 @dataclass(slots=True)
 class _Draft:
     place: Places
-    functions: dict[tuple[str, str, frozenset[tuple[str, str | int]]], int] = field(
-        default_factory=dict)
+    functions: dict[tuple[str, Kind], int] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     buffers: list[Any] = field(default_factory=list)
     table: list[int] = field(default_factory=list)
 
     def add(self, part: Launch) -> None:
-        key = (part.source, part.kernel, frozenset(part.defines.items()))
+        key = (part.kernel, kind_of(part.source, part.defines))
         new = key not in self.functions
         number = self.functions.setdefault(key, len(self.functions))
         record = [number, *(*part.global_size, 1, 1)[:3]]
         args = ["G0", "G1", "G2", *(self._argument(record, a) for a in part.args)]
         self.table += record
         if new:
-            self.texts.append(function(part, number))
+            self.texts.append(renamed(part.source, part.defines, f"f{number}_", PARAMETERS))
             call = f"EACH f{number}_{part.kernel}({', '.join(args)});"
             self.calls.append(f"case {number}: {call} n += {len(record)}; break;")
 
@@ -100,15 +96,3 @@ def chain(parts: Sequence[Launch], place: Places) -> Chain:
         "    for (long left = *n++; left > 0; left--) switch ((int)*n) {",
         *(f"        {call}" for call in draft.calls), "    }", "}", ""])
     return Chain(text, draft.buffers, np.array([len(parts), *draft.table], np.int64))
-
-
-def function(part: Launch, number: int) -> str:
-    """The text of one part with its kernels as functions that get the work-item's number, and
-    with every name of its own taken back at the end."""
-    text = assemble(part.source, part.defines)
-    entries = dict.fromkeys(ENTRY.findall(text))
-    lines = [f"#define {name}(...) f{number}_{name}(size_t G0, size_t G1, size_t G2, __VA_ARGS__)"
-             for name in entries]
-    lines += [f"#define {name} f{number}_{name}" for name in FUNCTION.findall(text)]
-    names = dict.fromkeys([*MACRO.findall("\n".join(lines)), *MACRO.findall(text), "__kernel"])
-    return "\n".join(["#define __kernel static", *lines, text, *(f"#undef {n}" for n in names)])

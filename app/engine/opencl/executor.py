@@ -18,6 +18,7 @@ from app.engine.opencl.kernel import Kernel, write
 from app.engine.opencl.programs import Programs
 from app.engine.opencl.recording import Recording, supported
 from app.engine.opencl.request import Request
+from app.engine.opencl.texts import kind_of
 from app.engine.opencl.weights import FLAGS, Weights
 from app.engine.placement import StateCall
 from app.engine.planner import Plan
@@ -27,10 +28,14 @@ from app.errors import DeviceMemoryError
 
 
 class Executor:
-    """One plan, bound to one queue. Not thread-safe: its owner holds a lock."""
+    """One plan, bound to one queue. Not thread-safe: its owner holds a lock.
+
+    joined: have programs of its own with many kernels each, which load faster, instead of those
+    that it may share with other plans.
+    """
 
     def __init__(self, plan: Plan, queue: cl.CommandQueue, programs: Programs,
-                 weights: Weights) -> None:
+                 weights: Weights, joined: bool = False) -> None:
         self.plan, self.queue = plan, queue
         self._programs, self._weights = programs, weights
         self._context = queue.context
@@ -38,6 +43,9 @@ class Executor:
         # PoCL aborts the process if a buffer goes while a kernel still names it.
         self._kept: dict[tuple[int, int, int], Any] = {}
         self._results: dict[Tensor, list[Resident]] = {}
+        self._joined = programs.joined(
+            (s.source, s.defines) for s in plan.steps
+            if isinstance(s, Launch) and not s.parts) if joined else {}
         self._steps = [self._bind(s) if isinstance(s, Launch) else s for s in plan.steps]
         self._kernels = [s for s in self._steps if isinstance(s, Kernel)]
         self._recorded = self._record() if supported(queue.device) else self._steps
@@ -175,11 +183,14 @@ class Executor:
     def _bind(self, launch: Launch) -> Kernel:
         if launch.parts:
             return self._bind_chain(launch)
-        program = self._programs.get(launch.source, launch.defines)
+        kind = kind_of(launch.source, launch.defines)
+        program, prefix = self._joined.get(kind, (None, ""))
+        if program is None:
+            program = self._programs.get(launch.source, launch.defines)
         args = [self._argument(a) for a in launch.args]
         size = tuple(-(-g // w) * w for g, w in
                      zip(launch.global_size, launch.local_size, strict=True))
-        return Kernel(program, launch.kernel, args, size, launch.local_size)
+        return Kernel(program, prefix + launch.kernel, args, size, launch.local_size)
 
     def _bind_chain(self, launch: Launch) -> Kernel:
         # A driver looks after every buffer of a launch: constants of a chain have one together.
