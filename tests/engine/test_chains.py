@@ -11,7 +11,7 @@ import pytest
 from app.engine import planner
 from app.engine.chains import POINTERS, chained
 from app.engine.ir import Launch, Local, Tensor
-from app.engine.opencl.chain import chain
+from app.engine.opencl.chain_program import chains
 from app.engine.profile import RX_580, DeviceProfile
 from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
@@ -57,11 +57,12 @@ def test_the_number_of_constants_has_a_bound() -> None:
 
 
 def test_the_program_depends_on_the_kinds_of_parts_only() -> None:
-    def text(parts: Sequence[Launch]) -> str:
-        return chain(parts, lambda arg: ("arena", id(arg) % 1000)).text
+    def text(*parts: Sequence[Launch]) -> str:
+        launches = [replace(_launch(), parts=tuple(p)) for p in parts]
+        return chains(launches, lambda arg: ("arena", id(arg) % 1000)).text
 
     wide = replace(_launch(), global_size=(8,))
-    assert text([_launch()]) == text([_launch(), wide, _launch()])
+    assert text([_launch()]) == text([_launch(), wide], [_launch()])
     assert text([_launch()]) != text([_launch(), replace(_launch(), defines={"VW": 4})])
 
 

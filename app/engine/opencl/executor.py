@@ -11,8 +11,9 @@ import numpy as np
 import pyopencl as cl
 
 from app.engine import registry
+from app.engine.chains import POINTERS
 from app.engine.ir import Arg, Const, Launch, Local, Scratch, Tensor
-from app.engine.opencl.chain import KERNEL, chain
+from app.engine.opencl.chain_program import KERNEL, chains
 from app.engine.opencl.direct import direct
 from app.engine.opencl.kernel import Kernel, write
 from app.engine.opencl.programs import Programs
@@ -43,6 +44,8 @@ class Executor:
         # PoCL aborts the process if a buffer goes while a kernel still names it.
         self._kept: dict[tuple[int, int, int], Any] = {}
         self._results: dict[Tensor, list[Resident]] = {}
+        self._chains = self._bind_chains(
+            [s for s in plan.steps if isinstance(s, Launch) and s.parts])
         self._joined = programs.joined(
             (s.source, s.defines) for s in plan.steps
             if isinstance(s, Launch) and not s.parts) if joined else {}
@@ -181,8 +184,8 @@ class Executor:
         return found
 
     def _bind(self, launch: Launch) -> Kernel:
-        if launch.parts:
-            return self._bind_chain(launch)
+        if launch in self._chains:
+            return self._chains[launch]
         kind = kind_of(launch.source, launch.defines)
         program, prefix = self._joined.get(kind, (None, ""))
         if program is None:
@@ -192,13 +195,23 @@ class Executor:
                      zip(launch.global_size, launch.local_size, strict=True))
         return Kernel(program, prefix + launch.kernel, args, size, launch.local_size)
 
-    def _bind_chain(self, launch: Launch) -> Kernel:
-        # A driver looks after every buffer of a launch: constants of a chain have one together.
-        self._weights.together([c for c in map(_constant, launch.args) if c is not None])
-        made = chain(launch.parts, self._place)
-        table = cl.Buffer(self._context, FLAGS | cl.mem_flags.COPY_HOST_PTR, hostbuf=made.table)
-        return Kernel(self._programs.whole(made.text), KERNEL, [table, *made.buffers],
-                      launch.global_size, launch.local_size)
+    def _bind_chains(self, launches: Sequence[Launch]) -> dict[Launch, Kernel]:
+        if not launches:
+            return {}
+        # A driver looks after every buffer of a launch: constants of chains have one together.
+        self._weights.together([c for launch in launches for c in map(_constant, launch.args)
+                                if c is not None])
+        made = chains(launches, self._place)
+        if len(made.buffers) > POINTERS + 1 and len(launches) > 1:
+            # Other plans have constants of theirs in buffers of their own.
+            half = len(launches) // 2
+            return self._bind_chains(launches[:half]) | self._bind_chains(launches[half:])
+        program = self._programs.whole(made.text)
+        flags = FLAGS | cl.mem_flags.COPY_HOST_PTR
+        return {launch: Kernel(program, KERNEL, [cl.Buffer(self._context, flags, hostbuf=table),
+                                                 *made.buffers], launch.global_size,
+                               launch.local_size)
+                for launch, table in zip(launches, made.tables, strict=True)}
 
     def _place(self, arg: Tensor | Scratch | Const) -> tuple[Any, int]:
         constant = _constant(arg)

@@ -1,4 +1,4 @@
-"""The program of a chain: one kernel that does what its parts do, one after the other.
+"""The program of a plan's chains: one kernel that does what their parts do, one after the other.
 
 Every distinct part becomes a function, which a loop calls for each of the part's work-items. Which
 function, with which numbers and with what memory, comes from a table: so the text depends on the
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,16 +38,17 @@ class Places(Protocol):
 
 
 @dataclass(slots=True)
-class Chain:
-    """What one launch needs: the program's text, the buffers it reads and writes, its numbers.
+class Chains:
+    """What their launches need: the program's text, the buffers that it reads and writes, and of
+    each chain its numbers.
 
-    Units: table is int64: the number of parts, then of each its function, its extents and its
+    Units: tables are int64: the number of parts, then of each its function, its extents and its
     arguments: numbers, floats as bits, memory as a buffer's number and a byte in it.
     """
 
     text: str
     buffers: list[Any]
-    table: Data
+    tables: list[Data]
 
 
 @dataclass(slots=True)
@@ -56,19 +58,18 @@ class _Draft:
     texts: list[str] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     buffers: list[Any] = field(default_factory=list)
-    table: list[int] = field(default_factory=list)
 
-    def add(self, part: Launch) -> None:
+    def add(self, part: Launch) -> list[int]:
         key = (part.kernel, kind_of(part.source, part.defines))
         new = key not in self.functions
         number = self.functions.setdefault(key, len(self.functions))
         record = [number, *(*part.global_size, 1, 1)[:3]]
         args = ["G0", "G1", "G2", *(self._argument(record, a) for a in part.args)]
-        self.table += record
         if new:
             self.texts.append(renamed(part.source, part.defines, f"f{number}_", PARAMETERS))
             call = f"EACH f{number}_{part.kernel}({', '.join(args)});"
             self.calls.append(f"case {number}: {call} n += {len(record)}; break;")
+        return record
 
     def _argument(self, record: list[int], arg: Arg) -> str:
         position = len(record)
@@ -82,11 +83,11 @@ class _Draft:
         return f"as_float((int)n[{position}])" if isinstance(arg, np.float32) else f"n[{position}]"
 
 
-def chain(parts: Sequence[Launch], place: Places) -> Chain:
-    """Write the program of a chain."""
+def chains(launches: Sequence[Launch], place: Places) -> Chains:
+    """Write one program for chains."""
     draft = _Draft(place)
-    for part in parts:
-        draft.add(part)
+    tables = [np.array([len(launch.parts), *chain.from_iterable(map(draft.add, launch.parts))],
+                       np.int64) for launch in launches]
     names = [f"m{i}" for i in range(len(draft.buffers))]
     text = "\n".join([
         HEAD, *draft.texts, CALLS,
@@ -95,4 +96,4 @@ def chain(parts: Sequence[Launch], place: Places) -> Chain:
         "{", f"    __global char* const m[] = {{{', '.join(names)}}};",
         "    for (long left = *n++; left > 0; left--) switch ((int)*n) {",
         *(f"        {call}" for call in draft.calls), "    }", "}", ""])
-    return Chain(text, draft.buffers, np.array([len(parts), *draft.table], np.int64))
+    return Chains(text, draft.buffers, tables)
