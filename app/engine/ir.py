@@ -186,7 +186,8 @@ class Launch:
     """One kernel call, complete but for the device.
 
     source is the basename of a file in kernels/; defines specialise it (one program per distinct
-    source and defines, so keep extents in args unless the compiler needs them).
+    source and defines, so keep extents in args unless the compiler needs them). parts are the
+    launches that this one runs one after the other: see chains.
     Units: flops counts a multiply-add as two; it only serves reports and the tuner.
     """
 
@@ -197,3 +198,4 @@ class Launch:
     local_size: tuple[int, ...]
     defines: Mapping[str, str | int] = field(default_factory=dict)
     flops: int = 0
+    parts: tuple[Launch, ...] = ()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from app.engine.arena import Slot, lower_bound, place
 from app.engine.blame import sound
 from app.engine.bundles import bundled
+from app.engine.chains import chained
 from app.engine.clusters import Storage
 from app.engine.ir import Const, Graph, Launch, Scratch, Tensor
 from app.engine.passes.fuse import fuse
@@ -84,7 +85,7 @@ def plan(graph: Graph, profile: DeviceProfile,
 
 def _laid_out(graph: Graph, whole: Graph, draft: Draft, profile: DeviceProfile,
               states: tuple[State, ...]) -> Plan:
-    draft.steps = bundled(draft.steps, draft.views, profile)
+    draft.steps = chained(bundled(draft.steps, draft.views, profile), profile)
     on_device = used_on_device(draft)
     spans = _lifetimes(whole, draft, on_device)
     for state in states:

@@ -18,6 +18,7 @@ from app.engine.explain import Row, explain
 from app.engine.ir import Data, Graph, Model, Tensor
 from app.engine.known import refuse_unknown
 from app.engine.opencl.device import Device
+from app.engine.opencl.direct import Direct
 from app.engine.opencl.executor import Executor
 from app.engine.opencl.programs import Programs
 from app.engine.opencl.weights import Weights
@@ -198,18 +199,19 @@ class LoadedModel:
             state = Run(self._lasting, self._graphs, self.runtime.queue)
             answers: list[list[Data]] = []
             shapes: list[Shape] = []
+            known: Direct | None = None
             for arrays in steps:
-                # The first step has set the variables of its plan to their beginning.
-                known = self._lasting.repeated(self._graphs[0], arrays) if answers else None
+                # A turn for each step: a long sequence must not keep the others waiting.
                 if known is not None and [a.shape for a in arrays] == shapes:
                     with self.runtime.turn():
                         answers.append(known.run(arrays))
                     continue
                 shapes = [a.shape for a in arrays]
                 planned = self._ready(arrays, self._lasting)
-                # A turn for each step: a long sequence must not keep the others waiting.
                 with self.runtime.turn(first=not planned):
                     answers.append(state.main(arrays))
+                # This step has set the variables of its plan to their beginning.
+                known = self._lasting.repeated(self._graphs[0], arrays)
             return answers
 
     def _ready(self, inputs: Sequence[Data], routines: Routines) -> bool:
@@ -264,7 +266,9 @@ class LoadedModel:
         needed, room = self.nbytes + ready.device_bytes, self.profile.global_bytes
         if needed > room:
             raise DeviceMemoryError(needed, room)
-        return Executor(ready, runtime.queue, runtime.programs, self._weights)
+        # The first plan of a model is the same at every start; others depend on what is asked for.
+        first = not self._routines.executors and not self._lasting.executors
+        return Executor(ready, runtime.queue, runtime.programs, self._weights, joined=first)
 
     def replan(self) -> None:
         """Forget the plans and what was packed for them: choices have changed."""

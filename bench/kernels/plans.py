@@ -10,7 +10,7 @@ import numpy as np
 import app.engine.ops  # noqa: F401  (fills the tables)
 from app.engine.choices import Choices
 from app.engine.ir import Launch
-from app.engine.opencl.programs import assemble
+from app.engine.opencl.texts import assemble
 from app.engine.planner import Plan
 from app.engine.profile import RX_580, DeviceProfile
 from app.engine.reader import read

@@ -9,6 +9,7 @@ import pytest
 
 from app.engine.ir import Graph, Launch, Node, Tensor
 from app.engine.opencl.executor import Executor
+from app.engine.opencl.programs import FEW, Programs
 from app.engine.opencl.weights import Weights
 from app.engine.planner import plan
 from app.engine.reader import read
@@ -74,3 +75,30 @@ def test_shapes_that_do_not_fit_are_refused(runtime: Runtime) -> None:
     with pytest.raises(InvalidInput, match="has 2 inputs and 1 were given"):
         model.run([np.zeros((2, 3), "f4")])
     model.close()
+
+
+def test_many_kernels_of_a_plan_are_one_program(tmp_path: Path, runtime: Runtime) -> None:
+    wanted: list[tuple[str, dict[str, str | int]]] = [
+        *(("elementwise", {"VW": 1, "PER": per}) for per in range(1, FEW - 1)),
+        ("copies", {"T": "float", "COUNT": 3}),
+        ("cast", {"TX": "char", "TY": "float", "TC": "float", "PER": 1, "CONVERT(v)": "(v)",
+                  "SYMMETRIC": 0})]
+    programs = Programs(runtime.context, tmp_path)
+    found = programs.joined(wanted)
+    assert len(found) == len(wanted)
+    assert programs.compiled == 1
+    for (source, _), (program, prefix) in found.items():
+        assert prefix + source in program.kernel_names.split(";")
+    programs.save()
+    again = Programs(runtime.context, tmp_path)
+    assert len(again.joined(wanted)) == len(wanted)
+    assert again.compiled == 0
+
+
+def test_one_bad_kernel_of_many_is_named(runtime: Runtime) -> None:
+    good: list[tuple[str, dict[str, str | int]]] = [
+        ("elementwise", {"VW": 1, "PER": per}) for per in range(1, FEW)]
+    assert len(runtime.programs.joined(good)) == 0
+    assert runtime.programs.joined([*good, ("elementwise", {"VW": 1, "PER": "nonsense"})]) == {}
+    with pytest.raises(KernelBuildError, match="nonsense"):
+        runtime.programs.get("elementwise", {"VW": 1, "PER": "nonsense"})

@@ -4,7 +4,8 @@
 // Defines: T (the element's type) COUNT (2 to 8)
 #define COPY(i) , __global const T *x##i, __global T *y##i, int D##i, int E##i, int xoff##i, \
                   int xd##i, int yoff##i, int yd##i, int per##i
-#define RUN(i) case i: rows(x##i, y##i, D##i, E##i, xoff##i, xd##i, yoff##i, yd##i, per##i); break;
+#define RUN(i) case i: rows(get_global_id(0), x##i, y##i, D##i, E##i, xoff##i, xd##i, yoff##i, \
+                            yd##i, per##i); break;
 #define LIST_2(M) M(1)
 #define LIST_3(M) LIST_2(M) M(2)
 #define LIST_4(M) LIST_3(M) M(3)
@@ -14,11 +15,11 @@
 #define LIST_8(M) LIST_7(M) M(7)
 #define OTHERS CAT(LIST_, COUNT)
 
-static inline void rows(__global const T* x, __global T* y, int D, int E, int xoff, int xd,
-                        int yoff, int yd, int per)
+static inline void rows(int item, __global const T* x, __global T* y, int D, int E, int xoff,
+                        int xd, int yoff, int yd, int per)
 {
-    const int chunks = (E + per - 1) / per, d = get_global_id(0) / chunks;
-    const int from = get_global_id(0) % chunks * per, to = min(from + per, E);
+    const int chunks = (E + per - 1) / per, d = item / chunks;
+    const int from = item % chunks * per, to = min(from + per, E);
     if (d >= D) return;
     x += xoff + d * xd;
     y += yoff + d * yd;

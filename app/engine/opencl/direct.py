@@ -9,16 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.engine.ir import Data, Tensor
-from app.engine.opencl.kernel import Kernel, check, library
+from app.engine.opencl.kernel import Kernel, address, check, library
 from app.engine.opencl.recording import Recording
 
 if TYPE_CHECKING:
     from app.engine.opencl.executor import Executor
 
 
+# To copy so much takes less time than to ask where an array lies. Units: bytes.
+SMALL = 4096
+
+
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A transfer of one tensor; position is its place among the graph's inputs."""
+    """A transfer of one tensor; position is its place among the graph's inputs.
+
+    staged: memory of the host that small values pass through, and where it lies.
+    """
 
     position: int
     handle: int
@@ -27,6 +34,8 @@ class _Copy:
     shape: tuple[int, ...]
     # Kept because the driver does not keep it.
     buffer: Any
+    staged: Data | None
+    address: int
 
 
 class Direct:
@@ -47,11 +56,15 @@ class Direct:
         queue, kept = self._queue, []
         for copy in self._uploads:
             array = inputs[copy.position]
-            if array.dtype != copy.dtype or not array.flags.c_contiguous:
-                array = np.ascontiguousarray(array, copy.dtype)
-            kept.append(array)
-            code = self._write(queue, copy.handle, 0, 0, copy.nbytes, _address(array), 0, None,
-                               None)
+            if copy.staged is not None:
+                copy.staged[...] = array
+                where = copy.address
+            else:
+                if array.dtype != copy.dtype or not array.flags.c_contiguous:
+                    array = np.ascontiguousarray(array, copy.dtype)
+                kept.append(array)
+                where = address(array)
+            code = self._write(queue, copy.handle, 0, 0, copy.nbytes, where, 0, None, None)
             if code:
                 check("clEnqueueWriteBuffer", code)
         for enqueue in self._steps:
@@ -59,19 +72,16 @@ class Direct:
         results: list[Data] = []
         last = len(self._downloads) - 1
         for position, copy in enumerate(self._downloads):
-            made: Data = np.empty(copy.shape, copy.dtype)
+            made = np.empty(copy.shape, copy.dtype) if copy.staged is None else copy.staged
             results.append(made)
-            code = self._read(queue, copy.handle, position == last, 0, copy.nbytes,
-                              _address(made), 0, None, None)
+            where = copy.address or address(made)
+            code = self._read(queue, copy.handle, position == last, 0, copy.nbytes, where, 0, None,
+                              None)
             if code:
                 check("clEnqueueReadBuffer", code)
-        return results
-
-
-def _address(array: Data) -> int:
-    # array.ctypes makes objects for it, which takes a microsecond.
-    address: int = array.__array_interface__["data"][0]
-    return address
+        # The next run writes where small results came to.
+        return [r if c.staged is None else r.copy()
+                for r, c in zip(results, self._downloads, strict=True)]
 
 
 def direct(executor: Executor, steps: Sequence[Any]) -> Direct | None:
@@ -87,5 +97,6 @@ def direct(executor: Executor, steps: Sequence[Any]) -> Direct | None:
 
 def _copy(executor: Executor, tensor: Tensor, position: int) -> _Copy:
     buffer = executor.memory(tensor)
+    staged = np.empty(tensor.shape, tensor.dtype) if tensor.nbytes <= SMALL else None
     return _Copy(position, buffer.int_ptr, tensor.nbytes, np.dtype(tensor.dtype), tensor.shape,
-                 buffer)
+                 buffer, staged, 0 if staged is None else address(staged))

@@ -11,12 +11,15 @@ import numpy as np
 import pyopencl as cl
 
 from app.engine import registry
+from app.engine.chains import POINTERS
 from app.engine.ir import Arg, Const, Launch, Local, Scratch, Tensor
+from app.engine.opencl.chain_program import KERNEL, chains
 from app.engine.opencl.direct import direct
-from app.engine.opencl.kernel import Kernel
+from app.engine.opencl.kernel import Kernel, write
 from app.engine.opencl.programs import Programs
 from app.engine.opencl.recording import Recording, supported
 from app.engine.opencl.request import Request
+from app.engine.opencl.texts import kind_of
 from app.engine.opencl.weights import FLAGS, Weights
 from app.engine.placement import StateCall
 from app.engine.planner import Plan
@@ -26,10 +29,14 @@ from app.errors import DeviceMemoryError
 
 
 class Executor:
-    """One plan, bound to one queue. Not thread-safe: its owner holds a lock."""
+    """One plan, bound to one queue. Not thread-safe: its owner holds a lock.
+
+    joined: have programs of its own with many kernels each, which load faster, instead of those
+    that it may share with other plans.
+    """
 
     def __init__(self, plan: Plan, queue: cl.CommandQueue, programs: Programs,
-                 weights: Weights) -> None:
+                 weights: Weights, joined: bool = False) -> None:
         self.plan, self.queue = plan, queue
         self._programs, self._weights = programs, weights
         self._context = queue.context
@@ -37,11 +44,18 @@ class Executor:
         # PoCL aborts the process if a buffer goes while a kernel still names it.
         self._kept: dict[tuple[int, int, int], Any] = {}
         self._results: dict[Tensor, list[Resident]] = {}
+        self._chains = self._bind_chains(
+            [s for s in plan.steps if isinstance(s, Launch) and s.parts])
+        self._joined = programs.joined(
+            (s.source, s.defines) for s in plan.steps
+            if isinstance(s, Launch) and not s.parts) if joined else {}
         self._steps = [self._bind(s) if isinstance(s, Launch) else s for s in plan.steps]
         self._kernels = [s for s in self._steps if isinstance(s, Kernel)]
         self._recorded = self._record() if supported(queue.device) else self._steps
         self.direct = direct(self, self._recorded)
         self._stateful = [s for s in plan.steps if isinstance(s, HostCall)]
+        self._firsts = [(self.memory(s.before), np.ascontiguousarray(s.first))
+                        for s in plan.states]
         self.launches = sum(isinstance(s, Launch) for s in plan.steps)
 
     def run(self, inputs: Sequence[Value], context: registry.RunContext,
@@ -80,8 +94,8 @@ class Executor:
         """Forget what variables and state tensors hold from an earlier request."""
         for step in self._stateful:
             step.reset()
-        for state in self.plan.states:
-            cl.enqueue_copy(self.queue, self.memory(state.before), state.first, is_blocking=True)
+        for buffer, first in self._firsts:
+            write(self.queue.int_ptr, buffer, first)
 
     def host_seconds(self, rounds: int = 20) -> float:
         """What one launch costs the host: the least time of an enqueue behind a closed gate, so
@@ -132,8 +146,9 @@ class Executor:
 
     def memory(self, tensor: Tensor) -> Any:
         """The device memory of a tensor: its place in the arena, or its constant's buffer."""
-        if tensor.data is not None:
-            return self._weights.get(Const(tensor, "raw", np.asarray))
+        constant = _constant(tensor)
+        if constant is not None:
+            return self._weights.get(constant)
         root, offset = self.plan.storage(tensor)
         if root.data is not None:
             raise ValueError(f"{tensor.name} is a view of a constant")
@@ -169,15 +184,48 @@ class Executor:
         return found
 
     def _bind(self, launch: Launch) -> Kernel:
-        program = self._programs.get(launch.source, launch.defines)
+        if launch in self._chains:
+            return self._chains[launch]
+        kind = kind_of(launch.source, launch.defines)
+        program, prefix = self._joined.get(kind, (None, ""))
+        if program is None:
+            program = self._programs.get(launch.source, launch.defines)
         args = [self._argument(a) for a in launch.args]
         size = tuple(-(-g // w) * w for g, w in
                      zip(launch.global_size, launch.local_size, strict=True))
-        return Kernel(program, launch.kernel, args, size, launch.local_size)
+        return Kernel(program, prefix + launch.kernel, args, size, launch.local_size)
+
+    def _bind_chains(self, launches: Sequence[Launch]) -> dict[Launch, Kernel]:
+        if not launches:
+            return {}
+        # A driver looks after every buffer of a launch: constants of chains have one together.
+        self._weights.together([c for launch in launches for c in map(_constant, launch.args)
+                                if c is not None])
+        made = chains(launches, self._place)
+        if len(made.buffers) > POINTERS + 1 and len(launches) > 1:
+            # Other plans have constants of theirs in buffers of their own.
+            half = len(launches) // 2
+            return self._bind_chains(launches[:half]) | self._bind_chains(launches[half:])
+        program = self._programs.whole(made.text)
+        flags = FLAGS | cl.mem_flags.COPY_HOST_PTR
+        return {launch: Kernel(program, KERNEL, [cl.Buffer(self._context, flags, hostbuf=table),
+                                                 *made.buffers], launch.global_size,
+                               launch.local_size)
+                for launch, table in zip(launches, made.tables, strict=True)}
+
+    def _place(self, arg: Tensor | Scratch | Const) -> tuple[Any, int]:
+        constant = _constant(arg)
+        if constant is not None:
+            (found,) = self._weights.together([constant])
+            return found.base, found.offset
+        assert not isinstance(arg, Const)
+        root, offset = self.plan.storage(arg) if isinstance(arg, Tensor) else (arg, 0)
+        return self._arena, self.plan.slots[root].offset + offset
 
     def _argument(self, arg: Arg) -> Any:
-        if isinstance(arg, Const):
-            return self._weights.get(arg)
+        constant = _constant(arg)
+        if constant is not None:
+            return self._weights.get(constant)
         if isinstance(arg, Tensor):
             return self.memory(arg)
         if isinstance(arg, Scratch):
@@ -193,3 +241,8 @@ class Executor:
             self._kept[key] = self._arena.get_sub_region(offset, nbytes)
         return self._kept[key]
 
+
+def _constant(arg: Arg) -> Const | None:
+    if isinstance(arg, Tensor) and arg.data is not None:
+        return Const(arg, "raw", np.asarray)
+    return arg if isinstance(arg, Const) else None

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyopencl as cl
 
+from app.engine.ir import Data
 from app.engine.opencl.failures import failure
 from app.errors import DeviceError
 
@@ -60,6 +61,23 @@ def check(name: str, code: int) -> None:
     if code:
         said = cl.status_code.to_string(code, "unknown status %d")
         raise failure(code, f"{name} failed: {said}")
+
+
+def address(array: Data) -> int:
+    """Where an array's first element lies in the host's memory."""
+    # array.ctypes makes objects for it, which takes a microsecond.
+    found: int = array.__array_interface__["data"][0]
+    return found
+
+
+def write(queue: int, buffer: Any, array: Data) -> None:
+    """Enqueue a copy to the device; the caller keeps the array until the queue has finished.
+
+    Raises: DeviceError.
+    """
+    if array.nbytes:
+        check("clEnqueueWriteBuffer", library().clEnqueueWriteBuffer(
+            queue, buffer.int_ptr, 0, 0, array.nbytes, address(array), 0, None, None))
 
 
 class Kernel:

@@ -7,17 +7,20 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Mapping
-from importlib import resources
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pyopencl as cl
 
+from app.engine.opencl.texts import Kind, assemble, kind_of, renamed
 from app.errors import KernelBuildError
 
 # Products and sums contract to v_mac_f32; infinities and NaN keep their meaning.
 OPTIONS = ("-cl-std=CL1.2", "-cl-mad-enable", "-cl-no-signed-zeros")
 MAGIC = b"RX5KERN1"
+# A driver spends most of a load on what all programs have in common; but each kernel that is
+# compiled costs it a walk over the whole program.
+FEW, MANY = 8, 32
 
 
 class Programs:
@@ -31,7 +34,7 @@ class Programs:
         self._device = context.devices[0]
         self._directory = directory
         self._built: dict[str, cl.Program] = {}
-        self._keys: dict[tuple[str, frozenset[tuple[str, str | int]]], str] = {}
+        self._keys: dict[Kind, str] = {}
         self._unsaved: dict[str, cl.Program] = {}
         self._lock = threading.Lock()
         self.compiled = 0
@@ -41,17 +44,49 @@ class Programs:
 
         Raises: KernelBuildError with the build log.
         """
-        name = (source, frozenset(defines.items()))
+        name = kind_of(source, defines)
         with self._lock:
             known = self._keys.get(name, "")
-            if known in self._built:
-                return self._built[known]
-            text = assemble(source, defines)
-            key = self._key(text)
-            if key not in self._built:
-                self._built[key] = self._load(key) or self._compile(key, source, defines, text)
-            self._keys[name] = key
-            return self._built[key]
+            if known not in self._built:
+                known = self._keys[name] = self._ready(source, defines, assemble(source, defines))
+            return self._built[known]
+
+    def whole(self, text: str) -> cl.Program:
+        """The program of a text that was written for one plan.
+
+        Raises: KernelBuildError with the build log.
+        """
+        with self._lock:
+            return self._built[self._ready("several kernels in one", {}, text)]
+
+    def joined(self, wanted: Iterable[tuple[str, Mapping[str, str | int]]]
+               ) -> dict[Kind, tuple[cl.Program, str]]:
+        """Programs of many kernels each, for all that one plan wants; of each kind its program
+        and the prefix that its kernels' names have there. Empty if there are few kinds, which
+        load quickly enough alone and may be shared then, or if one does not build.
+        """
+        kinds = list({kind_of(source, defines): (source, defines)
+                      for source, defines in wanted}.items())
+        found: dict[Kind, tuple[cl.Program, str]] = {}
+        for start in range(0, len(kinds) if len(kinds) >= FEW else 0, MANY):
+            part = kinds[start:start + MANY]
+            prefixes = [f"k{i}_" for i in range(len(part))]
+            text = "\n".join(renamed(*files, prefix)
+                             for (_, files), prefix in zip(part, prefixes, strict=True))
+            try:
+                program = self.whole(text)
+            except KernelBuildError:
+                # Alone each one tells whether it is to blame.
+                return {}
+            found.update({kind: (program, prefix)
+                          for (kind, _), prefix in zip(part, prefixes, strict=True)})
+        return found
+
+    def _ready(self, source: str, defines: Mapping[str, str | int], text: str) -> str:
+        key = self._key(text)
+        if key not in self._built:
+            self._built[key] = self._load(key) or self._compile(key, source, defines, text)
+        return key
 
     def save(self) -> None:
         """Write the binaries built since the last call; called after the first run, when PoCL
@@ -98,21 +133,6 @@ class Programs:
             raise KernelBuildError(f"{source}.cl", listed, str(error)) from error
         self._unsaved[key] = built
         return built
-
-
-def assemble(source: str, defines: Mapping[str, str | int]) -> str:
-    """The full text of a program: defines, the common header, the kernel file."""
-    lines = [f"#define {name} {value}" for name, value in sorted(defines.items())]
-    return "\n".join([*lines, _file("common.h"), _file(f"{source}.cl")])
-
-
-_FILES: dict[str, str] = {}
-
-
-def _file(name: str) -> str:
-    if name not in _FILES:
-        _FILES[name] = (resources.files("app.engine") / "kernels" / name).read_text("utf-8")
-    return _FILES[name]
 
 
 def _quiet_build(program: cl.Program, options: tuple[str, ...]) -> cl.Program:

@@ -168,8 +168,8 @@ def packed(w: Tensor, g: Geometry, width: int, select: Selection = ALL,
     def pack(data: Data) -> Data:
         rows = select[1](data).reshape(g.groups, of_group, -1)
         panels = [rows[:, s:s + width].transpose(0, 2, 1) for s in starts]
-        stacked: Data = np.stack(panels, 1).astype(np.float16 if half else np.float32)
-        return stacked
+        stacked: Data = np.stack(panels, 1)
+        return stacked.astype("f2" if half else "f4", copy=False)
 
     return Const(w, f"panels{width}/{g.groups} {select[0]} {half}", pack)
 

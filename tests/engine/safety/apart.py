@@ -28,6 +28,8 @@ def keep_apart(patch: pytest.MonkeyPatch, poison: bool = False) -> None:
     poison: fill every buffer with NaN, for devices that no checker watches; buffers are freed then.
     """
     patch.setattr(planner, "place", side_by_side)
+    # A chain sees the arena as a whole.
+    patch.setattr(planner, "chained", lambda steps, _: steps)
     patch.setattr(Executor, "_allocate", lambda executor, _: Apart(executor, poison))
     if not poison:
         keep_buffers(patch)
