@@ -53,9 +53,9 @@ def spliced(chance: random.Random) -> bytes:
 
 
 def weight_ranges() -> list[tuple[int, int]]:
-    import tflite
+    from ai_edge_litert import schema_py_generated as schema
 
-    model = tflite.Model.GetRootAsModel(GOOD, 0)
+    model = schema.Model.GetRootAs(GOOD, 0)
     ranges = []
     for index in range(model.BuffersLength()):
         content = model.Buffers(index).DataAsNumpy()

@@ -92,7 +92,8 @@ def product(low: Lowering, node: Node) -> None:
         hybrid(low, node)
         return
     b = node.optional(bias) if bias < len(node.inputs) else None
-    if not is_quantised(w) or not is_quantised(y) or (b is not None and b.data is None):
+    if (not is_quantised(w) or not is_quantised(y) or (b is not None and b.data is None)
+            or (w.quant is not None and w.quant.block)):
         keep(low, node)
         return
     inputs = list(node.inputs)
@@ -118,7 +119,8 @@ def hybrid(low: Lowering, node: Node) -> None:
         return
     assert w.quant is not None
     whole = node.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
-    symmetric = not whole and not node.options.get("asymmetric_quantize_inputs")
+    # Of weights in blocks there is XNNPACK's arithmetic only, which knows asymmetric rows only.
+    symmetric = not (whole or w.quant.block or node.options.get("asymmetric_quantize_inputs"))
     rounded = fresh(x)
     row = 0 if whole else w.shape[-1] if node.op == "FULLY_CONNECTED" else x.shape[-1]
     low.emit("QUANTIZE_ROWS", (x,), (rounded,), {"row": row, "symmetric": symmetric})
