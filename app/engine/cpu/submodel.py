@@ -14,7 +14,8 @@ from app.engine.strings import encoded
 from app.engine.subbyte import BITS, packed
 
 CONTROL = {"IF", "WHILE", "CALL_ONCE", "STABLEHLO_WHILE", "STABLEHLO_CASE",
-           "STABLEHLO_COMPOSITE", "STABLEHLO_REDUCE", "STABLEHLO_SORT", "STABLEHLO_SCATTER"}
+           "STABLEHLO_COMPOSITE", "STABLEHLO_REDUCE", "STABLEHLO_SORT", "STABLEHLO_SCATTER",
+           "STABLEHLO_REDUCE_WINDOW"}
 
 
 class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from app.engine.blame import blamed, sound
 from app.engine.ir import Graph, Node, Tensor
+from app.engine.passes.bodies import spelled
 from app.engine.passes.branches import both, called
 from app.engine.passes.lists import stacked
 from app.engine.passes.specialise import fold, substitute
@@ -40,7 +41,7 @@ def _settled(graph: Graph, known: list[Graph]) -> Graph:
     for raw in graph.nodes:
         node = substitute(raw, values)
         with blamed(node):
-            taken = _taken(node, known) if node.op in DECIDED else None
+            taken = _taken(node, known) if node.op in DECIDED else spelled(node, known)
             if taken is None and node.op == "IF":
                 taken = both(node, known)
             if taken is None:

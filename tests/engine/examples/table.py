@@ -33,19 +33,21 @@ ELSEWHERE = {
                     "the engine itself, in Python"),
     "STABLEHLO_COMPOSITE": "the operations of its graph run in its place",
     "STABLEHLO_CASE": "CPU, with the graphs it refers to",
-    "STABLEHLO_REDUCE_WINDOW": "CPU, with the graphs it refers to",
-    "STABLEHLO_SCATTER": "CPU, with the graphs it refers to",
+    "STABLEHLO_IOTA": "at load",
     "SKIP_GRAM": "CPU",
     "DENSIFY": "at load",
     "CUSTOM": "by its custom name: see below",
 }
+# What these do to two numbers is told by a second graph.
+BY_GRAPH = dict.fromkeys(("STABLEHLO_REDUCE_WINDOW", "STABLEHLO_SCATTER"),
+                         "where its graph is one plain operation")
 NOTES = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "int8; without peepholes, projection and layer norms",
     "GELU": "exact and approximate",
     "DENSIFY": "at load",
 }
 BUILTINS = tuple(k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int))
-REFUSED = {op for op in BUILTINS if op not in CASES and op not in ELSEWHERE}
+REFUSED = {op for op in BUILTINS if op not in {**CASES, **ELSEWHERE, **BY_GRAPH}}
 HEAD = """# Operations
 
 Written by `python -m tests.engine.examples.table`, which plans a small model of each operation
@@ -90,6 +92,8 @@ def row(op: str) -> str:
     """One line of the table."""
     if op in ELSEWHERE:
         return f"| {op} | | {ELSEWHERE[op]} |"
+    if op in BY_GRAPH:
+        return f"| {op} | {BY_GRAPH[op]} | with the graphs it refers to |"
     text = "; ".join(filter(None, (", ".join(card(op, CASES[op])), NOTES.get(op))))
     return f"| {op} | {text} | yes |"
 
@@ -99,7 +103,7 @@ def written() -> str:
     custom = sorted({n.removeprefix("CUSTOM:")
                      for n in (*registry.OPS, *registry.HOSTS, *lists.NAMES)
                      if n.startswith("CUSTOM:")})
-    rows = [row(op) for op in sorted({*CASES, *ELSEWHERE})]
+    rows = [row(op) for op in sorted({*CASES, *ELSEWHERE, *BY_GRAPH})]
     return (HEAD + "\n".join(rows) + "\n\nCustom operations: " + ", ".join(custom)
             + ", and those that ai-edge-litert brings (TFLite_Detection_PostProcess).\n\n"
             + "Refused, because no runtime here has them: " + ", ".join(sorted(REFUSED)) + ".\n")
