@@ -138,9 +138,19 @@ class _Maker:
         self.table.inputs = [self.places[t] for t in inputs]
         self.table.outputs = [self.places[t] for t in outputs]
         self.model.subgraphs[0] = self.table
+        self._drop_codes()
         builder = _AlignedBuilder(4096)
         builder.Finish(self.model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+
+    def _drop_codes(self) -> None:
+        # A runtime refuses a file for an operation that it does not know and nobody uses.
+        operators = [o for g in self.model.subgraphs for o in g.operators or ()]
+        used = sorted({int(o.opcodeIndex) for o in operators})
+        self.model.operatorCodes = [self.model.operatorCodes[i] for i in used]
+        for operator in operators:
+            operator.opcodeIndex = used.index(operator.opcodeIndex)
 
 
 def _ints(values: Any) -> list[int]:
