@@ -264,6 +264,21 @@ def test_int16_activations(runtime: Runtime, name: str) -> None:
     assert_op_same(runtime, blob, inputs, steps=2 if name == "LOGISTIC" else 1)
 
 
+def test_sums_of_16_bits_are_scaled_as_coarsely_as_in_tflite(runtime: Runtime) -> None:
+    rng = np.random.default_rng(21)
+    x, y = Quantization((0.0002,), (0,)), Quantization((0.0011,), (0,))
+    scales = tuple(rng.uniform(0.005, 0.01, 7).tolist())
+    weights = (rng.integers(-127, 128, (7, 3, 3, 5)).astype("i1"), Quantization(scales, (0,) * 7))
+    bias = (np.zeros(7, "i8"), Quantization(tuple(2e-4 * s for s in scales), (0,) * 7))
+    blob = single_op("CONV_2D", [Spec((1, 24, 24, 5), "int16", x), weights, bias],
+                     [Spec((1, 24, 24, 7), "int16", y)],
+                     {"padding": "SAME", "strideH": 1, "strideW": 1})
+    given = rng.integers(-32767, 32768, (1, 24, 24, 5)).astype("i2")
+    (actual,), (answer,) = run_engine(runtime, blob, [given]), oracle.run(blob, [given])
+    assert np.mean(actual != answer) < 0.005
+    oracle.assert_within_steps(actual, answer)
+
+
 @pytest.mark.parametrize("runtime", ["own"], indirect=True)
 def test_a_published_int8_model(runtime: Runtime) -> None:
     model = CORPUS["efficientnet_lite0"]

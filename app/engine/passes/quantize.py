@@ -38,6 +38,7 @@ from app.engine.passes.rounding import (
     combine,
     leaky,
     lstm_cell,
+    of_15_bits,
     prelu,
     squared_difference,
     twice,
@@ -107,6 +108,8 @@ def product(low: Lowering, node: Node) -> None:
         twice(low, sums, y, scale(x) * scale(w) / scale(y))
         return
     factors = np.float32(scale(x)) * np.asarray(w.quant.scales, np.float32) / np.float32(scale(y))
+    if x.dtype == "int16" and node.op != "FULLY_CONNECTED" and (b is None or b.dtype == "int64"):
+        factors = of_15_bits(factors)
     low.requant(sums, y, factors, activation(node))
 
 
