@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.engine.passes import stablehlo
 from app.engine.runtime import Runtime
 from tests.engine import oracle
-from tests.engine.builder import ModelBuilder, Spec, Value
+from tests.engine.builder import ModelBuilder, Spec, Value, single_op
 from tests.engine.engine_check import assert_op_same, run_engine
 
 FOLDS = {"ADD": np.add, "MAXIMUM": np.maximum, "MUL": np.multiply}
@@ -104,6 +105,48 @@ def test_scatters(runtime: Runtime, name: str, body: str) -> None:
             expected[where] = FOLDS[body](expected[where], part) if body else part
     (actual,) = run_engine(runtime, blob, [x, at, updates])
     oracle.assert_same(actual, np.moveaxis(expected, range(len(axes)), axes))
+
+
+A, B = np.float32([[-1.5, 0.5, 2.0]]), np.float32([[0.3], [1.2]])
+TRUE = np.array([[True, False, True]])
+# Operation: inputs, options, answer.
+TRANSLATED: dict[str, tuple[list[Any], dict[str, Any], Any]] = {
+    **{name: ([abs(A)], {}, function(abs(A))) for name, function in {
+        "ABS": np.abs, "COSINE": np.cos, "EXPONENTIAL": np.exp, "FLOOR": np.floor, "LOG": np.log,
+        "LOGISTIC": lambda v: 1 / (1 + np.exp(-v)), "NEGATE": np.negative,
+        "RSQRT": lambda v: 1 / np.sqrt(v), "TANH": np.tanh}.items()},
+    **{name: ([A, A * 2 + 5], {}, function(A, A * 2 + 5)) for name, function in {
+        "ADD": np.add, "DIVIDE": np.divide, "MAXIMUM": np.maximum, "MINIMUM": np.minimum,
+        "MULTIPLY": np.multiply, "SUBTRACT": np.subtract}.items()},
+    "POWER": ([abs(A), A], {}, abs(A) ** A),
+    "CONVERT": ([np.int32([3, -4])], {}, np.float32([3, -4])),
+    "SELECT": ([TRUE, A, -A], {}, np.where(TRUE, A, -A)),
+    "AND": ([TRUE, ~TRUE], {}, TRUE & ~TRUE), "OR": ([TRUE, ~TRUE], {}, TRUE | ~TRUE),
+    "COMPARE": ([A, -A], {"comparisonDirection": 3}, A > -A),
+    "CLAMP": ([np.float32(-1), A, np.float32(1)], {}, np.clip(A, -1, 1)),
+    "RESHAPE": ([A], {}, A.reshape(3)),
+    "TRANSPOSE": ([A], {"permutation": [1, 0]}, A.T),
+    "CONCATENATE": ([A, A], {"dimension": 1}, np.concatenate([A, A], 1)),
+    "BROADCAST_IN_DIM": ([A[0]], {"broadcastDimensions": [1]}, np.broadcast_to(A[0], (2, 3))),
+    "SLICE": ([A], {"startIndices": [0, 0], "limitIndices": [1, 3], "strides": [1, 2]}, A[:, ::2]),
+    "DYNAMIC_UPDATE_SLICE": ([A, B[:1], np.int32(0), np.int32(1)], {},
+                             np.float32([[-1.5, 0.3, 2.0]])),
+}
+
+
+def test_every_translation_has_an_example() -> None:
+    assert {stablehlo.P + name for name in TRANSLATED} == set(stablehlo.RULES)
+
+
+@pytest.mark.parametrize("runtime", ["own"], indirect=True)
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_what_tflite_has_under_another_name(runtime: Runtime, name: str) -> None:
+    inputs, options, answer = TRANSLATED[name]
+    given = [np.asarray(v) for v in inputs]
+    blob = single_op(f"STABLEHLO_{name}", [Spec(v.shape, str(v.dtype)) for v in given],
+                     [Spec(answer.shape, str(answer.dtype))], options)
+    (actual,) = run_engine(runtime, blob, given)
+    oracle.assert_same(actual, np.ascontiguousarray(answer))
 
 
 def test_counting(runtime: Runtime) -> None:
