@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,13 +23,25 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
 class Quantization:
     """Affine quantisation: real = scale * (quantised - zero_point).
 
-    Shapes: scales [1] per tensor or [channels] per channel; zero_points likewise.
+    Shapes: scales [1] per tensor or [channels] per channel; zero_points likewise. With block,
+            which only weights have, one for each so many numbers of a row, row by row.
     Source: https://ai.google.dev/edge/litert/models/quantization_spec
     """
 
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]
     axis: int = 0
+    block: int = 0
+
+
+def along(values: Sequence[float], quant: Quantization, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Scales or zero points of a tensor, laid out so that they broadcast over its numbers."""
+    if quant.block:
+        return np.repeat(np.asarray(values), quant.block).reshape(shape)
+    spread = [1] * len(shape)
+    if len(values) > 1:
+        spread[quant.axis] = len(values)
+    return np.asarray(values).reshape(spread)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,16 @@ from app.engine.ir import Arg, Const, Fused, Tensor
 
 _CLAMP = " v = v < {lo} ? {lo} : v; v = v > {hi} ? {hi} : v;"
 
+# TensorFlow's own functions of one number, which converters leave in files as custom operations.
+FLEX = {f"CUSTOM:Flex{name}": f"v = {text};" for name, text in {
+    "Acos": "acos(v)", "Acosh": "acosh(v)", "Asin": "asin(v)", "Asinh": "asinh(v)",
+    "Atan": "atan(v)", "Atanh": "atanh(v)", "Cosh": "cosh(v)", "Erf": "erf(v)",
+    "Erfc": "erfc(v)", "Expm1": "expm1(v)", "Log1p": "log1p(v)", "Reciprocal": "1.0f / v",
+    "Sinh": "sinh(v)", "Softplus": "fmax(v, 0.0f) + log1p(exp(-fabs(v)))",
+    "Softsign": "v / (1.0f + fabs(v))", "Tan": "tan(v)"}.items()}
 # {o} is the operand, {name} an option. v and {o} are VT: a float vector or a float.
 STEPS = {
+    **FLEX,
     "RELU": "v = v < 0.0f ? (VT)(0.0f) : v;",
     "RELU6": "v = v < 0.0f ? (VT)(0.0f) : v; v = v > 6.0f ? (VT)(6.0f) : v;",
     "RELU_N1_TO_1": "v = v < -1.0f ? (VT)(-1.0f) : v; v = v > 1.0f ? (VT)(1.0f) : v;",

@@ -34,8 +34,8 @@ class Tensor:
 
     Shapes: row-major, without any padding; -1 marks a dimension the caller may choose and only
             occurs before passes.specialise.
-    Units:  dtype is a numpy dtype name, "int4" (constants only; data holds int8), "bytes" (TFLite
-            strings) or "resource" (variables).
+    Units:  dtype is a numpy dtype name, "int4" or "int2" (constants only; data holds int8), "bytes"
+            (TFLite strings) or "resource" (variables).
     """
 
     name: str

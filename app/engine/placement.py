@@ -12,10 +12,13 @@ from app.engine.control_cost import light
 from app.engine.ir import Graph, Launch, Node, Tensor
 from app.engine.profile import DeviceProfile
 from app.engine.segments import HostCall, close_segment
+from app.engine.subbyte import BITS
 from app.errors import UnsupportedOp
 
 Rewrite = Callable[[Graph], Graph]
 APART = "APART:"
+# Types that no kernel reads: what passes.quantize took on is float32 by now.
+NUMBERLESS = {"variant", *BITS}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +142,7 @@ def _place(graph: Graph, node: Node, profile: DeviceProfile, views: dict[Tensor,
     rule = registry.OPS.get(node.op)
     if rule is None:
         return Entry(node, "host", f"there is no kernel for {node.op}")
-    if any(t.dtype == "variant" for t in (*node.reads, *node.outputs)):
+    if any(t.dtype in NUMBERLESS for t in (*node.reads, *node.outputs)):
         return Entry(node, "host", f"{node.op} on a type of number that has no kernel")
     if any(t.dtype == "bytes" for t in (*node.reads, *node.outputs)):
         return Entry(node, "host", f"{node.op} on strings has no kernel")

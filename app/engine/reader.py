@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import struct
 from collections.abc import Sequence
@@ -11,44 +10,44 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import tflite
+from ai_edge_litert import schema_py_generated as schema
 
 from app.engine.flat import quick
 from app.engine.ir import Data, Graph, Model, Node, Signature, Sparsity, Tensor
 from app.engine.strings import decoded
+from app.engine.subbyte import STORED, unpacked
 from app.errors import InvalidModel
 from app.tensors import Quantization
 
 IDENTIFIER = b"TFL3"
 DTYPES = {
-    tflite.TensorType.FLOAT32: "float32", tflite.TensorType.FLOAT16: "float16",
-    tflite.TensorType.FLOAT64: "float64", tflite.TensorType.INT8: "int8",
-    tflite.TensorType.UINT8: "uint8", tflite.TensorType.INT16: "int16",
-    tflite.TensorType.UINT16: "uint16", tflite.TensorType.INT32: "int32",
-    tflite.TensorType.UINT32: "uint32", tflite.TensorType.INT64: "int64",
-    tflite.TensorType.UINT64: "uint64", tflite.TensorType.BOOL: "bool",
-    tflite.TensorType.COMPLEX64: "complex64", tflite.TensorType.COMPLEX128: "complex128",
-    tflite.TensorType.STRING: "bytes", tflite.TensorType.RESOURCE: "resource",
-    tflite.TensorType.VARIANT: "variant", tflite.TensorType.INT4: "int4",
+    schema.TensorType.FLOAT32: "float32", schema.TensorType.FLOAT16: "float16",
+    schema.TensorType.FLOAT64: "float64", schema.TensorType.INT8: "int8",
+    schema.TensorType.UINT8: "uint8", schema.TensorType.INT16: "int16",
+    schema.TensorType.UINT16: "uint16", schema.TensorType.INT32: "int32",
+    schema.TensorType.UINT32: "uint32", schema.TensorType.INT64: "int64",
+    schema.TensorType.UINT64: "uint64", schema.TensorType.BOOL: "bool",
+    schema.TensorType.COMPLEX64: "complex64", schema.TensorType.COMPLEX128: "complex128",
+    schema.TensorType.STRING: "bytes", schema.TensorType.RESOURCE: "resource",
+    schema.TensorType.VARIANT: "variant", schema.TensorType.INT4: "int4",
+    schema.TensorType.INT2: "int2",
 }
 OPAQUE = {"bytes", "resource", "variant"}
-# What holds numbers of types that numpy does not have.
-STORED = {"int4": "int8"}
 
 
 def _names(enum: type) -> dict[int, str]:
     return {v: k for k, v in vars(enum).items() if isinstance(v, int)}
 
 
-OPS = _names(tflite.BuiltinOperator)
-OPTION_TYPES = _names(tflite.BuiltinOptions)
-OPTION_TYPES_2 = _names(tflite.BuiltinOptions2)
+OPS = _names(schema.BuiltinOperator)
+OPTION_TYPES = _names(schema.BuiltinOptions)
+OPTION_TYPES_2 = _names(schema.BuiltinOptions2)
 ENUMS = {
-    "fused_activation_function": _names(tflite.ActivationFunctionType),
-    "padding": _names(tflite.Padding),
-    "weights_format": _names(tflite.FullyConnectedOptionsWeightsFormat),
-    "mode": _names(tflite.MirrorPadMode),
-    "kernel_type": _names(tflite.LSTMKernelType),
+    "fused_activation_function": _names(schema.ActivationFunctionType),
+    "padding": _names(schema.Padding),
+    "weights_format": _names(schema.FullyConnectedOptionsWeightsFormat),
+    "mode": _names(schema.MirrorPadMode),
+    "kernel_type": _names(schema.LSTMKernelType),
     "in_data_type": DTYPES, "out_data_type": DTYPES, "output_type": DTYPES,
     "out_type": DTYPES, "idx_out_type": DTYPES,
 }
@@ -73,7 +72,7 @@ def read(blob: bytes) -> Model:
 class _Reader:
     def __init__(self, blob: bytes) -> None:
         self.blob = blob
-        self.root = quick(tflite.Model.GetRootAs(blob, 0))
+        self.root = quick(schema.Model.GetRootAs(blob, 0))
         self.siblings: dict[int, Graph] = {}
         self.codes = [self._code(i) for i in range(self.root.OperatorCodesLength())]
 
@@ -92,7 +91,7 @@ class _Reader:
         code = quick(self.root.OperatorCodes(index))
         # Files from before 2020 hold the number in the narrow field only.
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        if number == tflite.BuiltinOperator.CUSTOM:
+        if number == schema.BuiltinOperator.CUSTOM:
             return "CUSTOM:" + (code.CustomCode() or b"?").decode("utf-8", "replace")
         return OPS.get(number, f"BUILTIN:{number}")
 
@@ -116,8 +115,9 @@ class _Reader:
 
     def _tensors(self, graph: Any) -> list[Tensor]:
         inputs = set(_ints(graph, "Inputs"))
-        found = [self._tensor(quick(graph.Tensors(i)), i in inputs)
-                 for i in range(graph.TensorsLength())]
+        rows = [quick(graph.Tensors(i)) for i in range(graph.TensorsLength())]
+        found = [self._tensor(raw, i in inputs) for i, raw in enumerate(rows)]
+        found = [self._in_blocks(found, i, raw) for i, raw in enumerate(rows)]
         if not any(0 in t.shape for t in found):
             return found
         operators = (quick(graph.Operators(n)) for n in range(graph.OperatorsLength()))
@@ -137,15 +137,31 @@ class _Reader:
         name = (raw.Name() or b"").decode("utf-8", "replace")
         variable = bool(raw.IsVariable())
         data = None if is_input or variable else self._data(raw, shape, dtype, sparsity)
-        return Tensor(name, shape, dtype, data, _quant(raw.Quantization()), variable, sparsity)
+        quant = _quant(raw.Quantization())
+        return Tensor(name, shape, dtype, data, quant, variable, sparsity)
+
+    def _in_blocks(self, tensors: list[Tensor], row: int, raw: Any) -> Tensor:
+        """A tensor whose scales are one of its own graph's tensors, one for each block."""
+        quant = _details(raw.Quantization())
+        if quant is None:
+            return tensors[row]
+        found = _pick(tensors, quant.Scales()).data
+        zeros = None if quant.ZeroPoints() < 0 else _pick(tensors, quant.ZeroPoints()).data
+        block, shape = quant.BlockSize(), tensors[row].shape
+        if found is None or not shape or block < 1 or found.size * block != tensors[row].size:
+            raise ValueError(f"the tensor {tensors[row].name!r} has no scale for each block of "
+                             f"{block} of its numbers")
+        scales = tuple(found.reshape(-1).astype(np.float32).tolist())
+        points = (0,) * len(scales) if zeros is None else tuple(zeros.reshape(-1).tolist())
+        return replace(tensors[row], quant=Quantization(scales, points, len(shape) - 1, block))
 
     def _data(self, raw: Any, shape: tuple[int, ...], dtype: str,
               sparsity: Sparsity | None) -> Data | None:
         data = self._buffer(raw.Buffer())
         if data is None or dtype in OPAQUE:
             return decoded(data, shape) if data is not None and dtype == "bytes" else data
-        if dtype == "int4":
-            return unpacked(data, shape)
+        if dtype in STORED:
+            return unpacked(data, shape, dtype)
         data = data.view(dtype)
         if sparsity is not None:
             return data
@@ -182,19 +198,6 @@ class _Reader:
                                    {m.Name().decode(): own[m.TensorIndex()].name for m in ins},
                                    {m.Name().decode(): own[m.TensorIndex()].name for m in outs}))
         return tuple(found)
-
-
-def unpacked(raw: Data, shape: tuple[int, ...]) -> Data:
-    """The numbers of an int4 constant, each in a byte of its own; two are in one, the first below.
-
-    Raises: ValueError if there are more or fewer of them.
-    """
-    pairs = raw.view(np.int8)
-    numbers: Data = np.stack([(pairs << 4).astype(np.int8) >> 4, pairs >> 4], -1).reshape(-1)
-    count = math.prod(shape)
-    if -(-count // 2) != raw.size:
-        raise ValueError(f"{raw.size} bytes cannot hold {count} numbers of 4 bits")
-    return numbers[:count].reshape(shape)
 
 
 def check_order(nodes: Sequence[Node], inputs: Sequence[Tensor]) -> None:
@@ -237,6 +240,16 @@ def _quant(raw: Any) -> Quantization | None:
     return Quantization(scales, zeros, int(raw.QuantizedDimension()))
 
 
+def _details(raw: Any) -> Any:
+    """What a quantisation in blocks says; None of any other."""
+    kind = schema.QuantizationDetails.BlockwiseQuantization
+    if raw is None or raw.DetailsType() != kind:
+        return None
+    details = schema.BlockwiseQuantization()
+    details.Init(raw.Details().Bytes, raw.Details().Pos)
+    return quick(details)
+
+
 def _sparsity(raw: Any) -> Sparsity | None:
     if raw is None:
         return None
@@ -245,11 +258,11 @@ def _sparsity(raw: Any) -> Sparsity | None:
     return Sparsity(_ints(raw, "TraversalOrder"), _ints(raw, "BlockMap"), dimensions)
 
 
-INDEX_VECTORS = {1: tflite.Int32Vector, 2: tflite.Uint16Vector, 3: tflite.Uint8Vector}
+INDEX_VECTORS = {1: schema.Int32Vector, 2: schema.Uint16Vector, 3: schema.Uint8Vector}
 
 
 def _dimension(raw: Any) -> tuple[Any, ...]:
-    if raw.Format() == tflite.DimensionType.DENSE:
+    if raw.Format() == schema.DimensionType.DENSE:
         return ("dense", int(raw.DenseSize()))
     vectors = []
     for kind, table in ((raw.ArraySegmentsType(), raw.ArraySegments()),
@@ -275,7 +288,7 @@ def _options(raw: Any) -> dict[str, Any]:
 
 def _decoded(kind: str, table: Any) -> dict[str, Any]:
     options: dict[str, Any] = {}
-    decoded = getattr(tflite, kind)()
+    decoded = getattr(schema, kind)()
     decoded.Init(table.Bytes, table.Pos)
     quick(decoded)
     for name, key in _fields(kind):
@@ -287,7 +300,7 @@ def _decoded(kind: str, table: Any) -> dict[str, Any]:
 @cache
 def _fields(kind: str) -> list[tuple[str, str]]:
     """The methods that give a table's fields, each with the name that its option gets."""
-    names = [n for n in vars(getattr(tflite, kind)) if n[0].isupper() and n not in SKIPPED
+    names = [n for n in vars(getattr(schema, kind)) if n[0].isupper() and n not in SKIPPED
              and not n.startswith("GetRootAs")
              and not n.endswith(("AsNumpy", "Length", "IsNone", "BufferHasIdentifier"))]
     return [(n, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", n).lower()) for n in names]

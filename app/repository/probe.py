@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tflite
+from ai_edge_litert import schema_py_generated as schema
 
 from app.backends.tflite import TfliteOptions, TfliteSession
 from app.errors import InvalidInput, InvalidModel, ServingError
@@ -28,28 +28,28 @@ TIMING_RUNS = 20
 M_PERTURB = -6
 GARBAGE = (0x5A, 0xFF, 0x01)
 RANDOM = {
-    tflite.BuiltinOperator.RANDOM_UNIFORM,
-    tflite.BuiltinOperator.RANDOM_STANDARD_NORMAL,
-    tflite.BuiltinOperator.MULTINOMIAL,
+    schema.BuiltinOperator.RANDOM_UNIFORM,
+    schema.BuiltinOperator.RANDOM_STANDARD_NORMAL,
+    schema.BuiltinOperator.MULTINOMIAL,
 }
-STATEFUL = {tflite.BuiltinOperator.VAR_HANDLE, tflite.BuiltinOperator.CALL_ONCE}
-LOOPS = {tflite.BuiltinOperator.WHILE, tflite.BuiltinOperator.STABLEHLO_WHILE}
+STATEFUL = {schema.BuiltinOperator.VAR_HANDLE, schema.BuiltinOperator.CALL_ONCE}
+LOOPS = {schema.BuiltinOperator.WHILE, schema.BuiltinOperator.STABLEHLO_WHILE}
 # How large their outputs are, and so how much there is to do, may depend on a computed value, if
 # there are more of those than the data alone.
 GROWING = {
-    tflite.BuiltinOperator.BROADCAST_TO: 1,
-    tflite.BuiltinOperator.FILL: 0,
-    tflite.BuiltinOperator.MIRROR_PAD: 1,
-    tflite.BuiltinOperator.ONE_HOT: 1,
-    tflite.BuiltinOperator.PAD: 1,
-    tflite.BuiltinOperator.PADV2: 1,
-    tflite.BuiltinOperator.RANGE: 0,
-    tflite.BuiltinOperator.RESIZE_BILINEAR: 1,
-    tflite.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR: 1,
-    tflite.BuiltinOperator.SCATTER_ND: 2,
-    tflite.BuiltinOperator.SPARSE_TO_DENSE: 2,
-    tflite.BuiltinOperator.TILE: 1,
-    tflite.BuiltinOperator.TRANSPOSE_CONV: 1,
+    schema.BuiltinOperator.BROADCAST_TO: 1,
+    schema.BuiltinOperator.FILL: 0,
+    schema.BuiltinOperator.MIRROR_PAD: 1,
+    schema.BuiltinOperator.ONE_HOT: 1,
+    schema.BuiltinOperator.PAD: 1,
+    schema.BuiltinOperator.PADV2: 1,
+    schema.BuiltinOperator.RANGE: 0,
+    schema.BuiltinOperator.RESIZE_BILINEAR: 1,
+    schema.BuiltinOperator.RESIZE_NEAREST_NEIGHBOR: 1,
+    schema.BuiltinOperator.SCATTER_ND: 2,
+    schema.BuiltinOperator.SPARSE_TO_DENSE: 2,
+    schema.BuiltinOperator.TILE: 1,
+    schema.BuiltinOperator.TRANSPOSE_CONV: 1,
 }
 
 
@@ -73,7 +73,7 @@ def structure(data: bytes) -> dict[str, Any]:
     if len(data) < 16 or data[4:8] != b"TFL3":
         raise InvalidModel("it is not a TFLite model: bytes 4 to 8 are not 'TFL3'")
     try:
-        return _structure(tflite.Model.GetRootAsModel(data, 0))
+        return _structure(schema.Model.GetRootAs(data, 0))
     except InvalidModel:
         raise
     except Exception as error:  # the generated reader raises whatever the bytes lead it to

@@ -22,8 +22,10 @@ from app.repository.verdicts import Verdicts
 LOCKS = 64
 CLEARLY_FASTER = 0.9
 NOT_VERIFIED = "not a valid Flatbuffer"
-# What a runtime says of operations that are not its own: the engine may know them.
-UNRESOLVED = ("unresolved custom op", "Select TensorFlow op(s)", "Didn't find op for builtin")
+# What a runtime says of a model that is sound, but more than it can do: the engine may know it.
+UNRESOLVED = ("unresolved custom op", "Select TensorFlow op(s)", "Didn't find op for builtin",
+              "currently supported", "supported currently", "unsupported datatype",
+              "unsupported tensor type")
 
 
 @dataclass(frozen=True, slots=True)

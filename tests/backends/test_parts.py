@@ -51,3 +51,21 @@ def test_what_is_missing_is_named() -> None:
 def test_a_card_that_was_asked_for_is_not_replaced() -> None:
     with pytest.raises(DeviceNotFound):
         open_session(source(pooled()), "opencl", NOWHERE)
+
+
+def counted() -> bytes:
+    """An operation that no runtime has, which is folded, and one that only they have."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((1, 3))
+    (count,) = graph.op("STABLEHLO_IOTA", [], [Spec((1, 3))], {"iotaDimension": 1})
+    (made,) = graph.op("ADD", [x, count], [x.spec], {})
+    graph.outputs(*graph.op("MATRIX_DIAG", [made], [Spec((1, 3, 3))]))
+    return model.build()
+
+
+def test_a_part_says_nothing_of_operations_that_it_does_not_have() -> None:
+    session = open_session(source(counted()), "tflite", NOWHERE)
+    ((_, y),) = session.run({session.inputs[0].name: np.ones((1, 3), "f4")}).items()
+    assert y[0].tolist() == np.diag([1, 2, 3]).tolist()
+    session.close()

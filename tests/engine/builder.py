@@ -132,6 +132,15 @@ class GraphBuilder:
         buffer = self._model.add_buffer(np.frombuffer(data.tobytes(), np.uint8))
         return self._tensor(Spec(np.shape(array), str(data.dtype), quant), buffer)
 
+    def blocks(self, array: NDArray[np.int8], scales: Value, size: int) -> Value:
+        """Add a constant of int4 of which each so many numbers of a row have a scale."""
+        value = self.const(array, Quantization((1.0,), (0,)), "int4")
+        self.table.tensors[value.index].quantization = schema.QuantizationParametersT(
+            detailsType=schema.QuantizationDetails.BlockwiseQuantization,
+            details=schema.BlockwiseQuantizationT(scales=scales.index, zeroPoints=-1,
+                                                  blockSize=size))
+        return value
+
     def variable(self, spec: Spec) -> Value:
         """Add a state tensor of the old kind, kept from one invocation to the next."""
         return self._tensor(spec, variable=True)

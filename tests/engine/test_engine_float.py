@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.engine.epilogue import BINARY, INTERNAL
+from app.engine.epilogue import BINARY, FLEX, INTERNAL
 from app.engine.ops.elementwise import UNARY
 from app.engine.runtime import Runtime
 from tests.engine import oracle
-from tests.engine.builder import Spec, single_op
+from tests.engine.builder import ModelBuilder, Spec, single_op
 from tests.engine.engine_check import assert_op_same
 
 EXAMPLES = settings(max_examples=8, deadline=None, derandomize=True)
 POSITIVE = {"LOG", "SQRT", "RSQRT", "POW"}
-NOT_IN_TFLITE = {"SQUARE", "SIGN", "GELU_TANH"} | INTERNAL
+NOT_IN_TFLITE = {"SQUARE", "SIGN", "GELU_TANH"} | INTERNAL | set(FLEX)
 
 
 @pytest.mark.parametrize("kind", sorted(set(UNARY) - NOT_IN_TFLITE))
@@ -173,4 +173,31 @@ def test_concatenation(runtime: Runtime, axis: int, dtype: str) -> None:
 def test_pad_with_a_value(runtime: Runtime) -> None:
     blob = single_op("PADV2", [Spec((2, 3, 4)), np.array([[0, 1], [2, 0], [1, 3]], "i4"),
                                np.array([1.5], "f4")], [Spec((3, 5, 8))])
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize(("shape", "axes", "out"), [
+    ((2, 4, 6), [2], (2, 4)), ((3, 2, 4, 5), [0], (2, 4, 5)), ((2, 3, 5), [1], (2, 5)),
+    ((2, 3, 4, 5), [1, 3], (2, 4))])
+@pytest.mark.parametrize("name", ["SUM", "REDUCE_MAX"])
+def test_a_number_for_each_channel_behind_a_reduction(runtime: Runtime, name: str, axes: list[int],
+                                                      shape: tuple[int, ...],
+                                                      out: tuple[int, ...]) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    (y,) = graph.op(name, [graph.input(shape), graph.const(np.array(axes, "i4"))], [Spec(out)], {})
+    offsets = graph.const(np.arange(out[-1], dtype="f4"))
+    graph.outputs(*graph.op("ADD", [y, offsets], [Spec(out)], {}))
+    blob = model.build()
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+def test_a_number_for_each_channel_behind_a_broadcast(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    factors = [graph.input((2, 3, 4)), graph.input((2, 1, 1))]
+    (y,) = graph.op("MUL", factors, [Spec((2, 3, 4))], {})
+    offsets = graph.const(np.arange(4, dtype="f4"))
+    graph.outputs(*graph.op("ADD", [y, offsets], [Spec((2, 3, 4))], {}))
+    blob = model.build()
     assert_op_same(runtime, blob, oracle.random_inputs(blob))

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.engine.epilogue import FLEX
+from app.engine.ir import Node
+from app.engine.registry import HOSTS
 from app.engine.runtime import Runtime
 from app.tensors import Quantization
 from tests.engine import oracle
@@ -132,3 +135,15 @@ def test_a_batch_chosen_late_with_int8_weights(runtime: Runtime, op: str) -> Non
     # Rows of very different size: each is quantised on its own.
     rows = np.float32([1, 30, 0.01, 5]).reshape(4, *[1] * (1 if full else 3))
     assert_op_same(runtime, blob, [rows * floats(4, 8) if full else rows * floats(4, 6, 6, 4)])
+
+
+@pytest.mark.parametrize("runtime", ["own"], indirect=True)
+@pytest.mark.parametrize("name", FLEX)
+def test_functions_of_tensorflow(runtime: Runtime, name: str) -> None:
+    # No runtime without TensorFlow has them.
+    spec = Spec((3, 5))
+    x = (np.random.default_rng(5).uniform(0.1, 0.9, (3, 5)) + ("Acosh" in name)).astype("f4")
+    blob = single_op(name.removeprefix("CUSTOM:"), [spec], [spec], custom=b"")
+    (actual,) = run_engine(runtime, blob, [x])
+    (expected,) = HOSTS[name](Node(name, (), ()), [x.astype("f8")])
+    oracle.assert_close(actual, expected.astype("f4"))

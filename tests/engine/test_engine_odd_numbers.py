@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.engine.epilogue import BINARY, INTERNAL
+from app.engine.epilogue import BINARY, FLEX, INTERNAL
 from app.engine.ops.elementwise import UNARY
 from app.engine.runtime import Runtime
 from tests.engine import oracle
-from tests.engine.builder import Spec, single_op
-from tests.engine.engine_check import run_engine
+from tests.engine.builder import ModelBuilder, Spec, single_op
+from tests.engine.engine_check import assert_op_same, run_engine
 
 NUMBERS = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 3e38, -3e38, 1e-20, 88.9, -88.9, 100, -100,
                     0.5, -0.5, 1.5, 2.5, -2.5, 1, -1, 7, -7, 1e10, -1e10], "f4")
@@ -23,7 +23,7 @@ DENORMAL = np.array([1e-40, -1e-40], "f4")
 ANGLES = NUMBERS[~(np.abs(NUMBERS) > 1e6)]
 OPTIONS: dict[str, dict[str, Any]] = {"LEAKY_RELU": {"alpha": 0.3}, "GELU": {"approximate": False},
                                       "SOFTMAX": {"beta": 1.0}}
-NOT_IN_TFLITE = {"SQUARE", "SIGN", "GELU_TANH"} | INTERNAL
+NOT_IN_TFLITE = {"SQUARE", "SIGN", "GELU_TANH"} | INTERNAL | set(FLEX)
 SAME = {"padding": "SAME", "strideH": 1, "strideW": 1}
 POOL = {**SAME, "filterHeight": 2, "filterWidth": 2}
 
@@ -164,3 +164,21 @@ def test_the_largest_are_given_once_each(runtime: Runtime, count: int) -> None:
     expected = [*range(count), *range(8, count - 1, -1)]
     np.testing.assert_array_equal(places, [expected] * 2)
     np.testing.assert_array_equal(values, np.take_along_axis(x, places.astype(int), 1))
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_powers_of_integers(runtime: Runtime, constant: bool) -> None:
+    base = np.array([2, 3, -2, 0, 0, 2, 2, -1, 5, 7, 46341, -3, 2, 1, 10], "i4")
+    exponent = np.array([3, 4, 5, 0, 1, 30, 31, 3, 2, 20, 2, 33, 32, 40, 10], "i4")
+    shape = Spec((15,), "int32")
+    model = ModelBuilder()
+    graph = model.graph()
+    given = graph.input((15,), "int32")
+    # A model of constants alone is folded.
+    pair = [graph.const(v) for v in (base, exponent)] if constant else [
+        given, graph.input((15,), "int32")]
+    made = graph.op("POW", pair, [shape], {})
+    graph.outputs(*graph.op("ADD", [given, *made], [shape], {}) if constant else made)
+    blob = model.build()
+    inputs = [np.zeros(15, "i4")] if constant else [base, exponent]
+    assert_op_same(runtime, blob, inputs)

@@ -77,9 +77,9 @@ def test_every_unknown_operation_is_named_at_load(runtime: Runtime) -> None:
     x = graph.input((2, 3))
     (a,) = graph.op("SomethingNew", [x], [x.spec], custom=b"")
     (b,) = graph.op("RELU", [a], [x.spec])
-    (c,) = graph.op("FlexErf", [b], [x.spec], custom=b"")
+    (c,) = graph.op("FlexAngle", [b], [x.spec], custom=b"")
     graph.outputs(c)
-    with pytest.raises(UnsupportedOp, match=r"SomethingNew \(a custom op\), FlexErf \(a Tensor"):
+    with pytest.raises(UnsupportedOp, match=r"SomethingNew \(a custom op\), FlexAngle \(a Tensor"):
         LoadedModel(runtime, read(model.build()))
 
 

@@ -10,8 +10,10 @@ import pytest
 
 from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
+from app.tensors import Quantization
 from tests.engine import oracle
-from tests.engine.builder import Spec
+from tests.engine.builder import ModelBuilder, Spec
+from tests.engine.engine_check import assert_op_same
 from tests.engine.examples import rest
 
 NAME = "BIDIRECTIONAL_SEQUENCE_LSTM"
@@ -55,3 +57,58 @@ def test_a_layer_in_both_directions(runtime: Runtime, merged: bool) -> None:
     for actual, answer in zip(outputs, [np.concatenate([ahead, back], 2)] if merged
                               else [ahead, back], strict=True):
         oracle.assert_close(actual, answer)
+
+
+def drawn(shape: tuple[int, ...], dtype: str, seed: int, top: int = 127) -> oracle.Array:
+    return np.random.default_rng(seed).integers(-top, top + 1, shape).astype(dtype)
+
+
+def check(runtime: Runtime, op: str, inputs: tuple[Any, ...], output: Spec,
+          options: dict[str, Any]) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    values = [None if given is None else graph.input(given.shape, given.dtype, given.quant)
+              if isinstance(given, Spec) else graph.const(*given)
+              for given in inputs[:-1]]
+    # The state comes last, and begins at zero.
+    values.append(graph.variable(inputs[-1]))
+    graph.outputs(*graph.op(op, values, [output], options))
+    blob = model.build()
+    assert_op_same(runtime, blob, oracle.random_inputs(blob), plain=True)
+
+
+NARROW = Quantization((0.01,), (0,))
+
+
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+@pytest.mark.parametrize("major", [False, True])
+def test_a_plain_recurrent_layer(runtime: Runtime, weights: str, major: bool) -> None:
+    shapes = [(4, 3), (4, 4)]
+    given = [(drawn(s, "i1", k), NARROW) if weights == "int8" else
+             (drawn(s, "f4", k) / 100,) for k, s in enumerate(shapes)]
+    x = (5, 2) if major else (2, 5)
+    inputs = (Spec((*x, 3)), *given, (drawn((4,), "f4", 3) / 100,), Spec((2, 4)))
+    check(runtime, "UNIDIRECTIONAL_SEQUENCE_RNN", inputs, Spec((*x, 4)),
+          {"timeMajor": major, "fusedActivationFunction": "RELU",
+           "asymmetricQuantizeInputs": major})
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", ["float32", "hybrid", "int8"])
+def test_a_filter_over_time(runtime: Runtime, kind: str, bias: bool) -> None:
+    features, time = drawn((8, 6), "i1", 1), drawn((8, 5), "i1", 2)
+    offset: Any = (drawn((4,), "f4", 3) / 100,)
+    whole = kind == "int8"
+    x = Spec((2, 6), "int8", Quantization((0.02,), (3,))) if whole else Spec((2, 6))
+    y = Spec((2, 4), "int8", Quantization((0.05,), (-4,))) if whole else Spec((2, 4))
+    weights: list[Any] = [(features / np.float32(100),), (time / np.float32(100),)]
+    state = Spec((2, 40))
+    if kind == "hybrid":
+        weights = [(features, NARROW), (time, NARROW)]
+    elif whole:
+        steps = Quantization((0.004,), (0,))
+        weights = [(features, NARROW), (time.astype("i2"), NARROW)]
+        offset = (drawn((4,), "i4", 3, 9000), Quantization((0.004 * 0.01,), (0,)))
+        state = Spec((2, 40), "int16", steps)
+    check(runtime, "SVDF", (x, *weights, offset if bias else None, state), y,
+          {"rank": 2, "fusedActivationFunction": "RELU" if whole else "NONE"})

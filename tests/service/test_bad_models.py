@@ -14,6 +14,8 @@ import pytest
 import requests
 
 from app.repository.probe import structure
+from tests.engine.builder import Spec
+from tests.engine.test_engine_stablehlo import with_body
 from tests.service import tiny
 from tests.service.live import ROOT, Server
 
@@ -53,9 +55,9 @@ def spliced(chance: random.Random) -> bytes:
 
 
 def weight_ranges() -> list[tuple[int, int]]:
-    import tflite
+    from ai_edge_litert import schema_py_generated as schema
 
-    model = tflite.Model.GetRootAsModel(GOOD, 0)
+    model = schema.Model.GetRootAs(GOOD, 0)
     ranges = []
     for index in range(model.BuffersLength()):
         content = model.Buffers(index).DataAsNumpy()
@@ -147,6 +149,25 @@ def test_single_flips_are_refused_or_harmless(server: Server) -> None:
 def test_what_is_no_model_is_refused(server: Server, body: bytes, status: int) -> None:
     answer = server.upload("none", "1", body)
     assert answer.status_code == status, answer.text
+
+
+def test_a_form_that_no_runtime_takes_is_no_damage(server: Server) -> None:
+    # A sum at indices: ai-edge-litert knows the operation, but not with such a graph.
+    blob = with_body("STABLEHLO_SCATTER",
+                     [Spec((5, 4)), Spec((3, 1), "int32"), Spec((3, 4))], Spec((5, 4)),
+                     {"updateWindowDims": [1], "insertedWindowDims": [0],
+                      "scatterDimsToOperandDims": [0], "indexVectorDim": 1,
+                      "updateComputationSubgraphIndex": 1}, "ADD")
+    assert server.upload("sums", "1", blob).status_code == 200
+    x = np.ones((5, 4), "f4")
+    at, more = np.array([[1], [4], [1]], "i4"), np.ones((3, 4), "f4")
+    specs = requests.get(f"{server.url}/v2/models/sums", timeout=10).json()["inputs"]
+    given = {s["name"]: a.tolist() for s, a in zip(specs, (x, at, more), strict=True)}
+    answer = requests.post(f"{server.url}/models/sums/infer", json={"input_data": given},
+                           timeout=30).json()
+    (output,) = answer["outputs"].values()
+    assert np.sum(output["data"], axis=-1).tolist() == [4, 12, 4, 4, 8]
+    server.delete("/models/sums/versions/1")
 
 
 def test_a_wrong_sha256_is_refused(server: Server) -> None:

@@ -11,9 +11,11 @@ from ai_edge_litert import schema_py_generated as schema
 
 from app.engine.ir import Data, Node, Tensor
 from app.engine.strings import encoded
+from app.engine.subbyte import BITS, packed
 
 CONTROL = {"IF", "WHILE", "CALL_ONCE", "STABLEHLO_WHILE", "STABLEHLO_CASE",
-           "STABLEHLO_COMPOSITE", "STABLEHLO_REDUCE", "STABLEHLO_SORT", "STABLEHLO_SCATTER"}
+           "STABLEHLO_COMPOSITE", "STABLEHLO_REDUCE", "STABLEHLO_SORT", "STABLEHLO_SCATTER",
+           "STABLEHLO_REDUCE_WINDOW"}
 
 
 class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
@@ -103,17 +105,32 @@ class _Maker:
     def _copied(self, raw: Any, row: int) -> int:
         made = schema.TensorT.InitFromObj(raw.Tensors(row))
         made.buffer, made.shapeSignature = 0, None
+        details = made.quantization.details if made.quantization is not None else None
+        if isinstance(details, schema.BlockwiseQuantizationT):
+            details.scales = self._beside(raw, details.scales)
+            details.zeroPoints = self._beside(raw, details.zeroPoints)
         # The CPU's runtime tells tensors apart by number, and chokes on none of the names.
         self.table.tensors.append(made)
         return len(self.table.tensors) - 1
+
+    def _beside(self, raw: Any, row: int) -> int:
+        """A constant that another tensor names: the scales of its blocks."""
+        if row < 0:
+            return row
+        index = self._copied(raw, row)
+        buffer = self.root.Buffers(raw.Tensors(row).Buffer())
+        content = (np.frombuffer(self.blob, np.uint8, buffer.Size(), buffer.Offset())
+                   if buffer.Offset() > 1 else buffer.DataAsNumpy())
+        self.model.buffers.append(schema.BufferT(data=content))
+        self.table.tensors[index].buffer = len(self.model.buffers) - 1
+        return index
 
     def _constant(self, tensor: Tensor) -> int:
         assert tensor.data is not None
         flat: Data = (encoded(tensor.data) if tensor.dtype == "bytes"
                       else np.ascontiguousarray(tensor.data).reshape(-1))
-        if tensor.dtype == "int4":
-            flat = np.append(flat, np.zeros(flat.size % 2, np.int8)) & 15
-            flat = flat[::2] | flat[1::2] << 4
+        if tensor.dtype in BITS:
+            flat = packed(flat, tensor.dtype)
         self.model.buffers.append(schema.BufferT(data=flat.view(np.uint8)))
         return len(self.model.buffers) - 1
 
@@ -121,9 +138,19 @@ class _Maker:
         self.table.inputs = [self.places[t] for t in inputs]
         self.table.outputs = [self.places[t] for t in outputs]
         self.model.subgraphs[0] = self.table
+        self._drop_codes()
         builder = _AlignedBuilder(4096)
         builder.Finish(self.model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+
+    def _drop_codes(self) -> None:
+        # A runtime refuses a file for an operation that it does not know and nobody uses.
+        operators = [o for g in self.model.subgraphs for o in g.operators or ()]
+        used = sorted({int(o.opcodeIndex) for o in operators})
+        self.model.operatorCodes = [self.model.operatorCodes[i] for i in used]
+        for operator in operators:
+            operator.opcodeIndex = used.index(operator.opcodeIndex)
 
 
 def _ints(values: Any) -> list[int]:

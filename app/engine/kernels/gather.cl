@@ -62,20 +62,27 @@ __kernel void scatter_places(__global const TI* restrict index, __global int* re
     place[i] = at;
 }
 
-// scatter: y[o,n] = sum of x[i,n] over the i with place[i] = o, in their order
-// place [I], x [I,N], y [O,N]; any element type T. Work-item (h, o): chunk h of `per` elements of N.
+// scatter: y[o,n] = START(o,n), then STEP(y[o,n], x[i,n]) for the i with place[i] = o, in their order
+// place [I], x [I,N], base and y [O,N]; any element type T. Work-item (h, o): chunk h of `per`
+// elements of N. Defines: T START(at) STEP(a, b)
+#ifdef STEP
 __kernel void scatter(__global const int* restrict place, __global const T* restrict x,
-                      __global T* restrict y, int I, int N, int O, int per)
+                      __global const T* restrict base, __global T* restrict y, int I, int N, int O,
+                      int per)
 {
     const int o = get_global_id(1);
     const int from = get_global_id(0) * per, to = min(from + per, N);
     if (o >= O) return;
+    for (int n = from; n < to; n++) y[(size_t)o * N + n] = START((size_t)o * N + n);
     y += (size_t)o * N;
-    for (int n = from; n < to; n++) y[n] = 0;
     for (int i = 0; i < I; i++)
         if (place[i] == o)
-            for (int n = from; n < to; n++) y[n] += x[(size_t)i * N + n];
+            for (int n = from; n < to; n++) {
+                const T b = x[(size_t)i * N + n];
+                y[n] = STEP(y[n], b);
+            }
 }
+#endif
 
 // update: y = x, but for the box of u that begins at start, moved so far that it fits
 // x, y [X0..X4], u [U0..U4], start [D]: missing extents are 1 at the front; any element type T,

@@ -2,6 +2,21 @@
 // y is dense [A,B,C,D,E]; each operand has its own strides, where 0 repeats it.
 // Work-item (d*CH+h, c, a*B+b): chunk h of `per` elements of a row, CH chunks a row.
 // Defines: T1 T2 T3 TY (element types) EXPR
+// An integer's power; what no int can hold is the least of them.
+static inline int power(int base, int exponent)
+{
+    const long most = 0x7fffffffL;
+    if (base == 0) return exponent == 0 ? 1 : exponent < 0 ? INT_MIN : 0;
+    if (base == 1 || base == -1) return base < 0 && (exponent & 1) ? -1 : 1;
+    if (exponent < 0) return 0;
+    long made = 1;
+    for (int i = 0; i < exponent; i++) {
+        made *= base;
+        if (made > most || made < -most - 1) return INT_MIN;
+    }
+    return (int)made;
+}
+
 __kernel void map(__global const T1* restrict x1, __global const T2* restrict x2,
                   __global const T3* restrict x3, __global TY* restrict y,
                   int A, int B, int C, int D, int E, int a1, int b1, int c1, int d1, int e1,

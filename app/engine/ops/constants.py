@@ -8,6 +8,7 @@ import numpy as np
 
 from app.engine.ir import Data, Node, Sparsity
 from app.engine.registry import Shape, host, shape
+from app.tensors import along
 
 
 @shape("DEQUANTIZE", "DENSIFY", "CAST", "QUANTIZE")
@@ -23,11 +24,8 @@ def dequantize(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
     assert data is not None
     if data.dtype == np.float16 or quant is None:
         return [data.astype(np.float32)]
-    shape_ = [1] * data.ndim
-    if len(quant.scales) > 1:
-        shape_[quant.axis] = len(quant.scales)
-    scales = np.asarray(quant.scales, np.float32).reshape(shape_)
-    zeros = np.asarray(quant.zero_points, np.int32).reshape(shape_)
+    scales = along(quant.scales, quant, data.shape).astype(np.float32)
+    zeros = along(quant.zero_points, quant, data.shape).astype(np.int32)
     return [(data.astype(np.int32) - zeros).astype(np.float32) * scales]
 
 

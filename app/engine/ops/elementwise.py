@@ -113,7 +113,8 @@ def _broadcast(node: Node, a: Tensor, b: Tensor, own: Sequence[Fused],
     defines |= {"OP": text, "EPI_PARAMS": str(defines["EPI_PARAMS"]) + "".join(names)}
     operands += values
     d, c, ab = numbers[3], numbers[2], numbers[0] * numbers[1]
-    args = (_flat(a), _flat(b), y, *map(i32, numbers), *operands)
+    row = i32(y.shape[-1] if y.shape else 1)
+    args = (_flat(a), _flat(b), y, *map(i32, numbers), row, *operands)
     wide = {} if profile.is_cpu else {"FLAT": 1}
     return Launch("broadcast", "broadcast", args, (d * numbers[4] if wide else d, c, ab),
                   (profile.group, 1, 1), {"VW": 1, **wide, **defines}, y.size)

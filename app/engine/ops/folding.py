@@ -20,6 +20,15 @@ def _divide(a: Data, b: Data) -> Data:
     return cut
 
 
+def _power(a: Data, b: Data) -> Data:
+    raised: Data = np.power(a.astype(np.float64), b)
+    if a.dtype.kind == "f":
+        return raised.astype(a.dtype)
+    limits = np.iinfo(a.dtype)
+    inside = (raised >= limits.min) & (raised <= limits.max)
+    return np.where(inside, raised, limits.min).astype(a.dtype)
+
+
 def _relu(low: float, high: float) -> Callable[[Data], Data]:
     def clamp(x: Data) -> Data:
         clipped: Data = np.clip(x, low, high).astype(x.dtype)
@@ -41,7 +50,7 @@ UNARY: dict[str, Callable[[Data], Data]] = {
     "RELU_N1_TO_1": ACTIVATIONS["RELU_N1_TO_1"], "RELU_0_TO_1": ACTIVATIONS["RELU_0_TO_1"],
 }
 BINARY: dict[str, Callable[[Data, Data], Data]] = {
-    "ADD": np.add, "SUB": np.subtract, "MUL": np.multiply, "DIV": _divide, "POW": np.power,
+    "ADD": np.add, "SUB": np.subtract, "MUL": np.multiply, "DIV": _divide, "POW": _power,
     "MAXIMUM": np.maximum, "MINIMUM": np.minimum, "FLOOR_DIV": np.floor_divide,
     "FLOOR_MOD": np.mod, "SQUARED_DIFFERENCE": lambda a, b: np.square(a - b),
     **{name: function for name, (_, function) in PAIRED.items() if name not in LOGIC},

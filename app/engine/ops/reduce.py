@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.engine.epilogue import compile_steps
+from app.engine.epilogue import compile_steps, uses_channel
 from app.engine.ir import Launch, Node
 from app.engine.ops.cast import TYPES
 from app.engine.ops.gemm import WAVE
@@ -69,15 +69,16 @@ def reduce(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     if not y.size:
         return []
     a, p, b, q, c = runs(x.shape, reduced_axes(node), node.op)
-    width = lanes(profile, c)
+    row = y.shape[-1] if uses_channel(node.epilogue, y) else c
+    width = lanes(profile, c) if row == c else 1
     defines, operands = compile_steps(node.epilogue, y)
+    args = (x, y, *map(i32, (a, p, b, q, c, row)), *operands)
     if not profile.is_cpu:
         share = _share(p * q, -(-c // width) * a * b)
         size = (-(-c // (width * (WAVE // share))) * WAVE, b, a)
-        return [Launch("reduce_gpu", "reduce_gpu", (x, y, *map(i32, (a, p, b, q, c)), *operands),
-                       size, (WAVE, 1, 1),
+        return [Launch("reduce_gpu", "reduce_gpu", args, size, (WAVE, 1, 1),
                        {"VW": width, "SHARE": share, **KINDS[node.op], **defines}, x.size)]
-    return [Launch("reduce", "reduce", (x, y, *map(i32, (a, p, b, q, c)), *operands),
+    return [Launch("reduce", "reduce", args,
                    (-(-c // width), b, a), (min(profile.group, 64), 1, 1),
                    {"VW": width, **KINDS[node.op], **defines}, x.size)]
 

@@ -1,20 +1,27 @@
-"""Writes where the data say: SCATTER_ND, DYNAMIC_UPDATE_SLICE."""
+"""Writes where the data say: SCATTER_ND, SCATTER (StableHLO's), DYNAMIC_UPDATE_SLICE."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from app.engine.ir import Launch, Node, Scratch
+from app.engine.ir import Data, Launch, Node, Scratch, Tensor
 from app.engine.ops.gather import INDEX, MAX_DEPTH, flat
 from app.engine.ops.movement import TYPES, chunk
 from app.engine.profile import DeviceProfile
-from app.engine.registry import Shape, op, require, shape
+from app.engine.registry import Shape, host, op, require, shape
 
 i32 = np.int32
 # Comparisons of places with indices above which the CPU, which needs none, is quicker.
 MOST = 1 << 28
+# How two numbers become one, for kernels and for numpy.
+FOLDS: dict[str, tuple[str, Any]] = {
+    "SUM": ("(a) + (b)", np.add), "PRODUCT": ("(a) * (b)", np.multiply),
+    "MAX": ("((a) < (b) ? (b) : (a))", np.maximum), "MIN": ("((b) < (a) ? (b) : (a))", np.minimum),
+    "ALL": ("((a) && (b))", np.logical_and), "ANY": ("((a) || (b))", np.logical_or),
+}
 WITHOUT_SUM = {"bool", "float16", "float64", "complex64"}
 
 
@@ -48,27 +55,81 @@ def scatter_nd(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
             into so much that the CPU is quicker.
     Source: TFLite reference_ops::ScatterNd.
     """
-    index, x, y = node.input(0), node.input(1), node.outputs[0]
+    index, x = node.input(0), node.input(1)
     require(x.dtype in TYPES and x.dtype not in WITHOUT_SUM,
             f"SCATTER_ND of {x.dtype} has no kernel")
     require(index.dtype in INDEX, f"SCATTER_ND by {index.dtype} has no kernel")
-    depth = index.shape[-1]
-    require(0 < depth <= MAX_DEPTH, f"SCATTER_ND by {depth} indices has no kernel")
+    return _launches(node, index, x, None, "SUM", profile)
+
+
+@shape("SCATTER")
+def combined_shape(node: Node) -> Sequence[Shape]:
+    """Output as input.
+
+    Raises: ValueError if the updates do not fit indices and input.
+    """
+    x, index, updates = (node.input(i).shape for i in range(3))
+    if updates != (*index[:-1], *x[index[-1]:]):
+        raise ValueError(f"updates of {updates} at indices of {index} do not fit {x}")
+    return [x]
+
+
+@op("SCATTER")
+def scatter(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan y = x with updates combined into it, one after the other: see passes.bodies.
+
+    Shapes: x [X0..XD-1,N], indices [...,D], updates [...,N] -> y as x. Updates outside are dropped.
+    Raises: UnsupportedOp for types that no kernel knows, or as SCATTER_ND.
+    Source: the StableHLO specification, scatter.
+    """
+    x, index, updates = (node.input(i) for i in range(3))
+    kind = str(node.options["kind"])
+    require(x.dtype in TYPES and (x.dtype not in WITHOUT_SUM or kind == "LAST"
+                                  or (x.dtype == "bool" and kind in ("ALL", "ANY"))),
+            f"SCATTER of {x.dtype} has no kernel")
+    require(index.dtype in INDEX, f"SCATTER by {index.dtype} has no kernel")
+    return _launches(node, index, updates, x, kind, profile)
+
+
+@host("SCATTER")
+def scatter_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """The same in numpy."""
+    x, index, updates = arrays
+    assert x is not None
+    assert index is not None
+    assert updates is not None
+    depth, kind, y = index.shape[-1], str(node.options["kind"]), x.copy()
+    places = index.reshape(-1, depth)
+    slices = updates.reshape(len(places), *x.shape[depth:])
+    inside = ((places >= 0) & (places < np.array(x.shape[:depth]))).all(-1)
+    for place, part in zip(map(tuple, places[inside]), slices[inside], strict=True):
+        y[place] = part if kind == "LAST" else FOLDS[kind][1](y[place], part)
+    return [y]
+
+
+def _launches(node: Node, index: Tensor, x: Tensor, base: Tensor | None, kind: str,
+              profile: DeviceProfile) -> Sequence[Launch]:
+    y, depth = node.outputs[0], index.shape[-1]
+    require(0 < depth <= MAX_DEPTH, f"{node.op} by {depth} indices has no kernel")
     if not y.size:
         return []
     extents = y.shape[:depth]
     count, places = index.size // depth, int(np.prod(extents, dtype=np.int64))
     inner = y.size // places
-    require(count * places <= MOST, f"SCATTER_ND of {count} slices into {places} is for the CPU")
+    require(count * places <= MOST, f"{node.op} of {count} slices into {places} is for the CPU")
     place = Scratch(4 * max(count, 1))
     per = chunk(inner, profile)
     missing = [1] * (MAX_DEPTH - depth)
-    defines: dict[str, str | int] = {"T": TYPES[x.dtype], "TI": INDEX[index.dtype]}
+    defines: dict[str, str | int] = {
+        "T": TYPES[x.dtype], "TI": INDEX[index.dtype],
+        "START(at)": "0" if base is None else "base[at]",
+        "STEP(a, b)": "b" if kind == "LAST" else FOLDS[kind][0]}
     first = Launch("gather", "scatter_places",
                    (flat(index), place, *map(i32, (count, depth, *missing, *extents))), (count,),
                    (profile.group,), defines)
     return [*([first] if count else []),
-            Launch("gather", "scatter", (place, flat(x), y, *map(i32, (count, inner, places, per))),
+            Launch("gather", "scatter", (place, flat(x), flat(base or x), y,
+                                         *map(i32, (count, inner, places, per))),
                    (-(-inner // per), places), (profile.group, 1), defines, y.size)]
 
 

@@ -40,6 +40,8 @@ INTEGER = {
     "MINIMUM": "min(p, q)", "SQUARED_DIFFERENCE": "(p - q) * (p - q)", "DIV": QUOTIENT,
     "FLOOR_DIV": FLOORED, "FLOOR_MOD": f"(p - {FLOORED} * q)", "ABS": "(p < 0 ? -p : p)",
     "NEG": "-p", "SIGN": "((p > 0) - (p < 0))", "SQUARE": "p * p", "RELU": "max(p, (T1)0)",
+    # TFLite has the power of doubles, which a processor casts to INT_MIN where it is too large.
+    "POW": "power(p, q)",
 }
 FLOAT_MOD = "(q == 0.0f ? NAN : fmod(p, q) + (fmod(p, q) != 0.0f && (p < 0) != (q < 0) ? q : 0.0f))"
 PAIRED = {**COMPARISONS, **OTHERS, "LOGICAL_AND": LOGIC["LOGICAL_AND"],
@@ -120,7 +122,8 @@ def integers(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     x = node.input(0)
     require(x.dtype in {"int32", "int64", "int8", "uint8", "int16", "uint32"},
             f"{node.op} on {x.dtype} has no kernel")
-    require(node.op in INTEGER, f"{node.op} on {x.dtype} has no kernel")
+    require(node.op in INTEGER and (node.op != "POW" or x.dtype == "int32"),
+            f"{node.op} on {x.dtype} has no kernel")
     operands = [t for t in node.inputs if t is not None]
     text = INTEGER[node.op]
     own = str(node.options.get("fused_activation_function", "NONE"))

@@ -11,9 +11,11 @@ from dataclasses import replace
 
 from app.engine.blame import blamed, sound
 from app.engine.ir import Graph, Node, Tensor
+from app.engine.passes.bodies import spelled
 from app.engine.passes.branches import both, called
 from app.engine.passes.lists import stacked
 from app.engine.passes.specialise import fold, substitute
+from app.engine.passes.stablehlo import translated
 
 # A group of operations under one name, which its own subgraph spells out.
 COMPOSITE = "STABLEHLO_COMPOSITE"
@@ -40,7 +42,8 @@ def _settled(graph: Graph, known: list[Graph]) -> Graph:
     for raw in graph.nodes:
         node = substitute(raw, values)
         with blamed(node):
-            taken = _taken(node, known) if node.op in DECIDED else None
+            taken = _taken(node, known) if node.op in DECIDED else (
+                spelled(node, known) or translated(node))
             if taken is None and node.op == "IF":
                 taken = both(node, known)
             if taken is None:

@@ -11,10 +11,11 @@ from app.engine import registry
 from app.engine.blame import blamed
 from app.engine.cpu.part import IMPURE, evaluate, infer_shapes
 from app.engine.ir import Data, Graph, Node, Tensor
+from app.engine.subbyte import BITS
 from app.errors import InvalidInput, UnsupportedOp
 
 Shape = tuple[int, ...]
-OPAQUE = {"bytes", "resource", "variant", "int4"}
+OPAQUE = {"bytes", "resource", "variant", *BITS}
 # Nodes that act beyond their outputs.
 EFFECTS = {"ASSIGN_VARIABLE", "CALL_ONCE", "IF", "WHILE", "VAR_HANDLE", "HASHTABLE_IMPORT"}
 # How much they give is known only after they ran.

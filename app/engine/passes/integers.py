@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from app.engine.ir import Data, Node, Tensor
-from app.tensors import Quantization
+from app.tensors import along
 
-INTEGERS = {"int8", "uint8", "int16", "int4"}
+INTEGERS = {"int8", "uint8", "int16", "int4", "int2"}
 
 
 def is_quantised(tensor: Tensor | None) -> bool:
@@ -112,18 +112,10 @@ def zero_point(tensor: Tensor) -> int:
     return tensor.quant.zero_points[0]
 
 
-def _along(values: Sequence[float], quant: Quantization, rank: int) -> Data:
-    spread = [1] * rank
-    if len(values) > 1:
-        spread[quant.axis] = len(values)
-    return np.asarray(values).reshape(spread)
-
-
 def _dequantised_data(tensor: Tensor) -> Data:
     assert tensor.quant is not None
     data = centred_data(tensor)
-    scales = _along(tensor.quant.scales, tensor.quant, data.ndim).astype(np.float32)
-    real: Data = data * scales
+    real: Data = data * along(tensor.quant.scales, tensor.quant, data.shape).astype(np.float32)
     return real
 
 
@@ -131,7 +123,7 @@ def centred_data(tensor: Tensor) -> Data:
     """q - zero_point of a constant, as floats."""
     assert tensor.quant is not None
     assert tensor.data is not None
-    zeros = _along(tensor.quant.zero_points, tensor.quant, tensor.data.ndim)
+    zeros = along(tensor.quant.zero_points, tensor.quant, tensor.data.shape)
     centred: Data = tensor.data.astype(np.float32) - zeros.astype(np.float32)
     return centred
 

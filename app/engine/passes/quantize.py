@@ -38,6 +38,7 @@ from app.engine.passes.rounding import (
     combine,
     leaky,
     lstm_cell,
+    of_15_bits,
     prelu,
     squared_difference,
     twice,
@@ -92,7 +93,8 @@ def product(low: Lowering, node: Node) -> None:
         hybrid(low, node)
         return
     b = node.optional(bias) if bias < len(node.inputs) else None
-    if not is_quantised(w) or not is_quantised(y) or (b is not None and b.data is None):
+    if (not is_quantised(w) or not is_quantised(y) or (b is not None and b.data is None)
+            or (w.quant is not None and w.quant.block)):
         keep(low, node)
         return
     inputs = list(node.inputs)
@@ -106,6 +108,8 @@ def product(low: Lowering, node: Node) -> None:
         twice(low, sums, y, scale(x) * scale(w) / scale(y))
         return
     factors = np.float32(scale(x)) * np.asarray(w.quant.scales, np.float32) / np.float32(scale(y))
+    if x.dtype == "int16" and node.op != "FULLY_CONNECTED" and (b is None or b.dtype == "int64"):
+        factors = of_15_bits(factors)
     low.requant(sums, y, factors, activation(node))
 
 
@@ -118,7 +122,8 @@ def hybrid(low: Lowering, node: Node) -> None:
         return
     assert w.quant is not None
     whole = node.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
-    symmetric = not whole and not node.options.get("asymmetric_quantize_inputs")
+    # Of weights in blocks there is XNNPACK's arithmetic only, which knows asymmetric rows only.
+    symmetric = not (whole or w.quant.block or node.options.get("asymmetric_quantize_inputs"))
     rounded = fresh(x)
     row = 0 if whole else w.shape[-1] if node.op == "FULLY_CONNECTED" else x.shape[-1]
     low.emit("QUANTIZE_ROWS", (x,), (rounded,), {"row": row, "symmetric": symmetric})

@@ -10,34 +10,61 @@ import numpy as np
 
 from app.engine.blame import blamed
 from app.engine.ir import Data, Graph, Node, Tensor
+from app.engine.passes import cells
 from app.engine.passes.integers import is_quantised
 from app.tensors import Quantization
 
 NAME = "UNIDIRECTIONAL_SEQUENCE_LSTM"
 BOTH_WAYS = "BIDIRECTIONAL_SEQUENCE_LSTM"
-BACKWARD_CELL = 38
 # Inputs of the op: four gates each (input, forget, cell, output), then states.
 WEIGHTS, RECURRENT, BIASES = (1, 2, 3, 4), (5, 6, 7, 8), (12, 13, 14, 15)
 PEEPHOLES_AND_PROJECTION = (9, 10, 11, 16, 17)
 HIDDEN, CELL = 18, 19
 LAYER_NORM = (20, 21, 22, 23)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """Where a layer that runs both ways has the inputs of its two halves, their recurrent weights,
+    and from where on it would have a second input."""
+
+    name: str
+    ahead: tuple[slice, ...]
+    back: tuple[slice, ...]
+    recurrent: tuple[int, int]
+    aside: int
+
+
+BOTH = {
+    BOTH_WAYS: _Ways(NAME, (slice(1, 18), slice(35, 37)), (slice(18, 35), slice(37, 39)), (6, 23),
+                     39),
+    cells.BOTH_WAYS: _Ways(cells.SEQUENCE, (slice(1, 5),), (slice(5, 9),), (2, 6), 9),
+}
+TAKEN_APART = (NAME, cells.SEQUENCE, *BOTH)
 # Among the intermediate tensors of the integer form.
 RESULT = 4
 
 
 def unfold(graph: Graph) -> Graph:
-    """Replace every LSTM that has no projection, peepholes or layer norms by its steps.
+    """Replace every layer of a form that kernels know by its steps: LSTM without projection,
+    peepholes and layer norms, RNN, SVDF.
 
     Source: TFLite kernels/unidirectional_sequence_lstm.cc.
     """
-    if not any(node.op in (NAME, BOTH_WAYS) for node in graph.nodes):
+    if not any(node.op in (*TAKEN_APART, cells.CELL, cells.SVDF) for node in graph.nodes):
         return graph
     nodes: list[Node] = []
     for whole in graph.nodes:
         with blamed(whole):
-            for node in _directions(whole) if whole.op == BOTH_WAYS else [whole]:
-                nodes += _Layer(node).steps() if node.op == NAME and _plain(node) else [node]
+            for node in _directions(whole) if whole.op in BOTH else [whole]:
+                nodes += _steps(node) or [node]
     return replace(graph, nodes=tuple(nodes))
+
+
+def _steps(node: Node) -> list[Node] | None:
+    if node.op == NAME:
+        return _Layer(node).steps() if _plain(node) else None
+    return cells.parts(node)
 
 
 def _directions(node: Node) -> list[Node]:
@@ -46,13 +73,14 @@ def _directions(node: Node) -> list[Node]:
 
     Source: TFLite kernels/bidirectional_sequence_lstm.cc.
     """
-    x, inputs = node.input(0), (*node.inputs, *[None] * (BACKWARD_CELL + 1 - len(node.inputs)))
-    if x.dtype != "float32" or any(t is not None for t in inputs[BACKWARD_CELL + 1:]):
+    way = BOTH[node.op]
+    x, inputs = node.input(0), (*node.inputs, *[None] * (way.aside - len(node.inputs)))
+    if x.dtype != "float32" or any(t is not None for t in inputs[way.aside:]):
         return [node]
     time, merged = int(not node.options.get("time_major")), bool(node.options.get("merge_outputs"))
     axis = Tensor("", (1,), "int32", np.array([time], np.int32))
     turned = _float(x.name, x.shape)
-    units = [node.input(r).shape[0] for r in (6, 23)]
+    units = [node.input(r).shape[0] for r in way.recurrent]
     ahead, back, after = (_float(t.name, (*x.shape[:2], u)) for t, u in (
         (node.outputs[0], units[0]), (node.outputs[-1], units[1]), (node.outputs[-1], units[1])))
     if not merged:
@@ -61,9 +89,9 @@ def _directions(node: Node) -> list[Node]:
     def made(op: str, reads: Sequence[Tensor | None], gives: Tensor, **options: Any) -> Node:
         return Node(op, tuple(reads), (gives,), options or node.options, index=node.index)
 
-    layers = (made(NAME, (x, *inputs[1:18], *inputs[35:37]), ahead),
-              made(NAME, (turned, *inputs[18:35], *inputs[37:39]), back))
-    if not all(map(_plain, layers)):
+    layers = (made(way.name, (x, *(t for s in way.ahead for t in inputs[s])), ahead),
+              made(way.name, (turned, *(t for s in way.back for t in inputs[s])), back))
+    if not all(map(_steps, layers)):
         return [node]
     nodes = [layers[0], made("REVERSE_V2", (x, axis), turned), layers[1],
              made("REVERSE_V2", (back, axis), after)]

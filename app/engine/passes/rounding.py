@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from app.engine.ir import Node, Tensor
+from app.engine.ir import Data, Node, Tensor
 from app.engine.passes.integers import Lowering, bounds, fresh, is_quantised, keep, ratio, scale
 
 
@@ -127,3 +127,16 @@ def activation(node: Node) -> str:
 def without_activation(node: Node) -> dict[str, Any]:
     """The options but for the fused activation, which the rounding step does."""
     return {**node.options, "fused_activation_function": "NONE"}
+
+
+def of_15_bits(factors: Data) -> Data:
+    """Factors as TFLite has them where sums are of 64 bits: with 15 bits of their mantissas.
+
+    Source: TFLite kernels/internal/quantization_util.cc, QuantizeMultiplier, and common.cc,
+    MultiplyByQuantizedMultiplier of int64_t.
+    """
+    share, power = np.frexp(factors.astype(np.float64))
+    whole = np.rint(share * 2.0 ** 31)
+    reduced = np.where(whole < 0x7FFF0000, (whole + 2 ** 15) // 2 ** 16, 0x7FFF)
+    made: Data = np.ldexp(reduced, power - 15).astype(np.float32)
+    return made

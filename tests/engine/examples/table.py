@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 import app.engine.ops  # noqa: F401  (fills the tables)
 from app.engine import registry
-from app.engine.passes import lists
+from app.engine.passes import lists, stablehlo
 from app.engine.passes.specialise import specialise
 from app.engine.planner import plan
 from app.engine.profile import RX_580
@@ -33,19 +33,23 @@ ELSEWHERE = {
                     "the engine itself, in Python"),
     "STABLEHLO_COMPOSITE": "the operations of its graph run in its place",
     "STABLEHLO_CASE": "CPU, with the graphs it refers to",
-    "STABLEHLO_REDUCE_WINDOW": "CPU, with the graphs it refers to",
-    "STABLEHLO_SCATTER": "CPU, with the graphs it refers to",
+    "STABLEHLO_IOTA": "at load",
     "SKIP_GRAM": "CPU",
     "DENSIFY": "at load",
     "CUSTOM": "by its custom name: see below",
 }
+RENAMED = {name: "as the operation of TFLite's that means the same" for name in stablehlo.RULES
+           if name not in CASES}
+# What these do to two numbers is told by a second graph.
+BY_GRAPH = dict.fromkeys(("STABLEHLO_REDUCE_WINDOW", "STABLEHLO_SCATTER"),
+                         "where its graph is one plain operation")
 NOTES = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "int8; without peepholes, projection and layer norms",
     "GELU": "exact and approximate",
     "DENSIFY": "at load",
 }
 BUILTINS = tuple(k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int))
-REFUSED = {op for op in BUILTINS if op not in CASES and op not in ELSEWHERE}
+REFUSED = {op for op in BUILTINS if op not in {**CASES, **ELSEWHERE, **BY_GRAPH, **RENAMED}}
 HEAD = """# Operations
 
 Written by `python -m tests.engine.examples.table`, which plans a small model of each operation
@@ -90,6 +94,10 @@ def row(op: str) -> str:
     """One line of the table."""
     if op in ELSEWHERE:
         return f"| {op} | | {ELSEWHERE[op]} |"
+    if op in RENAMED:
+        return f"| {op} | {RENAMED[op]} | |"
+    if op in BY_GRAPH:
+        return f"| {op} | {BY_GRAPH[op]} | with the graphs it refers to |"
     text = "; ".join(filter(None, (", ".join(card(op, CASES[op])), NOTES.get(op))))
     return f"| {op} | {text} | yes |"
 
@@ -99,7 +107,7 @@ def written() -> str:
     custom = sorted({n.removeprefix("CUSTOM:")
                      for n in (*registry.OPS, *registry.HOSTS, *lists.NAMES)
                      if n.startswith("CUSTOM:")})
-    rows = [row(op) for op in sorted({*CASES, *ELSEWHERE})]
+    rows = [row(op) for op in sorted({*CASES, *ELSEWHERE, *BY_GRAPH, *RENAMED})]
     return (HEAD + "\n".join(rows) + "\n\nCustom operations: " + ", ".join(custom)
             + ", and those that ai-edge-litert brings (TFLite_Detection_PostProcess).\n\n"
             + "Refused, because no runtime here has them: " + ", ".join(sorted(REFUSED)) + ".\n")
