@@ -179,13 +179,12 @@ def test_pad_with_a_value(runtime: Runtime) -> None:
 @pytest.mark.parametrize(("shape", "axes", "out"), [
     ((2, 4, 6), [2], (2, 4)), ((3, 2, 4, 5), [0], (2, 4, 5)), ((2, 3, 5), [1], (2, 5)),
     ((2, 3, 4, 5), [1, 3], (2, 4))])
-@pytest.mark.parametrize("name", ["SUM", "REDUCE_MAX"])
-def test_a_number_for_each_channel_behind_a_reduction(runtime: Runtime, name: str, axes: list[int],
+def test_a_number_for_each_channel_behind_a_reduction(runtime: Runtime, axes: list[int],
                                                       shape: tuple[int, ...],
                                                       out: tuple[int, ...]) -> None:
     model = ModelBuilder()
     graph = model.graph()
-    (y,) = graph.op(name, [graph.input(shape), graph.const(np.array(axes, "i4"))], [Spec(out)], {})
+    (y,) = graph.op("SUM", [graph.input(shape), graph.const(np.array(axes, "i4"))], [Spec(out)], {})
     offsets = graph.const(np.arange(out[-1], dtype="f4"))
     graph.outputs(*graph.op("ADD", [y, offsets], [Spec(out)], {}))
     blob = model.build()

@@ -80,8 +80,7 @@ def check(runtime: Runtime, op: str, inputs: tuple[Any, ...], output: Spec,
 NARROW = Quantization((0.01,), (0,))
 
 
-@pytest.mark.parametrize("weights", ["float32", "int8"])
-@pytest.mark.parametrize("major", [False, True])
+@pytest.mark.parametrize(("weights", "major"), [("float32", False), ("int8", True)])
 def test_a_plain_recurrent_layer(runtime: Runtime, weights: str, major: bool) -> None:
     shapes = [(4, 3), (4, 4)]
     given = [(drawn(s, "i1", k), NARROW) if weights == "int8" else
@@ -93,8 +92,7 @@ def test_a_plain_recurrent_layer(runtime: Runtime, weights: str, major: bool) ->
            "asymmetricQuantizeInputs": major})
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("kind", ["float32", "hybrid", "int8"])
+@pytest.mark.parametrize(("kind", "bias"), [("float32", True), ("hybrid", False), ("int8", True)])
 def test_a_filter_over_time(runtime: Runtime, kind: str, bias: bool) -> None:
     features, time = drawn((8, 6), "i1", 1), drawn((8, 5), "i1", 2)
     offset: Any = (drawn((4,), "f4", 3) / 100,)
