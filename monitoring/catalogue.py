@@ -24,10 +24,7 @@ REJECTIONS = (
     "queue_full", "queue_bytes", "deadline", "quota", "draining", "device_memory", "not_ready",
 )
 DROPS = ("deadline", "hangup")
-FALLBACKS = (
-    "no_device", "unsupported_op", "device_memory", "kernel_build", "device_fault", "slower",
-    "policy",
-)  # fmt: skip
+FALLBACKS = ("no_device", "unsupported_op", "device_memory", "kernel_build", "device_fault")
 CHECKS = ("pass", "fail", "error")
 FAULTS = ("hung", "lost", "wrong_results")
 

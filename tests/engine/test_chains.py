@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ import pytest
 from app.engine import planner
 from app.engine.chains import POINTERS, chained
 from app.engine.ir import Launch, Local, Tensor
+from app.engine.opencl import chain_program
 from app.engine.opencl.chain_program import chains
+from app.engine.opencl.texts import ENTRY, OWN
 from app.engine.profile import RX_580, DeviceProfile
 from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
@@ -19,6 +23,7 @@ from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec
 from tests.engine.corpus import NETS
 
+KERNELS = Path(chain_program.__file__).parents[1] / "kernels"
 CPU = replace(RX_580, kind="cpu", compute_units=1)
 
 
@@ -64,6 +69,17 @@ def test_the_program_depends_on_the_kinds_of_parts_only() -> None:
     wide = replace(_launch(), global_size=(8,))
     assert text([_launch()]) == text([_launch(), wide], [_launch()])
     assert text([_launch()]) != text([_launch(), replace(_launch(), defines={"VW": 4})])
+
+
+@pytest.mark.parametrize("path", sorted(KERNELS.iterdir()), ids=lambda path: path.name)
+def test_every_name_of_a_kernel_file_is_found(path: Path) -> None:
+    # Several files may be in one program, under other names.
+    text = re.sub(r"//.*", "", path.read_text())
+    assert len(ENTRY.findall(text)) == len(re.findall(r"\b__kernel\b", text))
+    assert len(OWN.findall(text)) == len(re.findall(r"\b(?:inline|typedef)\b", text))
+    # Only a kernel gets the number of its work-item in a chain.
+    for function in re.split(r"^}", text, flags=re.MULTILINE):
+        assert "get_global_id" not in function.partition("inline")[2]
 
 
 def _mixed() -> bytes:

@@ -9,20 +9,23 @@
     y += get_group_id(0) * K;
 
 // Every lane gets FOLD(a, b) over all lanes' values.
-#define ALL(NAME, FOLD)                               \
-    inline float NAME(__local float* lanes, int l, float v) \
-    {                                                 \
-        for (int step = 32; step > 0; step /= 2) {    \
-            lanes[l] = v;                             \
-            barrier(CLK_LOCAL_MEM_FENCE);             \
-            const float a = v, b = lanes[l ^ step];   \
-            v = FOLD;                                 \
-            barrier(CLK_LOCAL_MEM_FENCE);             \
-        }                                             \
-        return v;                                     \
-    }
-ALL(sum_of, a + b)
-ALL(max_of, a < b ? b : a)
+#define ALL(FOLD)                                     \
+    for (int step = 32; step > 0; step /= 2) {        \
+        lanes[l] = v;                                 \
+        barrier(CLK_LOCAL_MEM_FENCE);                 \
+        const float a = v, b = lanes[l ^ step];       \
+        v = FOLD;                                     \
+        barrier(CLK_LOCAL_MEM_FENCE);                 \
+    }                                                 \
+    return v;
+inline float sum_of(__local float* lanes, int l, float v)
+{
+    ALL(a + b)
+}
+inline float max_of(__local float* lanes, int l, float v)
+{
+    ALL(a < b ? b : a)
+}
 
 __kernel __attribute__((reqd_work_group_size(64, 1, 1)))
 void softmax_gpu(__global const float* restrict x, __global float* restrict y, int R, int K,

@@ -10,7 +10,7 @@ from importlib import resources
 # A kernel file and its defines.
 Kind = tuple[str, frozenset[tuple[str, str | int]]]
 MACRO = re.compile(r"^\s*#\s*define\s+(\w+)", re.MULTILINE)
-FUNCTION = re.compile(r"^(?:static )?inline \w+ (\w+)\(", re.MULTILINE)
+OWN = re.compile(r"^(?:(?:static )?inline \w+ (?=\w+\()|typedef .* (?=\w+;))(\w+)", re.MULTILINE)
 ENTRY = re.compile(r"^(?:__kernel .*)?void (\w+)\(", re.MULTILINE)
 
 
@@ -36,7 +36,7 @@ def renamed(source: str, defines: Mapping[str, str | int], prefix: str,
     lines = ["#define __kernel static"] if parameters else []
     lines += [f"#define {name}(...) {prefix}{name}({parameters}, __VA_ARGS__)" if parameters else
               f"#define {name} {prefix}{name}" for name in _names(ENTRY, source)]
-    lines += [f"#define {name} {prefix}{name}" for name in _names(FUNCTION, source)]
+    lines += [f"#define {name} {prefix}{name}" for name in _names(OWN, source)]
     names = dict.fromkeys([*MACRO.findall("\n".join(lines)), *map(_bare, defines),
                            *_names(MACRO, source)])
     return "\n".join([*lines, text, *(f"#undef {name}" for name in names)])
