@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from flatbuffers import flexbuffers
 
+from app.engine.planner import Plan
 from app.engine.profile import RX_580, DeviceProfile
 from app.engine.runtime import Runtime
 from app.tensors import Quantization
@@ -170,6 +171,11 @@ def test_small_shapes(runtime: Runtime, name: str) -> None:
                    plain=name.startswith(("quantised", "hybrid")))
 
 
+def kernels_of(plan: Plan) -> set[str]:
+    """The kernels of its launches, and of those that a chain runs in their place."""
+    return {part.kernel for launch in launches(plan) for part in (launch.parts or (launch,))}
+
+
 @pytest.mark.parametrize("tile", [2, 4])
 @pytest.mark.parametrize(("extents", "padding"), [((2, 5, 6), "SAME"), ((1, 7, 4), "VALID"),
                                                   ((1, 1, 3), "SAME")])
@@ -182,8 +188,7 @@ def test_small_winograd(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tile:
     monkeypatch.setitem(runtime.device.profile.choices.measured,
                         f"3x3 {n}x{rows}x{columns}x17x18", (tile,))
     made = plan_blob(blob, profile=runtime.device.profile)
-    kernels = {launch.kernel for launch in launches(made)}
-    assert {"winograd_in", "winograd_out"} <= kernels
+    assert {"winograd_in", "winograd_out"} <= kernels_of(made)
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
 
 
@@ -196,8 +201,8 @@ def test_small_custom_ops(runtime: Runtime, name: str) -> None:
 
 def test_the_cases_use_every_kernel() -> None:
     names = (*CASES, *SMALL_NETS, *CUSTOM)
-    used = {launch.kernel for name in names for profile in (CPU, RX_580)
-            for launch in launches(plan_blob(blob_of(name), profile=profile))}
+    used = set().union(*(kernels_of(plan_blob(blob_of(name), profile=profile))
+                         for name in names for profile in (CPU, RX_580)))
     text = "\n".join(path.read_text("utf-8") for path in KERNELS.glob("*.cl"))
     there = set(re.findall(r"void (\w+)\s*\(__(?:global|read_only)", text))
     missing = there - used - set().union(*ELSEWHERE.values())
