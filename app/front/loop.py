@@ -151,8 +151,9 @@ class Loop:
 
     def turn(self, timeout: float) -> None:
         """Wait for something to happen, and handle it."""
-        if self._intake.turned_away:
-            # With more refusals to come, a few at a time cost the threads that compute less.
+        if self._intake.turned_away and self._pause != 0.0:
+            # With more refusals to come, a few at a time cost the threads that compute less. Where
+            # the loop computes itself they gather meanwhile.
             time.sleep(GATHER_SECONDS)
         self._intake.turned_away = 0
         if self._yields_until:
