@@ -123,8 +123,9 @@ class Lane:
 
     def outside(self, count: int) -> None:
         """Note that so many calls are on their way here, to be counted with those that wait."""
-        self._outside = count
-        self._tell_depth()
+        with self._changed:
+            self._outside = count
+            self._tell_depth()
 
     def _tell_depth(self) -> None:
         self._observer.depth(self._queue.count + self._outside)
