@@ -23,7 +23,7 @@ from app.blueprints.serving import Sent, Serving
 from app.blueprints.ways import Route, Ways, named
 from app.errors import ServingError
 from app.front.body import Buffer
-from app.front.head import Head
+from app.front.head import Head, json_length
 from app.front.reply import Reply, Stamped
 from app.predictor.costs import Costs, kind
 from app.predictor.gate import Gate, Ticket
@@ -198,9 +198,7 @@ class Express:
 
 
 def _names_priority(head: Head, body: Buffer) -> bool:
-    length = head.fields.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH", "")
-    text = body[: int(length)] if length.isdigit() and len(length) < 10 else body
-    return _PRIORITY.search(text) is not None
+    return _PRIORITY.search(body[: json_length(head)]) is not None
 
 
 def _fields(sent: Sent) -> list[tuple[str, str]]:

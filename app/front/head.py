@@ -54,6 +54,15 @@ class Head:
     message: Any = None
 
 
+def json_length(head: Head) -> int | None:
+    """Read how many bytes of JSON come before the first tensor.
+
+    Units: bytes; None if the head does not say, or says no number.
+    """
+    text = head.fields.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH", "")
+    return int(text) if text.isdigit() and len(text) < 10 else None
+
+
 def quick(data: bytes) -> Head | None:
     """Read a plain POST; None for whatever is not so plain that it can be read at a glance."""
     match = _QUICK.match(data) if len(data) <= _QUICK_BYTES else None

@@ -16,7 +16,7 @@ from app.front.bodies import Bodies
 from app.front.body import Buffer, Gathered, Memory, Spool
 from app.front.connection import Connection, State
 from app.front.crew import Crew
-from app.front.head import END, Head, check_unfinished, full, quick
+from app.front.head import END, Head, check_unfinished, full, json_length, quick
 from app.front.line import Line
 from app.front.reply import Reply, Stamped
 from app.front.service import Service
@@ -138,9 +138,7 @@ class Intake(Bodies):
         elif length is None:
             self.receive(connection, Gathered(None, self._spool, self._service.limit))
         else:
-            header = head.fields.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH", "")
-            offset = int(header) if header.isdigit() and len(header) < 10 else 0
-            self.receive(connection, Memory(length, offset))
+            self.receive(connection, Memory(length, json_length(head) or 0))
 
     def _begin_page(self, connection: Connection, head: Head) -> None:
         if head.length is not None and head.length > self._largest:
