@@ -60,6 +60,11 @@ class Tensor:
         return self.size * np.dtype(self.dtype).itemsize
 
 
+def integers(*numbers: int) -> Tensor:
+    """A constant row of int32, which has no name: axes, extents, places."""
+    return Tensor("", (len(numbers),), "int32", np.array(numbers, np.int32))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Fused:
     """One elementwise step that a kernel applies to its result before it is stored.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.engine.ir import Graph, Node, Tensor
+from app.engine.ir import Graph, Node, Tensor, integers
 
 SCATTER, WINDOWS = "STABLEHLO_SCATTER", "STABLEHLO_REDUCE_WINDOW"
 # What a graph of one operation does to two numbers.
@@ -119,8 +119,7 @@ def _transposed(x: Tensor, order: tuple[int, ...], nodes: list[Node]) -> Tensor:
 
 
 def _transpose(x: Tensor, y: Tensor, order: tuple[int, ...]) -> Node:
-    axes = Tensor("", (len(order),), "int32", np.array(order, np.int32))
-    return Node("TRANSPOSE", (x, axes), (y,))
+    return Node("TRANSPOSE", (x, integers(*order)), (y,))
 
 
 _RULES: dict[str, Callable[[Node, Sequence[Graph]], Graph | None]] = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from app.engine.ir import Data, Node, Tensor
+from app.engine.ir import Data, Node, Tensor, integers
 from app.engine.passes.integers import centred_data, is_quantised
 
 SEQUENCE, CELL, SVDF = "UNIDIRECTIONAL_SEQUENCE_RNN", "RNN", "SVDF"
@@ -114,10 +114,10 @@ def _svdf(maker: _Maker) -> list[Node] | None:
     weighed, apart = (Tensor(f"{y.name}/{name}", extents, "float32") for name, extents in (
         ("weighed", shape), ("apart", (shape[0], shape[1] // rank, rank))))
     maker.emit("MUL", (seen, now), (weighed,), fused_activation_function="NONE")
-    maker.emit("RESHAPE", (weighed, _integers(*apart.shape)), (apart,), new_shape=apart.shape)
+    maker.emit("RESHAPE", (weighed, integers(*apart.shape)), (apart,), new_shape=apart.shape)
     sums, result = (Tensor(f"{y.name}/{name}", (shape[0], shape[1] // rank), "float32")
                     for name in ("sums", "result"))
-    maker.emit("SUM", (apart, _integers(2)), (sums,), keep_dims=False)
+    maker.emit("SUM", (apart, integers(2)), (sums,), keep_dims=False)
     offset = _constant(f"{y.name}/bias", np.zeros(sums.shape[1:], np.float32)
                        if bias is None else _reals(bias, time, state))
     # TFLite's integer kernel only cuts what leaves the type, whatever the file says.
@@ -130,10 +130,6 @@ def _svdf(maker: _Maker) -> list[Node] | None:
 
 def _constant(name: str, data: Data) -> Tensor:
     return Tensor(name, data.shape, "float32", data.astype(np.float32))
-
-
-def _integers(*numbers: int) -> Tensor:
-    return Tensor("", (len(numbers),), "int32", np.array(numbers, np.int32))
 
 
 def _reals(tensor: Tensor, *factors: Tensor | None) -> Data:

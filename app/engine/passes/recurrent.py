@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.engine.blame import blamed
-from app.engine.ir import Data, Graph, Node, Tensor
+from app.engine.ir import Data, Graph, Node, Tensor, integers
 from app.engine.passes import cells
 from app.engine.passes.integers import is_quantised
 from app.tensors import Quantization
@@ -78,7 +78,7 @@ def _directions(node: Node) -> list[Node]:
     if x.dtype != "float32" or any(t is not None for t in inputs[way.aside:]):
         return [node]
     time, merged = int(not node.options.get("time_major")), bool(node.options.get("merge_outputs"))
-    axis = Tensor("", (1,), "int32", np.array([time], np.int32))
+    axis = integers(time)
     turned = _float(x.name, x.shape)
     units = [node.input(r).shape[0] for r in way.recurrent]
     ahead, back, after = (_float(t.name, (*x.shape[:2], u)) for t, u in (
@@ -175,8 +175,7 @@ class _Layer:
         if state is None or not is_quantised(hidden) or state.quant in (None, hidden.quant):
             return hidden
         made = replace(hidden, quant=state.quant)
-        extents = np.array(hidden.shape, np.int32)
-        self.emit("RESHAPE", (hidden, Tensor("", extents.shape, "int32", extents)), (made,))
+        self.emit("RESHAPE", (hidden, integers(*hidden.shape)), (made,))
         return made
 
     def row(self, hidden: Tensor, axis: int) -> Tensor:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from app.engine.ir import Graph, Node, Tensor
+from app.engine.ir import Graph, Node, Tensor, integers
 
 P = "STABLEHLO_"
 # The same operands, the same meaning.
@@ -39,10 +37,6 @@ def _node(name: str, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor],
     return Node(name, tuple(inputs), tuple(outputs), options)
 
 
-def _numbers(*values: int) -> Tensor:
-    return Tensor("", (len(values),), "int32", np.array(values, np.int32))
-
-
 def _same(node: Node) -> Made:
     return [_node(SAME[node.op], node.inputs, node.outputs, fused_activation_function="NONE")]
 
@@ -68,11 +62,11 @@ def _reshape(node: Node) -> Made | None:
     extents = node.outputs[0].shape
     if -1 in extents:
         return None
-    return [_node("RESHAPE", (node.input(0), _numbers(*extents)), node.outputs, new_shape=extents)]
+    return [_node("RESHAPE", (node.input(0), integers(*extents)), node.outputs, new_shape=extents)]
 
 
 def _transpose(node: Node) -> Made:
-    order = _numbers(*node.options["permutation"])
+    order = integers(*node.options["permutation"])
     return [_node("TRANSPOSE", (node.input(0), order), node.outputs)]
 
 
@@ -89,12 +83,12 @@ def _broadcast(node: Node) -> Made | None:
     for axis, extent in zip(axes, x.shape, strict=True):
         extents[axis] = extent
     spread = Tensor(f"{x.name}/spread", tuple(extents), x.dtype)
-    return [_node("RESHAPE", (x, _numbers(*extents)), (spread,), new_shape=tuple(extents)),
-            _node("BROADCAST_TO", (spread, _numbers(*y.shape)), (y,))]
+    return [_node("RESHAPE", (x, integers(*extents)), (spread,), new_shape=tuple(extents)),
+            _node("BROADCAST_TO", (spread, integers(*y.shape)), (y,))]
 
 
 def _slice(node: Node) -> Made:
-    given = (_numbers(*node.options[key]) for key in ("start_indices", "limit_indices", "strides"))
+    given = (integers(*node.options[key]) for key in ("start_indices", "limit_indices", "strides"))
     masks = dict.fromkeys(("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask",
                            "shrink_axis_mask"), 0)
     return [_node("STRIDED_SLICE", (node.input(0), *given), node.outputs, **masks)]

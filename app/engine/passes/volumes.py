@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from app.engine.blame import blamed
-from app.engine.ir import Data, Graph, Node, Tensor
+from app.engine.ir import Data, Graph, Node, Tensor, integers
 from app.engine.ops.frames import depth_axis
 
 Constants = dict[tuple[Tensor, str], Tensor]
@@ -61,12 +61,11 @@ def _backward(node: Node, constants: Constants) -> list[Node]:
     images = x.shape[0] * x.shape[1]
     given = Tensor(f"{x.name}/flat", (images, *x.shape[2:]), "float32")
     parts = Tensor(f"{y.name}/parts", (images, *y.shape[2:4], w.shape[0]), "float32")
-    extents = np.array(parts.shape, np.int32)
     options = {**node.options, "fused_activation_function": "NONE"}
     own = node.options.get("fused_activation_function", "NONE")
     sums = Tensor(f"{y.name}/sums", y.shape, "float32")
     nodes = [_named(x, given, node),
-             Node("TRANSPOSE_CONV", (Tensor("", (4,), "int32", extents), w, given), (parts,),
+             Node("TRANSPOSE_CONV", (integers(*parts.shape), w, given), (parts,),
                   options, index=node.index)]
     bias = node.optional(3)
     last = y if bias is None and own == "NONE" else sums
@@ -85,8 +84,7 @@ _RULES: dict[str, Callable[[Node, Constants], list[Node]]] = {
 
 
 def _named(x: Tensor, y: Tensor, node: Node) -> Node:
-    extents = np.array(y.shape, np.int32)
-    return Node("RESHAPE", (x, Tensor("", extents.shape, "int32", extents)), (y,),
+    return Node("RESHAPE", (x, integers(*y.shape)), (y,),
                 {"new_shape": y.shape}, index=node.index)
 
 
