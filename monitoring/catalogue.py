@@ -7,10 +7,10 @@ Histograms exclude what their help says; times are wall time in seconds.
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
 from monitoring.ledger import EXIT_REASONS
-from monitoring.metric import CATALOGUE, REGISTRY, BoundedLabels, Spec, define, observed
+from monitoring.metric import CATALOGUE, REGISTRY, BoundedLabels, Histogram, Spec, define, observed
 
 __all__ = ["CATALOGUE", "EXIT_REASONS", "REGISTRY", "Spec", "model_labels"]
 

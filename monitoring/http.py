@@ -85,8 +85,7 @@ class Exchanges:
             answers = catalogue.HTTP_REQUESTS.labels("POST", self._handler, str(status))
             self._answers[status] = answers
         answers.inc(times)
-        for _ in range(times):
-            self._seconds.observe(seconds)
+        self._seconds.observe_each(seconds, times)
         self._received.inc(received)
         self._sent.inc(sent)
 

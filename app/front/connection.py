@@ -68,7 +68,7 @@ class Connection:
             self.out += [memoryview(part) for part in parts]
             return
         try:
-            sent = self.sock.sendmsg(parts)
+            sent = self.sock.sendmsg(parts) if len(parts) > 1 else self.sock.send(parts[0])
         except BlockingIOError:
             sent = 0
         if sent == sum(map(len, parts)):

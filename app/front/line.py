@@ -19,9 +19,11 @@ from app.front.head import Head
 from app.front.service import Service
 
 # In one turn of the loop; others that have come must not wait longer.
-TURN_SECONDS = 0.003
+TURN_SECONDS = 0.006
 # So long they wait for a model that threads are busy with: then one of them may as well take them.
 LATE_SECONDS = 0.005
+# How often those who wait are counted: gauges cost as much as a small answer.
+TELL_SECONDS = 0.05
 # How long until such a model is looked at again.
 _BUSY_SECONDS = 0.0005
 # The connection, its head, its body, and for how many seconds it has waited in line; None if a
@@ -37,7 +39,8 @@ class Line:
         self._crew = crew
         self._compute = compute
         self._line: deque[tuple[Connection, Head, Buffer, float]] = deque()
-        self._told = False
+        # When it was last told how many wait; 0 if nobody did. Units: time.monotonic() seconds.
+        self._told = 0.0
 
     def join(self, connection: Connection, head: Head, body: Buffer) -> None:
         """Stand behind the others."""
@@ -50,9 +53,13 @@ class Line:
         """
         pause = self._work()
         if self._line or self._told:
-            self._told = bool(self._line)
-            self._service.waiting([connection.route for connection, *_ in self._line])
+            self._tell(time.monotonic())
         return pause
+
+    def _tell(self, now: float) -> None:
+        if not self._line or now >= self._told + TELL_SECONDS:
+            self._told = now if self._line else 0.0
+            self._service.waiting([connection.route for connection, *_ in self._line])
 
     def _work(self) -> float | None:
         until = time.monotonic() + TURN_SECONDS

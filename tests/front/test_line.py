@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.front.line import LATE_SECONDS, TURN_SECONDS, Line
+from app.front.line import LATE_SECONDS, TELL_SECONDS, TURN_SECONDS, Line
 from app.predictor.costs import Costs, kind
 
 
@@ -68,6 +68,18 @@ def test_a_turn_is_shared_with_those_who_have_come_meanwhile() -> None:
         pass
     assert answers.done == [(number, False) for number in range(5)]
     assert answers.standing[-1] == []
+
+
+def test_a_long_line_is_counted_now_and_then_only_and_its_end_at_once() -> None:
+    answers = Answers(seconds=TURN_SECONDS * 1.1)
+    made = line(answers, 12)
+    began = time.monotonic()
+    while made.work() is not None:
+        pass
+    took = time.monotonic() - began
+    assert answers.standing[0] == ["m"] * 11
+    assert answers.standing[-1] == []
+    assert len(answers.standing) <= 2 + took / TELL_SECONDS < 12
 
 
 def test_for_a_model_that_threads_are_busy_with_the_line_waits_a_moment_only() -> None:

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
@@ -26,7 +26,7 @@ from monitoring.exposition import Exposition
 from monitoring.hooks import MetricsConfig, MetricsHooks
 from monitoring.ledger import WorkerLedger
 from monitoring.merge import Reader
-from monitoring.metric import BoundedLabels, define
+from monitoring.metric import BoundedLabels, Histogram, define
 
 VALUES = st.lists(st.tuples(st.text("abcäß🜁", min_size=1, max_size=40),
                             st.floats(0, 1e12)), max_size=40, unique_by=lambda p: p[0])  # fmt: skip
@@ -268,3 +268,22 @@ def test_a_metric_is_declared_once_and_named_by_the_rules() -> None:
     with pytest.raises(ValueError, match="mode 'all' is not one of"):
         define(Gauge, "rx580_inherited", "dead holders would speak", mode="all")
     catalogue.CATALOGUE.pop("rx580_inherited", None)
+
+
+@given(st.sampled_from([0.0, 0.1, 0.10001, 1.0, 7.0, 1e9]), st.integers(0, 50))
+def test_one_observation_many_times_is_counted_like_each(amount: float, times: int) -> None:
+    registries = [CollectorRegistry(), CollectorRegistry()]
+    at_once, one_by_one = [
+        Histogram("h", "help", buckets=(0.1, 1.0, 7.0), registry=registry)
+        for registry in registries
+    ]
+    at_once.observe_each(amount, times)
+    for _ in range(times):
+        one_by_one.observe(amount)
+    first, second = [
+        {(sample.name, sample.labels.get("le")): sample.value
+         for family in registry.collect() for sample in family.samples
+         if not sample.name.endswith("_created")}
+        for registry in registries
+    ]  # fmt: skip
+    assert first == pytest.approx(second)
