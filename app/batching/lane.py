@@ -62,8 +62,10 @@ class Lane:
         self._runners: list[threading.Thread] = []
         self._idle_runners = 0
         self._closed = False
-        # Running estimates: seconds of one run, and calls that are here at the same time.
+        # Running estimates: seconds of one run, the part of a run that a call takes, and calls that
+        # are here at the same time.
         self._run_seconds: float | None = None
+        self._share = 0.0
         self._crowd = 0.0
         self._last_call = 0.0
         # Seconds between two answers while others wait: what a place in line costs.
@@ -104,8 +106,8 @@ class Lane:
         if not known:
             return LONGEST_QUEUE
         policy = self._policy
-        most = min(float(LONGEST_QUEUE), seconds / known * policy.slots * policy.max_batch)
-        return max(1, int(most))
+        most = seconds / known * policy.slots / self._share
+        return max(1, int(min(most, LONGEST_QUEUE)))
 
     def room(self, size: int, caller: str = "", pace: float | None = None) -> int:
         """Say how many calls may be here at once, running and waiting.
@@ -273,6 +275,9 @@ class Lane:
         seconds = time.monotonic() - began
         rows = sum(job.rows for job in batch)
         known = self._run_seconds
+        share = sum(self._policy.share(job.rows, job.signature is not None) for job in batch)
+        share /= len(batch)
+        self._share = share if known is None else self._share + _NEW * (share - self._share)
         self._run_seconds = seconds if known is None else known + _NEW * (seconds - known)
         self._observer.ran(len(batch), rows, seconds)
         for job, outputs in zip(batch, parts, strict=True):

@@ -49,6 +49,10 @@ class Policy:
             return self.max_queue
         return max(self.max_queue, min(LONGEST_QUEUE, int(self.max_wait / pace)))
 
+    def share(self, rows: int, joinable: bool) -> float:
+        """Tell which part of a run a request of so many rows takes; it may not share one."""
+        return min(1.0, rows / self.max_batch) if joinable else 1.0
+
     def fill(self, rows: int, waited_enough: bool) -> int:
         """Tell how many of the waiting rows to run now; 0 means that it is worth waiting."""
         if rows >= self.max_batch:

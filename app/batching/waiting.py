@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from app.batching.job import Job
 from app.batching.policy import Policy
@@ -34,17 +34,17 @@ class Waiting:
         Raises: Overloaded if the queue is full of callers that still wait, or so long that this
                 job's deadline would pass in it.
         """
-        self._check_deadline(job, run_seconds)
+        each = run_seconds / self._policy.slots
+        self._check_deadline(job, run_seconds, each)
         most = self._policy.queue(pace)
         if self._full(job, most):
             self._sweep()
         reason = self._full(job, most)
         if reason:
-            ahead = self.count / (self._policy.max_batch * self._policy.slots)
             raise Overloaded(
                 f"{self.count} requests ({self._bytes} bytes) wait for this model, as many as "
                 "it may have; come back later",
-                retry_after=max(1.0, run_seconds * ahead),
+                retry_after=max(1.0, each * self._runs(self)),
                 reason=reason,
             )
         level = self._policy.level(job.call.priority)
@@ -52,23 +52,30 @@ class Waiting:
         self.count += 1
         self._bytes += job.size
 
-    def _check_deadline(self, job: Job, run_seconds: float) -> None:
-        """Refuse now what could only be answered too late."""
+    def _runs(self, jobs: Iterable[Job]) -> float:
+        """Count the runs that jobs make, if they share them well."""
+        return sum(self._policy.share(job.rows, job.signature is not None) for job in jobs)
+
+    def _check_deadline(self, job: Job, run_seconds: float, each: float) -> None:
+        """Refuse now what could only be answered too late.
+
+        Units: run_seconds of one run; each of one run while all slots are at work.
+        """
         deadline = job.call.deadline
         if deadline is None or not run_seconds or not self.count:
             return
-        each = run_seconds / (self._policy.max_batch * self._policy.slots)
         spare = deadline - job.since - run_seconds
         if each * self.count <= spare:
             return
         level = self._policy.level(job.call.priority)
-        ahead = sum(1 for other, _, one in self._heap if one.state == "waiting" and other <= level)
-        if ahead and each * ahead > spare:
+        ahead = [one for other, _, one in self._heap if one.state == "waiting" and other <= level]
+        seconds = each * self._runs(ahead)
+        if ahead and seconds > spare:
             raise Overloaded(
-                f"{ahead} requests wait for this model already, about {each * ahead:.3g} s of "
+                f"{len(ahead)} requests wait for this model already, about {seconds:.3g} s of "
                 f"work, and the deadline is in {spare + run_seconds:.3g} s; allow more time, or "
                 "come back later",
-                retry_after=each * ahead,
+                retry_after=seconds,
                 reason="deadline",
             )
 

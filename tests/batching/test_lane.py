@@ -286,6 +286,29 @@ def test_what_would_be_answered_too_late_is_refused_at_once() -> None:
         assert lane.close(10)
 
 
+def test_requests_of_many_rows_take_more_of_the_time_there_is() -> None:
+    session = Doubler()
+    lanes = [Lane(lambda x: time.sleep(0.05) or session(x), Policy(4), roomy()) for _ in range(2)]
+    for lane, rows in zip(lanes, (1, 4), strict=True):
+        for _ in range(3):
+            lane.submit(call(1, rows=rows))
+    light, heavy = (lane.patience(1.0) for lane in lanes)
+    assert 2 * heavy < light
+    lane = lanes[1]
+    with ThreadPoolExecutor(8) as pool:
+        session.gate.clear()
+        first = pool.submit(lane.submit, call(1))
+        until(lambda: not lane.idle)
+        queued = [pool.submit(lane.submit, call(2, rows=4)) for _ in range(4)]
+        until(lambda: lane.waiting == 4)
+        with pytest.raises(Overloaded, match="deadline"):
+            lane.submit(call(3, deadline=time.monotonic() + 0.15))
+        session.gate.set()
+        for future in (first, *queued):
+            future.result(10)
+    assert all(lane.close(10) for lane in lanes)
+
+
 def test_a_deadline_is_kept_while_running() -> None:
     session = Doubler()
     session.gate.clear()
