@@ -1,4 +1,4 @@
-"""One worker's loaded models: keeps them equal to the desired state, and lends them out."""
+"""Keeps one worker's loaded models equal to the desired state."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.backends.session import Session
-from app.errors import ModelNotFound, ModelNotReady, ServingError
+from app.errors import ModelNotReady, ServingError
 from app.repository import meter
 from app.repository.names import Key, order
 from app.repository.records import Report, Wish
 from app.repository.served import Loaded, Opener
+from app.repository.shelf import Shelf
 from app.repository.state import State
 
 log = logging.getLogger("app.store")
@@ -25,7 +25,7 @@ DEATHS_ALLOWED = 3
 HOUSEKEEPING_SECONDS = 1.0
 
 
-class Store:
+class Store(Shelf):
     """The models of this worker, after the wishes in the state store.
 
     Two threads: one watches the wishes and unloads, so that is never late; one loads.
@@ -40,18 +40,14 @@ class Store:
         sweep: Callable[[Sequence[Loaded]], None],
         label: Callable[[str, str], str | None],
     ) -> None:
+        super().__init__(label)
         self.worker = f"{os.getpid()}-{time.time_ns():x}"
         self._state = state
         self._load = load
         self._open_lane = open_lane
         self._heartbeat = heartbeat
         self._sweep = sweep
-        self._label = label
         self._asleep: dict[Key, str] = {}
-        self._newest: dict[str, Loaded] = {}
-        self._lock = threading.Lock()
-        self._loaded: dict[Key, Loaded] = {}
-        self._wishes: dict[Key, Wish] = {}
         self._applied: dict[Key, int] = {}
         self._loading: queue.SimpleQueue[Key | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -94,27 +90,6 @@ class Store:
                 self._retire(key, "shutdown")
         self._state.leave(self.worker)
 
-    # --- for requests ---
-
-    @contextmanager
-    def lease(self, name: str, version: str | None = None) -> Iterator[Loaded]:
-        """Borrow a ready model; the newest version if none is named.
-
-        Raises: ModelNotFound, ModelNotReady.
-        """
-        with self._lock:
-            loaded = self._find(name, version)
-            loaded.users += 1
-        try:
-            yield loaded
-        finally:
-            with self._lock:
-                loaded.users -= 1
-                loaded.used = time.monotonic()
-                idle = loaded.retired and loaded.users == 0
-            if idle:
-                loaded.dispose()
-
     def wake(self, name: str, version: str | None, deadline: float) -> bool:
         """Bring back a model that was unloaded because nobody used it, and wait for it.
 
@@ -145,60 +120,6 @@ class Store:
             wish = self._wishes.get(item.key)
             if wish is not None and wish.wanted:
                 self._say(wish, "ready", facts=_facts(item))
-
-    def ready(self) -> list[Key]:
-        """List what this worker serves."""
-        with self._lock:
-            return sorted(self._loaded)
-
-    def peek(self, name: str, version: str | None) -> Loaded | None:
-        """Look for a model without borrowing it; what is found may be closed any moment."""
-        if version is not None:
-            return self._loaded.get(Key(name, version))
-        return self._newest.get(name)
-
-    def loaded(self) -> list[Loaded]:
-        """List what this worker serves, with all that belongs to it."""
-        with self._lock:
-            return [self._loaded[key] for key in sorted(self._loaded)]
-
-    def _find(self, name: str, version: str | None) -> Loaded:
-        loaded = self.peek(name, version)
-        if loaded is None and version is not None and any(k.name == name for k in self._wishes):
-            version = self._label(name, version) or version
-            loaded = self.peek(name, version)
-        if loaded is None:
-            raise self._absent(name, version)
-        return loaded
-
-    def _rank(self, name: str) -> None:
-        versions = [key for key in self._loaded if key.name == name]
-        newest = max(versions, key=lambda key: order(key.version), default=None)
-        if newest is None:
-            self._newest.pop(name, None)
-        else:
-            self._newest[name] = self._loaded[newest]
-
-    def _absent(self, name: str, version: str | None) -> ServingError:
-        known = {key: wish for key, wish in self._wishes.items() if not wish.deleted}
-        names = sorted({key.name for key in known})
-        versions = sorted((key.version for key in known if key.name == name), key=order)
-        if not versions:
-            return ModelNotFound(
-                f"there is no model {name[:80]!r}; the models are: {', '.join(names) or 'none yet'}"
-            )
-        if version is not None and version not in versions:
-            return ModelNotFound(
-                f"model {name!r} has no version {version[:80]!r}; it has {', '.join(versions)}"
-            )
-        which = f"version {version} of model {name!r}" if version else f"model {name!r}"
-        wanted = any(
-            wish.wanted for key, wish in known.items()
-            if key.name == name and version in (None, key.version)
-        )  # fmt: skip
-        if wanted:
-            return ModelNotReady(f"{which} is not ready; GET /models/{name} says why")
-        return ModelNotReady(f"{which} is not loaded; POST /models/{name}/load loads it")
 
     # --- following the wishes ---
 
@@ -299,25 +220,11 @@ class Store:
             now = self._wishes.get(wish.key)
             current = now is not None and now.wanted
             if current:
-                self._retire(wish.key, "replaced")
-                self._loaded[wish.key] = loaded
-                self._rank(wish.key.name)
-                loaded.published()
+                self._place(loaded)
         if not current:
             loaded.dispose()
             return
         self._say(wish, "ready", facts=_facts(loaded))
-
-    def _retire(self, key: Key, reason: str = "requested") -> None:
-        """Stop lending a model; it is closed when the last request gives it back."""
-        loaded = self._loaded.pop(key, None)
-        if loaded is None:
-            return
-        self._rank(key.name)
-        loaded.retired = True
-        loaded.withdrawn(reason)
-        if loaded.users == 0:
-            loaded.dispose()
 
     def _say(
         self, wish: Wish, state: str, error: str | None = None, facts: dict[str, Any] | None = None
