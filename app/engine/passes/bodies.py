@@ -124,3 +124,4 @@ def _transpose(x: Tensor, y: Tensor, order: tuple[int, ...]) -> Node:
 
 _RULES: dict[str, Callable[[Node, Sequence[Graph]], Graph | None]] = {
     SCATTER: _scatter, WINDOWS: _windows, "REDUCE_WINDOW": _reduced}
+NAMES = tuple(_RULES)
