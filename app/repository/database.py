@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.repository.sqlite import sound, transaction
+from app.repository.sqlite import Connection, sound, transaction
 
 
 class Database:
@@ -34,7 +34,11 @@ class Database:
         """Give this thread's connection."""
         db: sqlite3.Connection | None = getattr(self._local, "db", None)
         if db is None or self._local.pid != os.getpid():
-            db = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+            # A thread that has ended leaves its connection to whichever thread collects it.
+            db = sqlite3.connect(
+                self._path, timeout=30, isolation_level=None, check_same_thread=False,
+                factory=Connection,
+            )  # fmt: skip
             db.execute("PRAGMA journal_mode=WAL")
             self._local.db, self._local.pid = db, os.getpid()
         return db

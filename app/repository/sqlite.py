@@ -20,6 +20,13 @@ _DISK = (
 )  # fmt: skip
 
 
+class Connection(sqlite3.Connection):
+    """Closes itself when nobody has it any more, which Python 3.13 warns of otherwise."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 @contextmanager
 def sound(path: Path) -> Iterator[None]:
     """Hold a lock while the file is opened for the first time; a damaged one is set aside before.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from app.errors import DeviceMemoryError
 from app.repository.processes import started
-from app.repository.sqlite import sound, transaction
+from app.repository.sqlite import Connection, sound, transaction
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS held (
@@ -57,7 +57,7 @@ class Ledger:
         self._lock = threading.Lock()
         with sound(path):
             self._db = sqlite3.connect(
-                path, timeout=30, isolation_level=None, check_same_thread=False
+                path, timeout=30, isolation_level=None, check_same_thread=False, factory=Connection
             )
             # The book describes living processes: a power cut ends them, and so all its entries.
             self._db.execute("PRAGMA synchronous=OFF")

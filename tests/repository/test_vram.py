@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,7 @@ def test_a_killed_worker_leaves_the_book_at_once(ledger: Ledger, tmp_path: Path)
 
 def test_a_pid_that_came_back_is_somebody_else(ledger: Ledger, tmp_path: Path) -> None:
     ledger.reserve("a", "1", 900)
-    with sqlite3.connect(tmp_path / "vram.sqlite") as db:
+    with closing(sqlite3.connect(tmp_path / "vram.sqlite")) as db, db:
         db.execute("UPDATE held SET started = started - 1")
     assert ledger.held() == []
 
