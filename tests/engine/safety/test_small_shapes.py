@@ -23,6 +23,7 @@ from tests.engine import oracle
 from tests.engine.builder import Spec, single_op
 from tests.engine.corpus import NETS
 from tests.engine.engine_check import assert_op_same, run_engine
+from tests.engine.examples import rest
 
 KERNELS = Path(__file__).parents[3] / "app/engine/kernels"
 CPU = DeviceProfile("a CPU", "cpu", 2, 4096, 1 << 15, 1 << 30, 1 << 32, 128, 16)
@@ -137,6 +138,9 @@ ELSEWHERE = {
 }
 # Small nets for the kernels that only a pass asks for.
 SMALL_NETS = ("lstm_float32", "text_float32")
+LAYERS = {"lstm that looks at its cell": ("UNIDIRECTIONAL_SEQUENCE_LSTM",
+                                          rest.LSTM_FORMS["peepholes"]),
+          "oldest lstm": ("LSTM", rest.CASES["LSTM"])}
 
 
 POOL = struct.pack("<6i", 1, 2, 2, 2, 2, 0)
@@ -158,13 +162,16 @@ def blob_of(name: str) -> bytes:
     if name in CUSTOM:
         kind, ins, outs, custom = CUSTOM[name]
         return single_op(kind, ins, outs, custom=custom)
+    if name in LAYERS:
+        kind, case = LAYERS[name]
+        return case.blob(kind)
     if name in SMALL_NETS:
         return (NETS / f"{name}.tflite").read_bytes()
     op, inputs, outputs, options = CASES[name]
     return single_op(op, inputs, outputs, options)
 
 
-@pytest.mark.parametrize("name", [*CASES, *SMALL_NETS])
+@pytest.mark.parametrize("name", [*CASES, *SMALL_NETS, *LAYERS])
 def test_small_shapes(runtime: Runtime, name: str) -> None:
     blob = blob_of(name)
     assert_op_same(runtime, blob, oracle.random_inputs(blob),
