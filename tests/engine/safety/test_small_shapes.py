@@ -120,6 +120,8 @@ CASES: dict[str, Case] = {
              {"inDataType": "float32", "outDataType": "int32"}),
     "spectrum": ("RFFT2D", [spec(3, 3, 7), i4(4, 8)], [spec(3, 4, 5, dtype="complex64")], {}),
     "dense by matrix": ("FULLY_CONNECTED", [spec(3, 5), spec(7, 5), f4(7)], [spec(3, 7)], RELU),
+    "conv by matrix": ("CONV_2D", [spec(1, 4, 5, 3), spec(5, 3, 2, 3), f4(5)],
+                       [spec(1, 4, 5, 5)], SAME),
     "quantised conv": ("CONV_2D", [spec(1, 4, 5, 3, dtype="int8"),
                                    (np.arange(-48, 42, dtype="i1").reshape(5, 3, 2, 3),
                                     Quantization((0.02,), (0,))),
