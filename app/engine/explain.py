@@ -38,7 +38,9 @@ def explain(model: Model, plan: Plan) -> list[Row]:
             reason = place.reason or (FREE if where == "free" else "")
             if len(own) > 1 and node is not own[0]:
                 where, reason = "fused", f"with operator {own[0].index} ({own[0].op})"
-            found.setdefault(node.index, Row(node.index, node.op, where, reason))
+            # An operator that was taken apart is free only if all its parts are.
+            if node.index not in found or found[node.index].place == NAMES["free"]:
+                found[node.index] = Row(node.index, node.op, where, reason)
     for node in model.graphs[0].nodes:
         if plan.states and node.op in VARIABLES:
             found[node.index] = Row(node.index, node.op, "free", KEPT)

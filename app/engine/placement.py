@@ -139,6 +139,8 @@ def _place(graph: Graph, node: Node, profile: DeviceProfile, views: dict[Tensor,
         return Entry(node, "state", f"{node.op} is done by the engine itself")
     if _free(node, profile, views):
         return Entry(node, "free")
+    if _empty(node):
+        return Entry(node, "device", "nothing to compute")
     rule = registry.OPS.get(node.op)
     if rule is None:
         return Entry(node, "host", f"there is no kernel for {node.op}")
@@ -148,8 +150,6 @@ def _place(graph: Graph, node: Node, profile: DeviceProfile, views: dict[Tensor,
         return Entry(node, "host", f"{node.op} on strings has no kernel")
     if any(-1 in t.shape for t in node.outputs):
         return Entry(node, "host", f"the shape of {node.op}'s result depends on data")
-    if not any(t.size for t in node.outputs):
-        return Entry(node, "device", "nothing to compute")
     try:
         inside = node
         if node.op == "CONCATENATION":
@@ -162,6 +162,12 @@ def _place(graph: Graph, node: Node, profile: DeviceProfile, views: dict[Tensor,
     except UnsupportedOp as error:
         reason = str(error)
         return Entry(node, "host", reason if node.op in reason else f"{node.op}: {reason}")
+
+
+def _empty(node: Node) -> bool:
+    return bool(node.outputs) and all(
+        t.size == 0 and -1 not in t.shape and t.dtype not in (*NUMBERLESS, "bytes")
+        for t in node.outputs)
 
 
 def _in_place(views: dict[Tensor, Storage], made: set[Tensor], node: Node, profile: DeviceProfile,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from app.engine.arena import Slot, lower_bound, place
@@ -20,6 +21,7 @@ from app.engine.placement import Draft, Place, StateCall, resolve, settle
 from app.engine.profile import DeviceProfile
 from app.engine.residents import keep_states, touched, used_on_device
 from app.engine.segments import HostCall
+from app.errors import UnsupportedOp
 
 Step = Launch | HostCall | StateCall
 
@@ -68,19 +70,26 @@ def plan(graph: Graph, profile: DeviceProfile,
     are used by this plan alone, so that it may keep them.
     Raises: UnsupportedOp that names all nodes that neither the device nor the host can run.
     """
+    known = {} if constants is None else constants
+
     def lowered(given: Graph) -> Graph:
-        known = {} if constants is None else constants
-        return lower(flatten(given if lasting else unfold(given), known), known)
+        return lower(flatten(given, known), known)
+
+    def apart(given: Graph) -> Graph:
+        return lowered(unfold(given))
 
     def fused(given: Graph) -> Graph:
         return fuse(given) if profile.is_cpu else pair(fuse(given))
 
-    kept = functional(graph) if whole else None
+    kept = functional(graph, lasting) if whole else None
     if kept is not None:
-        draft = settle(kept[0], profile, lowered, fused)
-        if keep_states(draft, kept[1], profile):
-            return _laid_out(graph, kept[0], draft, profile, kept[1])
-    return _laid_out(graph, graph, settle(graph, profile, lowered, fused), profile, ())
+        # What only the CPU knows has its states there, and does not take them from here.
+        with suppress(UnsupportedOp):
+            draft = settle(kept[0], profile, apart, fused)
+            if keep_states(draft, kept[1], profile):
+                return _laid_out(graph, kept[0], draft, profile, kept[1])
+    draft = settle(graph, profile, lowered if lasting else apart, fused)
+    return _laid_out(graph, graph, draft, profile, ())
 
 
 def _laid_out(graph: Graph, whole: Graph, draft: Draft, profile: DeviceProfile,

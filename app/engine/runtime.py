@@ -121,6 +121,11 @@ class LoadedModel:
         return self.has_variables or self._lasting is not self._routines
 
     @property
+    def lasting(self) -> list[Executor]:
+        """What runs the steps of requests of several, as far as it is planned."""
+        return self._lasting.executors
+
+    @property
     def nbytes(self) -> int:
         """Device memory held: weights and the arenas of all plans."""
         executors = {*self._routines.executors, *self._lasting.executors}

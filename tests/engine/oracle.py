@@ -77,10 +77,11 @@ def run(
 
 
 def run_steps(
-    model: bytes, steps: Sequence[Sequence[Array]], runtime: str = "ai-edge-litert"
+    model: bytes, steps: Sequence[Sequence[Array]], runtime: str = "ai-edge-litert",
+    plain: bool = False,
 ) -> list[list[Array]]:
     """Run a stateful model over several steps, from its initial state."""
-    judge = interpreter(model, runtime)
+    judge = interpreter(model, runtime, plain)
     judge.allocate_tensors()
     answers = []
     for inputs in steps:

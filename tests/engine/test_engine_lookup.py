@@ -25,6 +25,17 @@ def check(runtime: Runtime, blob: bytes, inputs: Any = None, **more: Any) -> Non
     assert_op_same(runtime, blob, inputs or oracle.random_inputs(blob), **{"steps": 0, **more})
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+@pytest.mark.parametrize("kind", ["SUM", "PROD", "MAX", "MIN"])
+def test_segments(runtime: Runtime, kind: str, dtype: str) -> None:
+    blob = single_op(f"UNSORTED_SEGMENT_{kind}",
+                     [Spec((2, 3, 5), dtype), Spec((2, 3), "int32"), np.array(5, "i4")],
+                     [Spec((5, 5), dtype)])
+    data, _ = oracle.random_inputs(blob)
+    # One row is in no segment, and two segments are empty.
+    check(runtime, blob, [data, np.array([[3, 0, 3], [-1, 2, 0]], "i4")])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int8", "int64"])
 @pytest.mark.parametrize(("shape", "index", "axis", "batch"), [
     ((7, 5), (3,), 0, 0), ((2, 7, 5), (3, 2), 1, 0), ((2, 7, 5), (4,), -1, 0),

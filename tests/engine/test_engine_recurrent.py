@@ -12,9 +12,11 @@ from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
 from app.tensors import Quantization
 from tests.engine import oracle
-from tests.engine.builder import ModelBuilder, Spec
+from tests.engine.builder import ModelBuilder, Spec, Value
+from tests.engine.corpus import NETS
 from tests.engine.engine_check import assert_op_same
 from tests.engine.examples import rest
+from tests.engine.examples.case import Case, State
 
 NAME = "BIDIRECTIONAL_SEQUENCE_LSTM"
 
@@ -78,6 +80,140 @@ def check(runtime: Runtime, op: str, inputs: tuple[Any, ...], output: Spec,
 
 
 NARROW = Quantization((0.01,), (0,))
+LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+# Where an LSTM has matrices, which converters make int8 where they quantise nothing else.
+MATRICES = (*range(1, 12), 16)
+
+
+def one_step(case: Case) -> Case:
+    """The form without an axis of time."""
+    x, y = case.inputs[0], case.outputs[0]
+    return replace(case, inputs=(Spec((x.shape[0], x.shape[2])), *case.inputs[1:]),
+                   outputs=(Spec((y.shape[0], y.shape[2])),))
+
+
+def with_small_weights(case: Case, **options: Any) -> bytes:
+    """An LSTM with weights of 8 bits between floats."""
+    model = ModelBuilder()
+    graph = model.graph()
+    values: list[Value | None] = []
+    for at, given in enumerate(case.inputs):
+        if isinstance(given, State):
+            values.append(graph.variable(Spec(given.shape)))
+        elif isinstance(given, Spec):
+            values.append(graph.input(given.shape))
+        elif given is None:
+            values.append(None)
+        else:
+            integers = np.clip(np.rint(given * 100), -127, 127).astype("i1")
+            values.append(graph.const(integers, NARROW) if at in MATRICES else graph.const(given))
+    graph.outputs(*graph.op(LSTM, values, case.outputs, {**(case.options or {}), **options}))
+    return model.build()
+
+
+@pytest.mark.parametrize("form", rest.LSTM_FORMS)
+def test_a_form_of_lstm_runs_on_the_device(runtime: Runtime, form: str) -> None:
+    case = rest.LSTM_FORMS[form]
+    for blob in (case.blob(LSTM), one_step(case).blob("LSTM")):
+        assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize("asymmetric", [False, True])
+@pytest.mark.parametrize("form", ["projection", "all"])
+def test_an_lstm_with_small_weights(runtime: Runtime, form: str, asymmetric: bool) -> None:
+    blob = with_small_weights(rest.LSTM_FORMS[form], asymmetricQuantizeInputs=asymmetric)
+    assert_op_same(runtime, blob, oracle.random_inputs(blob), plain=True)
+
+
+def test_the_oldest_lstm(runtime: Runtime) -> None:
+    blob = rest.CASES["LSTM"].blob("LSTM")
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+def test_an_lstm_in_both_directions_with_projections(runtime: Runtime) -> None:
+    one = rest.lstm(projection=3)
+    states = [State((2, 3)), State((2, rest.UNITS))]
+    inputs = (rest.SEQUENCE, *one[:-2], *one[:-2], *states, *states, *[None] * 9)
+    case = replace(rest.CASES[NAME], inputs=inputs, outputs=(Spec((2, rest.STEPS, 6)),))
+    blob = case.blob(NAME)
+    (x,) = oracle.random_inputs(blob)
+    ahead = replace(rest.LSTM_FORMS["projection"],
+                    inputs=(rest.SEQUENCE, *rest.lstm(projection=3))).blob(LSTM)
+    back = oracle.run(ahead, [x[:, ::-1].copy()])[0][:, ::-1]
+    model = LoadedModel(runtime, read(blob))
+    try:
+        (output,) = model.run([x])
+    finally:
+        model.close()
+    oracle.assert_close(output, np.concatenate([oracle.run(ahead, [x])[0], back], 2))
+
+
+def test_a_layer_without_steps_gives_nothing(runtime: Runtime) -> None:
+    case = rest.LSTM_FORMS["all"]
+    blob = replace(case, inputs=(Spec((2, -1, rest.INPUTS)), *case.inputs[1:]),
+                   outputs=(Spec((2, -1, 3)),)).blob(LSTM)
+    model = LoadedModel(runtime, read(blob))
+    try:
+        (output,) = model.run([np.zeros((2, 0, rest.INPUTS), "f4")])
+    finally:
+        model.close()
+    assert output.shape == (2, 0, 3)
+
+
+def test_what_has_no_kernel_says_why(runtime: Runtime) -> None:
+    case = rest.LSTM_FORMS["plain"]
+    blob = replace(case, options={"fusedActivationFunction": "RELU"}).blob(LSTM)
+    model = LoadedModel(runtime, read(blob))
+    try:
+        (row,) = model.explain()
+    finally:
+        model.close()
+    assert row.place == "CPU"
+    assert "the activation RELU" in row.reason
+
+
+def filter_of_integers() -> bytes:
+    """A quantised SVDF."""
+    model = ModelBuilder()
+    graph = model.graph()
+    steps = Quantization((0.004,), (0,))
+    values = [graph.input((2, 6), "int8", Quantization((0.02,), (3,))),
+              graph.const(drawn((8, 6), "i1", 1), NARROW),
+              graph.const(drawn((8, 5), "i1", 2).astype("i2"), NARROW),
+              graph.const(drawn((4,), "i4", 3, 9000), Quantization((0.004 * 0.01,), (0,))),
+              graph.variable(Spec((2, 40), "int16", steps))]
+    graph.outputs(*graph.op("SVDF", values, [Spec((2, 4), "int8", Quantization((0.05,), (-4,)))],
+                            {"rank": 2, "fusedActivationFunction": "RELU"}))
+    return model.build()
+
+
+STEPS = {
+    "LSTM": one_step(rest.LSTM_FORMS["all"]).blob("LSTM"),
+    "LSTM over time": rest.LSTM_FORMS["peepholes"].blob(LSTM),
+    "LSTM of small weights": with_small_weights(rest.LSTM_FORMS["norms"]),
+    "LSTM of integers": (NETS / "lstm_int8.tflite").read_bytes(),
+    **{name: rest.CASES[name].blob(name)
+       for name in ("SVDF", "RNN", "UNIDIRECTIONAL_SEQUENCE_RNN")},
+    "SVDF of integers": filter_of_integers(),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_states_stay_on_the_device_from_step_to_step(runtime: Runtime, name: str) -> None:
+    blob = STEPS[name]
+    steps = [oracle.random_inputs(blob, seed) for seed in range(8)]
+    model = LoadedModel(runtime, read(blob))
+    try:
+        answers, again = model.run_steps(steps), model.run_steps(steps)
+        (executor,) = model.lasting
+        assert [p.node.op for p in executor.plan.places if p.where == "host"] == []
+    finally:
+        model.close()
+    for ours, second, theirs in zip(answers, again, oracle.run_steps(blob, steps, plain=True),
+                                    strict=True):
+        for actual, repeated, answer in zip(ours, second, theirs, strict=True):
+            oracle.assert_same(actual, answer)
+            np.testing.assert_array_equal(repeated, actual)
 
 
 @pytest.mark.parametrize(("weights", "major"), [("float32", False), ("int8", True)])

@@ -115,3 +115,12 @@ __kernel void update(__global const T* restrict x, __global const T* restrict u,
                                                                  : x[(size_t)at * X4 + e];
     }
 }
+
+// pick: y[i] = place[i] ? x[place[i] - 1] : 0
+// y [N]. Work-item h: chunk h of `per` elements.
+__kernel void pick(__global const T* restrict x, __global const int* restrict place,
+                   __global T* restrict y, int N, int per)
+{
+    const int from = get_global_id(0) * per, to = min(from + per, N);
+    for (int i = from; i < to; i++) y[i] = place[i] ? x[place[i] - 1] : (T)0;
+}

@@ -10,6 +10,7 @@ import numpy as np
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Const, Data, Fused, Launch, Node, Tensor
 from app.engine.ops import winograd
+from app.engine.ops.computed import with_packing
 from app.engine.ops.depthwise import depthwise_gpu
 from app.engine.ops.gemm import conv_gemm
 from app.engine.ops.matmul import dense_launches
@@ -74,15 +75,14 @@ def conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """Plan a convolution with bias, activation and epilogue in one launch.
 
     Shapes: x [N,H,W,C], w [O,KH,KW,C/groups], bias [O] -> y [N,OH,OW,O].
-    Raises: UnsupportedOp unless x is float32 and w constant.
+    Raises: UnsupportedOp unless x is float32.
     Source: TFLite reference_ops::Conv.
     """
     require_dtype(node, "float32")
-    x, w = node.input(0), node.input(1)
-    require(w.data is not None, "CONV_2D with weights that are computed has no kernel")
-    groups = max(1, x.shape[3] // w.shape[3])
-    rows, columns = axes(x.shape, (w.shape[1], w.shape[2]), dict(node.options))
-    g = Geometry(x.shape[0], x.shape[3], w.shape[0], groups, rows, columns)
+    w = node.input(1)
+    if w.data is None:
+        return with_packing(node, 1, profile, _direct)
+    g = _geometry(node)
     chosen = winograd.way(profile, node, g, steps(node))
     if chosen.tile:
         def product(inner: Node, extents: tuple[int, int, int, int],
@@ -95,7 +95,18 @@ def conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
 
         return winograd.launches(node, g, chosen.tile, bias(node, g.outputs), product,
                                  compile_steps(steps(node), node.outputs[0]), profile)
-    return conv_launch(node, profile, flatten(g))
+    return _direct(node, profile)
+
+
+def _geometry(node: Node) -> Geometry:
+    x, w = node.input(0), node.input(1)
+    groups = max(1, x.shape[3] // w.shape[3])
+    rows, columns = axes(x.shape, (w.shape[1], w.shape[2]), dict(node.options))
+    return Geometry(x.shape[0], x.shape[3], w.shape[0], groups, rows, columns)
+
+
+def _direct(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    return conv_launch(node, profile, flatten(_geometry(node)))
 
 
 def flatten(g: Geometry) -> Geometry:
@@ -156,7 +167,10 @@ def bias(node: Node, outputs: int) -> Tensor | Const:
     tensor = node.optional(2)
     if tensor is not None:
         return tensor if tensor.data is None else Const(tensor, "flat", np.ravel)
-    return Const(node.input(1), f"zeros{outputs}", lambda _: np.zeros(outputs, np.float32))
+    return Const(ZERO, f"zeros{outputs}", lambda _: np.zeros(outputs, np.float32))
+
+
+ZERO = Tensor("", (1,), "float32", np.zeros(1, np.float32))
 
 
 def packed(w: Tensor, g: Geometry, width: int, select: Selection = ALL,
@@ -179,12 +193,13 @@ def depthwise_conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """Plan a depthwise convolution; with a multiplier it is a grouped convolution.
 
     Shapes: x [N,H,W,C], w [1,KH,KW,C*multiplier] -> y [N,OH,OW,C*multiplier].
-    Raises: UnsupportedOp unless x is float32 and w constant.
+    Raises: UnsupportedOp unless x is float32.
     Source: TFLite reference_ops::DepthwiseConv.
     """
     require_dtype(node, "float32")
     x, w, y = node.input(0), node.input(1), node.outputs[0]
-    require(w.data is not None, "DEPTHWISE_CONV_2D with computed weights has no kernel")
+    if w.data is None:
+        return with_packing(node, 1, profile, depthwise_conv_2d)
     rows, columns = axes(x.shape, (w.shape[1], w.shape[2]), dict(node.options))
     channels = x.shape[3]
     if w.shape[3] != channels:
@@ -224,14 +239,16 @@ def transpose_conv(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """Plan a transposed convolution as one plain convolution per phase of the stride.
 
     Shapes: output shape [4], w [O,KH,KW,C], x [N,H,W,C], bias [O] -> y [N,OH,OW,O].
-    Raises: UnsupportedOp unless x is float32 and w constant.
+    Raises: UnsupportedOp unless x is float32.
     Source: TFLite reference_ops::TransposeConv.
     """
     x, w, y = node.input(2), node.input(1), node.outputs[0]
     turned = replace(node, inputs=(x, w, node.optional(3)))
     require_dtype(turned, "float32")
-    require(w.data is not None, "TRANSPOSE_CONV with computed weights has no kernel")
     forward = axes(y.shape, (w.shape[1], w.shape[2]), node.options)
+    if w.data is None:
+        return with_packing(turned, 1, profile,
+                            lambda n, p: transposed_launches(n, p, forward))
     return transposed_launches(turned, profile, forward)
 
 

@@ -31,17 +31,19 @@ def cell_shape(node: Node) -> Sequence[Shape]:
 def cell(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """Plan gates and states of one step.
 
-    Shapes: x [B,T,G*H] (or time-major), r [B,G*H], c [B,H] -> h, c' [B,H].
+    Shapes: x [B,T,G*H] (or time-major), r [B,G*H], c [B,H], peepholes [(G-1)*H] -> h, c' [B,H].
     Source: TFLite kernels/lstm_eval.cc, LstmStepFloat.
     """
-    x, r, c = node.input(0), node.optional(1), node.optional(2)
+    x, r, c, peepholes = node.input(0), *(node.optional(i) for i in (1, 2, 3))
     hidden, after = node.outputs
     batch, first, stride = _rows(node)
     units, gates = int(node.options["units"]), int(node.options["gates"])
     numbers = (i32(batch), i32(units), i32(first), i32(stride),
                *(np.float32(node.options.get(k, 0.0)) for k in ("clip", "cell", "hidden", "lo",
                                                                 "hi")))
-    return [Launch("lstm", "lstm_cell", (x, r or x, c or x, hidden, after, *numbers),
+    return [Launch("lstm", "lstm_cell",
+                   (x, r or x, c or x, peepholes or x, hidden, after, *numbers),
                    (units, batch), (profile.group, 1),
                    {"GATES": gates, "START": int(r is None),
+                    "OLD": int(node.options.get("old", 0)), "PEEP": int(peepholes is not None),
                     "INTEGER": int("hidden" in node.options)}, 20 * batch * units)]

@@ -1,4 +1,5 @@
-"""Writes where the data say: SCATTER_ND, SCATTER (StableHLO's), DYNAMIC_UPDATE_SLICE."""
+"""Writes where the data say: SCATTER_ND, SCATTER (StableHLO's), segments,
+DYNAMIC_UPDATE_SLICE."""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ def scatter_nd(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     require(x.dtype in TYPES and x.dtype not in WITHOUT_SUM,
             f"SCATTER_ND of {x.dtype} has no kernel")
     require(index.dtype in INDEX, f"SCATTER_ND by {index.dtype} has no kernel")
-    return _launches(node, index, x, None, "SUM", profile)
+    return _launches(node, index, index.shape[-1], x, "0", "SUM", profile)
 
 
 @shape("SCATTER")
@@ -88,7 +89,7 @@ def scatter(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
                                   or (x.dtype == "bool" and kind in ("ALL", "ANY"))),
             f"SCATTER of {x.dtype} has no kernel")
     require(index.dtype in INDEX, f"SCATTER by {index.dtype} has no kernel")
-    return _launches(node, index, updates, x, kind, profile)
+    return _launches(node, index, index.shape[-1], updates, x, kind, profile)
 
 
 @host("SCATTER")
@@ -107,9 +108,51 @@ def scatter_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]
     return [y]
 
 
-def _launches(node: Node, index: Tensor, x: Tensor, base: Tensor | None, kind: str,
+# What each operation on segments does, and what an empty segment has, by the type's extremes.
+SEGMENTS = {"SEGMENT_SUM": ("SUM", "0"), "UNSORTED_SEGMENT_SUM": ("SUM", "0"),
+            "UNSORTED_SEGMENT_PROD": ("PRODUCT", "1"), "UNSORTED_SEGMENT_MAX": ("MAX", "LEAST"),
+            "UNSORTED_SEGMENT_MIN": ("MIN", "MOST")}
+EXTREMES = {"float32": ("-FLT_MAX", "FLT_MAX"), "int32": ("INT_MIN", "INT_MAX")}
+
+
+@shape(*SEGMENTS)
+def segments_shape(node: Node) -> Sequence[Shape]:
+    """A row for each segment, if their number is known.
+
+    Raises: UnsupportedOp if the model computes it; ValueError if there are not as many numbers of
+            segments as rows.
+    """
+    x, index = node.input(0).shape, node.input(1)
+    known = (index if node.op == "SEGMENT_SUM" else node.input(2)).data
+    require(known is not None, f"{node.op} of a computed number of segments has no kernel")
+    assert known is not None
+    if x[:len(index.shape)] != index.shape:
+        raise ValueError(f"rows of {x} are not in segments of {index.shape}")
+    count = int(known.max(initial=-1)) + 1 if node.op == "SEGMENT_SUM" else int(known.ravel()[0])
+    return [(count, *x[len(index.shape):])]
+
+
+@op(*SEGMENTS)
+def segments(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan y = what the rows of each segment come to; rows of a negative segment are left out.
+
+    Shapes: x [I..,N], segments [I..] -> y [count,N].
+    Raises: UnsupportedOp unless x is float32 or int32, or as SCATTER_ND.
+    Source: TFLite kernels/unsorted_segment.cc, reference_ops::SegmentSum.
+    """
+    x, index = node.input(0), node.input(1)
+    require(x.dtype in EXTREMES, f"{node.op} of {x.dtype} has no kernel")
+    require(index.dtype in INDEX, f"{node.op} by {index.dtype} has no kernel")
+    kind, start = SEGMENTS[node.op]
+    least, most = EXTREMES[x.dtype]
+    start = {"LEAST": least, "MOST": most}.get(start, start)
+    return _launches(node, index, 1, x, start, kind, profile)
+
+
+def _launches(node: Node, index: Tensor, depth: int, x: Tensor, base: Tensor | str, kind: str,
               profile: DeviceProfile) -> Sequence[Launch]:
-    y, depth = node.outputs[0], index.shape[-1]
+    """Every place of the output begins as base has it, and takes in the updates x that go there."""
+    y = node.outputs[0]
     require(0 < depth <= MAX_DEPTH, f"{node.op} by {depth} indices has no kernel")
     if not y.size:
         return []
@@ -122,14 +165,15 @@ def _launches(node: Node, index: Tensor, x: Tensor, base: Tensor | None, kind: s
     missing = [1] * (MAX_DEPTH - depth)
     defines: dict[str, str | int] = {
         "T": TYPES[x.dtype], "TI": INDEX[index.dtype],
-        "START(at)": "0" if base is None else "base[at]",
+        "START(at)": base if isinstance(base, str) else "base[at]",
         "STEP(a, b)": "b" if kind == "LAST" else FOLDS[kind][0]}
     first = Launch("gather", "scatter_places",
                    (flat(index), place, *map(i32, (count, depth, *missing, *extents))), (count,),
                    (profile.group,), defines)
     return [*([first] if count else []),
-            Launch("gather", "scatter", (place, flat(x), flat(base or x), y,
-                                         *map(i32, (count, inner, places, per))),
+            Launch("gather", "scatter",
+                   (place, flat(x), flat(x if isinstance(base, str) else base), y,
+                    *map(i32, (count, inner, places, per))),
                    (-(-inner // per), places), (profile.group, 1), defines, y.size)]
 
 

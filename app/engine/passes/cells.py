@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from app.engine.ir import Data, Node, Tensor, integers
-from app.engine.passes.integers import centred_data, is_quantised
+from app.engine.ir import Node, Tensor, integers
+from app.engine.passes.integers import is_quantised
+from app.engine.passes.matrices import constant, floats, reals
 
 SEQUENCE, CELL, SVDF = "UNIDIRECTIONAL_SEQUENCE_RNN", "RNN", "SVDF"
 BOTH_WAYS = "BIDIRECTIONAL_SEQUENCE_RNN"
@@ -21,6 +22,8 @@ BOTH_WAYS = "BIDIRECTIONAL_SEQUENCE_RNN"
 
 def parts(node: Node) -> list[Node] | None:
     """The nodes that a cell or filter stands for; None of other ops and of other forms.
+
+    The second output, where there is one, is the state after the last step.
 
     Source: TFLite kernels/basic_rnn.cc, unidirectional_sequence_rnn.cc, svdf.cc.
     """
@@ -44,52 +47,73 @@ class _Maker:
         self.emit("FULLY_CONNECTED", (x, weights, bias), (y,), keep_num_dims=True,
                   asymmetric_quantize_inputs=asymmetric, fused_activation_function=activation)
 
+    def step(self, own: Tensor, before: Tensor | None, y: Tensor | None = None) -> Tensor:
+        """The state after a step: what the data give, and the state before."""
+        after = y or floats(f"{own.name}/hidden", own.shape)
+        again = constant("", np.zeros(()))
+        if before is not None:
+            again = floats(f"{own.name}/again", own.shape)
+            self.product(before, self.node.input(2), None, again)
+        self.emit("ADD", (again, own) if before is not None else (own, again), (after,),
+                  fused_activation_function=self.activation)
+        return after
+
+    def keep(self, state: Tensor) -> None:
+        """Give the state after the last step, if it is asked for."""
+        for after in self.node.outputs[1:]:
+            self.emit("RESHAPE", (state, integers(*after.shape)), (after,))
+
     @property
     def activation(self) -> str:
         """The op's own."""
         return str(self.node.options.get("fused_activation_function", "NONE"))
 
 
-def _known(node: Node, weights: Sequence[int], state: int) -> bool:
+def _known(node: Node, weights: Sequence[int]) -> bool:
     tensors = [node.optional(i) for i in weights]
-    at = node.optional(state)
-    return (at is None or at.is_variable) and all(
-        t is not None and t.data is not None and (t.dtype == "float32" or is_quantised(t))
-        for t in tensors)
+    return all(t is not None and t.data is not None and (t.dtype == "float32" or is_quantised(t))
+               for t in tensors)
+
+
+def _given(node: Node) -> Tensor | None:
+    """The state to begin with; None where it is a variable, which begins at zero."""
+    state = node.optional(4)
+    return None if state is None or state.is_variable else state
 
 
 def _sequence(maker: _Maker) -> list[Node] | None:
     node, x, y = maker.node, maker.node.input(0), maker.node.outputs[0]
     axis = 0 if node.options.get("time_major") else 1
-    if (not _known(node, (1, 2, 3), 4) or x.dtype != "float32" or len(x.shape) != 3
+    if (not _known(node, (1, 2, 3)) or x.dtype != "float32" or len(x.shape) != 3
             or not x.shape[axis]):
         return None
     units, batch = node.input(1).shape[0], x.shape[1 - axis]
-    sums = Tensor(f"{y.name}/sums", (*x.shape[:2], units), "float32")
+    sums = floats(f"{y.name}/sums", (*x.shape[:2], units))
     maker.product(x, node.input(1), node.input(3), sums)
-    steps = [Tensor(f"{y.name}/{i}", (batch, units), "float32") for i in range(x.shape[axis])]
+    steps = [floats(f"{y.name}/{i}", (batch, units)) for i in range(x.shape[axis])]
     maker.emit("UNPACK", (sums,), steps, axis=axis, num=len(steps))
     rows: list[Tensor] = []
+    before = _given(node)
     for own in steps:
-        after = Tensor(f"{own.name}/hidden", own.shape, "float32")
-        if rows:
-            again = Tensor(f"{own.name}/again", own.shape, "float32")
-            maker.product(rows[-1], node.input(2), None, again)
-            maker.emit("ADD", (again, own), (after,), fused_activation_function=maker.activation)
-        else:
-            zero = Tensor("", (), "float32", np.zeros((), np.float32))
-            maker.emit("ADD", (own, zero), (after,), fused_activation_function=maker.activation)
-        rows.append(after)
+        before = maker.step(own, before)
+        rows.append(before)
     maker.emit("PACK", rows, (y,), axis=axis, values_count=len(rows))
+    maker.keep(rows[-1])
     return maker.made
 
 
 def _cell(maker: _Maker) -> list[Node] | None:
-    node, x = maker.node, maker.node.input(0)
-    if not _known(node, (1, 2, 3), 4) or x.dtype != "float32":
+    node, x, y = maker.node, maker.node.input(0), maker.node.outputs[0]
+    if not _known(node, (1, 2, 3)) or x.dtype != "float32":
         return None
-    # What came before is zero.
-    maker.product(x, node.input(1), node.input(3), node.outputs[0], maker.activation)
+    before = _given(node)
+    if before is None:
+        maker.product(x, node.input(1), node.input(3), y, maker.activation)
+    else:
+        own = floats(f"{y.name}/own", y.shape)
+        maker.product(x, node.input(1), node.input(3), own)
+        maker.step(own, before, y)
+    maker.keep(y)
     return maker.made
 
 
@@ -98,28 +122,25 @@ def _svdf(maker: _Maker) -> list[Node] | None:
     features, time = node.input(1), node.input(2)
     bias, state, rank = node.optional(3), node.optional(4), int(node.options["rank"])
     whole = is_quantised(x)
-    if (not _known(node, (1, 2), 4) or not (whole or x.dtype == "float32") or rank < 1
+    if (not _known(node, (1, 2)) or not (whole or x.dtype == "float32") or rank < 1
             or (bias is not None and bias.data is None) or (whole and state is None)):
         return None
     shape = (x.shape[0], features.shape[0])
-    seen = Tensor(f"{y.name}/seen", shape, "float32")
+    seen: Tensor = floats(f"{y.name}/seen", shape)
     if whole and state is not None:
-        rounded = Tensor(f"{y.name}/rounded", shape, state.dtype, quant=state.quant)
-        maker.product(x, features, None, rounded)
-        maker.emit("DEQUANTIZE", (rounded,), (seen,))
-    else:
-        maker.product(x, features, None, seen)
-    # The memory is zero but for its last place, which holds what is seen now.
-    now = _constant(f"{y.name}/now", _reals(time)[:, -1])
-    weighed, apart = (Tensor(f"{y.name}/{name}", extents, "float32") for name, extents in (
-        ("weighed", shape), ("apart", (shape[0], shape[1] // rank, rank))))
-    maker.emit("MUL", (seen, now), (weighed,), fused_activation_function="NONE")
+        seen = Tensor(f"{y.name}/rounded", shape, state.dtype, quant=state.quant)
+    maker.product(x, features, None, seen)
+    before = _given(node)
+    weighed = _weighed(maker, seen, time) if before is None else _remembered(
+        maker, seen, before, time)
+    apart = floats(f"{y.name}/apart", (shape[0], shape[1] // rank, weighed.size // (
+        shape[0] * (shape[1] // rank))))
     maker.emit("RESHAPE", (weighed, integers(*apart.shape)), (apart,), new_shape=apart.shape)
-    sums, result = (Tensor(f"{y.name}/{name}", (shape[0], shape[1] // rank), "float32")
+    sums, result = (floats(f"{y.name}/{name}", (shape[0], shape[1] // rank))
                     for name in ("sums", "result"))
     maker.emit("SUM", (apart, integers(2)), (sums,), keep_dims=False)
-    offset = _constant(f"{y.name}/bias", np.zeros(sums.shape[1:], np.float32)
-                       if bias is None else _reals(bias, time, state))
+    offset = constant(f"{y.name}/bias", np.zeros(sums.shape[1:]) if bias is None
+                      else reals(bias, time, state))
     # TFLite's integer kernel only cuts what leaves the type, whatever the file says.
     maker.emit("ADD", (sums, offset), (result if whole else y,),
                fused_activation_function="NONE" if whole else maker.activation)
@@ -128,21 +149,42 @@ def _svdf(maker: _Maker) -> list[Node] | None:
     return maker.made
 
 
-def _constant(name: str, data: Data) -> Tensor:
-    return Tensor(name, data.shape, "float32", data.astype(np.float32))
+def _weighed(maker: _Maker, seen: Tensor, time: Tensor) -> Tensor:
+    """A memory that is zero but for its last place, which holds what is seen now."""
+    made = floats(f"{seen.name}/weighed", seen.shape)
+    now = constant(f"{time.name}/now", reals(time)[:, -1])
+    maker.emit("MUL", (_as_floats(maker, seen), now), (made,), fused_activation_function="NONE")
+    return made
 
 
-def _reals(tensor: Tensor, *factors: Tensor | None) -> Data:
-    """The numbers that a constant stands for; integers without steps have the factors' product."""
-    assert tensor.data is not None
-    if tensor.dtype == "float32":
-        return tensor.data
-    if not factors:
-        assert tensor.quant is not None
-        return centred_data(tensor) * np.float32(tensor.quant.scales[0])
-    step = np.prod([np.float32(t.quant.scales[0]) for t in factors if t and t.quant])
-    real: Data = tensor.data.astype(np.float32) * np.float32(step)
-    return real
+def _remembered(maker: _Maker, seen: Tensor, before: Tensor, time: Tensor) -> Tensor:
+    """The memory [B,F,T] moved on by a place, weighed."""
+    batch, filters = seen.shape
+    extents = (batch, filters, time.shape[1])
+
+    def like(name: str, *shape: int) -> Tensor:
+        return Tensor(f"{before.name}/{name}", shape, before.dtype, quant=before.quant)
+
+    old, new, memory = (like("old", *extents), like("new", batch, filters, 1),
+                        like("memory", *extents))
+    maker.emit("RESHAPE", (before, integers(*extents)), (old,))
+    kept = like("kept", batch, filters, extents[2] - 1)
+    maker.emit("SLICE", (old, integers(0, 0, 1), integers(*kept.shape)), (kept,))
+    maker.emit("RESHAPE", (seen, integers(*new.shape)), (new,))
+    maker.emit("CONCATENATION", (kept, new), (memory,), axis=2, fused_activation_function="NONE")
+    maker.keep(memory)
+    made = floats(f"{seen.name}/weighed", extents)
+    maker.emit("MUL", (_as_floats(maker, memory), constant(time.name, reals(time))), (made,),
+               fused_activation_function="NONE")
+    return made
+
+
+def _as_floats(maker: _Maker, x: Tensor) -> Tensor:
+    if not is_quantised(x):
+        return x
+    made = floats(f"{x.name}/reals", x.shape)
+    maker.emit("DEQUANTIZE", (x,), (made,))
+    return made
 
 
 _RULES: dict[str, Callable[[_Maker], list[Node] | None]] = {

@@ -6,18 +6,33 @@ the kernels want (floats for quantised integers), and no step asks the host.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from app.engine import registry
 from app.engine.ir import Data, Graph, Node, Tensor
+from app.engine.passes import cells, lstm
 from app.engine.passes.integers import centred_data, is_quantised, zero_point
 from app.engine.passes.specialise import drop_dead, fold, substitute
 from app.engine.values import variable_name
 
 VARIABLES = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"}
+
+
+# Where recurrent layers that passes.recurrent takes apart have their states.
+REMEMBERED = {lstm.NAME: (lstm.HIDDEN, lstm.CELL), lstm.CELL_NAME: (lstm.HIDDEN, lstm.CELL),
+              cells.SEQUENCE: (4,), cells.CELL: (4,), cells.SVDF: (4,)}
+
+
+def rows(node: Node) -> int:
+    """The rows of a recurrent layer's state."""
+    x = node.input(0).shape
+    return x[0 if len(x) < 3 or not node.options.get("time_major") else 1]
+
+
+def _keeps(node: Node) -> bool:
+    return any(t.is_variable for t in node.reads)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,18 +46,20 @@ class State:
     first: Data
 
 
-def functional(graph: Graph) -> tuple[Graph, tuple[State, ...]] | None:
+def functional(graph: Graph, lasting: bool = False) -> tuple[Graph, tuple[State, ...]] | None:
     """The graph without its variables: they are its last inputs and its last outputs.
 
+    lasting: so are the state tensors of recurrent layers, which come as inputs of theirs and go as
+    more outputs.
     None where other subgraphs use variables too, where one starts with what must be computed, or
     where there is none.
     """
-    if graph.index or not any(n.op in VARIABLES for n in graph.nodes):
+    if graph.index or not any(n.op in VARIABLES or (lasting and _keeps(n)) for n in graph.nodes):
         return None
     initial = _initial(graph)
     if initial is None:
         return None
-    draft = _Draft(initial)
+    draft = _Draft(initial, lasting)
     for node in graph.nodes:
         if not draft.take(node):
             return None
@@ -72,7 +89,8 @@ def _initial(graph: Graph) -> dict[str, Data] | None:
 
 @dataclass(slots=True)
 class _Draft:
-    initial: Mapping[str, Data]
+    initial: dict[str, Data]
+    lasting: bool
     nodes: list[Node] = field(default_factory=list)
     names: dict[Tensor, str] = field(default_factory=dict)
     known: dict[Tensor, Tensor] = field(default_factory=dict)
@@ -96,8 +114,28 @@ class _Draft:
             if name is not None:
                 self.new[name] = node.input(1)
             return name is not None
+        if self.lasting and _keeps(node):
+            return self._remember(node)
         self.nodes.append(node)
         return node.op not in registry.STATEFUL
+
+    def _remember(self, node: Node) -> bool:
+        """Give a recurrent layer its states, and take them back."""
+        inputs, outputs = list(node.inputs), list(node.outputs)
+        for at in REMEMBERED.get(node.op, ()):
+            given = node.optional(at)
+            if given is None or not given.is_variable or len(given.shape) != 2:
+                return False
+            name, extents = f"{node.op} {node.index}/{at}", (rows(node), given.shape[1])
+            old = replace(given, shape=extents, is_variable=False)
+            inputs[at] = self.old[name] = old
+            self.before[name] = self._entering(old)
+            self.new[name] = replace(old)
+            outputs.append(self.new[name])
+            start = zero_point(old) if is_quantised(old) else 0
+            self.initial[name] = np.full(extents, start, old.dtype)
+        self.nodes.append(replace(node, inputs=tuple(inputs), outputs=tuple(outputs)))
+        return node.op in REMEMBERED
 
     def _read(self, node: Node) -> bool:
         name, y = self.names.get(node.input(0)), node.outputs[0]

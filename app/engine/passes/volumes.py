@@ -34,20 +34,20 @@ def _fits(node: Node) -> bool:
     if node.op not in NAMES:
         return False
     w = node.input(1)
-    return (w.data is not None and w.dtype == "float32"
+    return (w.dtype == "float32"
             and all(t is None or t.dtype in ("float32", "int32") for t in node.inputs)
             and node.outputs[0].dtype == "float32" and node.outputs[0].size > 0)
 
 
 def _forward(node: Node, constants: Constants) -> list[Node]:
     x, y = node.input(0), node.outputs[0]
-    w = _weights(node, constants, "frames first", lambda d: d.transpose(4, 1, 2, 0, 3).reshape(
-        d.shape[4], d.shape[1], d.shape[2], -1))
+    w, turned = _weights(node, constants, (4, 1, 2, 0, 3), (3, 2))
     depth = depth_axis(node, x.shape[1])
     frames = Tensor(f"{x.name}/frames", (x.shape[0] * depth.out, *x.shape[2:4],
                                          depth.kernel * x.shape[4]), "float32")
     flat = Tensor(f"{y.name}/flat", (y.shape[0] * y.shape[1], *y.shape[2:]), "float32")
-    return [Node("FRAMES", (x, node.input(1)), (frames,), node.options, index=node.index),
+    return [*turned,
+            Node("FRAMES", (x, node.input(1)), (frames,), node.options, index=node.index),
             Node("CONV_2D", (frames, w, node.optional(2)), (flat,), node.options,
                  index=node.index),
             _named(flat, y, node)]
@@ -56,15 +56,14 @@ def _forward(node: Node, constants: Constants) -> list[Node]:
 def _backward(node: Node, constants: Constants) -> list[Node]:
     # Each frame gives what it adds to every frame under its window; then these are added up.
     x, y = node.input(2), node.outputs[0]
-    w = _weights(node, constants, "frames out", lambda d: d.transpose(0, 3, 1, 2, 4).reshape(
-        -1, d.shape[1], d.shape[2], d.shape[4]))
+    w, turned = _weights(node, constants, (0, 3, 1, 2, 4), (0, 2))
     images = x.shape[0] * x.shape[1]
     given = Tensor(f"{x.name}/flat", (images, *x.shape[2:]), "float32")
     parts = Tensor(f"{y.name}/parts", (images, *y.shape[2:4], w.shape[0]), "float32")
     options = {**node.options, "fused_activation_function": "NONE"}
     own = node.options.get("fused_activation_function", "NONE")
     sums = Tensor(f"{y.name}/sums", y.shape, "float32")
-    nodes = [_named(x, given, node),
+    nodes = [*turned, _named(x, given, node),
              Node("TRANSPOSE_CONV", (integers(*parts.shape), w, given), (parts,),
                   options, index=node.index)]
     bias = node.optional(3)
@@ -88,11 +87,19 @@ def _named(x: Tensor, y: Tensor, node: Node) -> Node:
                 {"new_shape": y.shape}, index=node.index)
 
 
-def _weights(node: Node, constants: Constants, form: str, turn: Callable[[Data], Data]) -> Tensor:
-    w = node.input(1)
-    key = (w, form)
+def _weights(node: Node, constants: Constants, order: tuple[int, ...],
+             joined: tuple[int, int]) -> tuple[Tensor, list[Node]]:
+    """The weights with their axes in another order, so many of which from one on are then one;
+    and what makes them so, where the model computes them."""
+    w, (at, count) = node.input(1), joined
+    turned = tuple(w.shape[a] for a in order)
+    shape = (*turned[:at], int(np.prod(turned[at:at + count])), *turned[at + count:])
+    if w.data is None:
+        inner, made = (Tensor(f"{w.name}/turned", e, "float32") for e in (turned, shape))
+        return made, [Node("TRANSPOSE", (w, integers(*order)), (inner,), index=node.index),
+                      _named(inner, made, node)]
+    key = (w, f"frames {order}")
     if key not in constants:
-        assert w.data is not None
-        data: Data = np.ascontiguousarray(turn(w.data))
-        constants[key] = Tensor(w.name, data.shape, "float32", data)
-    return constants[key]
+        data: Data = np.ascontiguousarray(w.data.transpose(order).reshape(shape))
+        constants[key] = Tensor(w.name, shape, "float32", data)
+    return constants[key], []

@@ -42,7 +42,8 @@ RNN = (f4(UNITS, INPUTS), f4(UNITS, UNITS, seed=8), f4(UNITS, seed=9), State((2,
 # Forms of recurrent ops beside the one in CASES.
 LSTM_FORMS: dict[str, Case] = {
     name: Case((SEQUENCE, *lstm(**form)),
-               (of("float32", 2, STEPS, int(form.get("projection", 0)) or UNITS),), TANH)
+               (of("float32", 2, STEPS, int(form.get("projection", 0)) or UNITS),),
+               {**TANH, "cellClip": 0.4, "projClip": 0.2} if name == "all" else TANH)
     for name, form in {"plain": {}, "cifg": {"cifg": True}, "peepholes": {"peepholes": True},
                        "projection": {"projection": 3}, "norms": {"norms": True},
                        "all": {"cifg": True, "peepholes": True, "projection": 3,

@@ -44,7 +44,7 @@ RENAMED = {name: "as the operation of TFLite's that means the same" for name in 
 BY_GRAPH = dict.fromkeys(("STABLEHLO_REDUCE_WINDOW", "STABLEHLO_SCATTER"),
                          "where its graph is one plain operation")
 NOTES = {
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": "int8; without peepholes, projection and layer norms",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "int8 without peepholes, projection and layer norms",
     "GELU": "exact and approximate",
     "DENSIFY": "at load",
 }

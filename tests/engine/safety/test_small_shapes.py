@@ -23,6 +23,7 @@ from tests.engine import oracle
 from tests.engine.builder import Spec, single_op
 from tests.engine.corpus import NETS
 from tests.engine.engine_check import assert_op_same, run_engine
+from tests.engine.examples import rest
 
 KERNELS = Path(__file__).parents[3] / "app/engine/kernels"
 CPU = DeviceProfile("a CPU", "cpu", 2, 4096, 1 << 15, 1 << 30, 1 << 32, 128, 16)
@@ -119,6 +120,8 @@ CASES: dict[str, Case] = {
              {"inDataType": "float32", "outDataType": "int32"}),
     "spectrum": ("RFFT2D", [spec(3, 3, 7), i4(4, 8)], [spec(3, 4, 5, dtype="complex64")], {}),
     "dense by matrix": ("FULLY_CONNECTED", [spec(3, 5), spec(7, 5), f4(7)], [spec(3, 7)], RELU),
+    "conv by matrix": ("CONV_2D", [spec(1, 4, 5, 3), spec(5, 3, 2, 3), f4(5)],
+                       [spec(1, 4, 5, 5)], SAME),
     "quantised conv": ("CONV_2D", [spec(1, 4, 5, 3, dtype="int8"),
                                    (np.arange(-48, 42, dtype="i1").reshape(5, 3, 2, 3),
                                     Quantization((0.02,), (0,))),
@@ -137,6 +140,9 @@ ELSEWHERE = {
 }
 # Small nets for the kernels that only a pass asks for.
 SMALL_NETS = ("lstm_float32", "text_float32")
+LAYERS = {"lstm that looks at its cell": ("UNIDIRECTIONAL_SEQUENCE_LSTM",
+                                          rest.LSTM_FORMS["peepholes"]),
+          "oldest lstm": ("LSTM", rest.CASES["LSTM"])}
 
 
 POOL = struct.pack("<6i", 1, 2, 2, 2, 2, 0)
@@ -158,13 +164,16 @@ def blob_of(name: str) -> bytes:
     if name in CUSTOM:
         kind, ins, outs, custom = CUSTOM[name]
         return single_op(kind, ins, outs, custom=custom)
+    if name in LAYERS:
+        kind, case = LAYERS[name]
+        return case.blob(kind)
     if name in SMALL_NETS:
         return (NETS / f"{name}.tflite").read_bytes()
     op, inputs, outputs, options = CASES[name]
     return single_op(op, inputs, outputs, options)
 
 
-@pytest.mark.parametrize("name", [*CASES, *SMALL_NETS])
+@pytest.mark.parametrize("name", [*CASES, *SMALL_NETS, *LAYERS])
 def test_small_shapes(runtime: Runtime, name: str) -> None:
     blob = blob_of(name)
     assert_op_same(runtime, blob, oracle.random_inputs(blob),
