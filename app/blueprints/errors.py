@@ -11,6 +11,7 @@ import orjson
 from flask import Flask, Response, g, request
 from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
+from werkzeug.routing import WebsocketMismatch
 
 from app import errors
 from app.errors import ServingError
@@ -95,7 +96,7 @@ def _serving_error(error: ServingError) -> Response:
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
-    known = _HTTP_DETAILS.get(status)
+    known = _websocket if isinstance(error, WebsocketMismatch) else _HTTP_DETAILS.get(status)
     detail = known(error) if known else (error.description or "")
     response = answer(status, f"http_{status}", detail)
     for name, value in error.get_headers():
@@ -122,6 +123,10 @@ def _unexpected(error: Exception) -> Response:
 
 def _not_found(error: HTTPException) -> str:
     return f"there is nothing at {request.path[:200]}; GET /models lists the models"
+
+
+def _websocket(error: HTTPException) -> str:
+    return "this server speaks no WebSocket; send the request without Upgrade"
 
 
 def _not_allowed(error: HTTPException) -> str:
