@@ -12,7 +12,6 @@ from app.front.head import Head
 from app.front.reply import Reply, Stamped
 from app.front.service import Service
 
-
 # Reads in a row of what is thrown away: who sends without end must not keep the others waiting.
 _TURNS = 4
 
