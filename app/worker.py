@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import logging.config
@@ -12,7 +13,7 @@ import uuid
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gunicorn import glogging, util
+from gunicorn import glogging
 from gunicorn.workers import base
 
 from app.draining import accept_waiting
@@ -21,6 +22,8 @@ from app.front.peers import Peers
 if TYPE_CHECKING:
     from app.front.connection import Connection
     from app.front.loop import Loop
+
+log = logging.getLogger("app.front")
 
 PROBES = frozenset(
     ("/health", "/health/live", "/health/ready", "/metrics", "/v2/health/live", "/v2/health/ready")
@@ -43,17 +46,16 @@ def keep_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, 128 << 20)
 
 
-def problem_of(status: int, reason: str, detail: str) -> bytes:
+def problem_of(status: HTTPStatus, detail: str) -> bytes:
     """Write the answer to what never became a request: a bad request line, headers too large."""
     # Imported here, because this module is imported in the master, before the fork.
     from app.blueprints.errors import problem
     from monitoring.http import count_refused
 
-    text = detail or (HTTPStatus(status).description or reason)
     request_id = uuid.uuid4().hex
-    body = problem(status, f"http_{status}", text, request_id)
+    body = problem(status, f"http_{status}", detail, request_id)
     head = (
-        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nX-Request-Id: {request_id}\r\n"
+        f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\nX-Request-Id: {request_id}\r\n"
         f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\n"
         + ("Retry-After: 1\r\n\r\n" if status == HTTPStatus.SERVICE_UNAVAILABLE else "\r\n")
     )
@@ -63,13 +65,7 @@ def problem_of(status: int, reason: str, detail: str) -> bytes:
 
 def _turn_away(connection: Connection) -> None:
     text = "this worker has as many requests waiting for a thread as it may have; come back later"
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    connection.send(problem_of(status, status.phrase, text))
-
-
-def write_problem(client: Any, status: int, reason: str, detail: str) -> None:
-    """Answer in gunicorn's stead."""
-    client.sendall(problem_of(status, reason, detail))
+    connection.send(problem_of(HTTPStatus.SERVICE_UNAVAILABLE, text))
 
 
 def logger_class(config: dict[str, Any]) -> type[Any]:
@@ -108,8 +104,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
             sys.exit("this server speaks no TLS itself: let a proxy like deploy/nginx end it")
 
     def init_process(self) -> None:
-        """Start; handle_error finds the writer through the module."""
-        util.write_error = write_problem
+        """Start."""
         keep_memory()
         sys.setswitchinterval(SWITCH_SECONDS)
         super().init_process()
@@ -154,9 +149,17 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
 
     def malformed(self, connection: Connection, error: Exception) -> None:
         """Answer what is no request, or a request whose app failed."""
-        from app.front.connection import Outlet
+        from app.front.unreadable import explained
 
-        self.handle_error(None, Outlet(connection), connection.peer, error)
+        found = explained(error, self.cfg)
+        peer = connection.peer[0] if isinstance(connection.peer, tuple) else ""
+        if found is None:
+            log.error("unexpected error behind a request", exc_info=error, extra={"peer": peer})
+            found = HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed unexpectedly"
+        else:
+            log.info("refused what is no request", extra={"peer": peer, "detail": found[1]})
+        with contextlib.suppress(OSError):
+            connection.send(problem_of(*found))
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Begin to stop."""

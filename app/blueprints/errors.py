@@ -11,6 +11,7 @@ import orjson
 from flask import Flask, Response, g, request
 from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
+from werkzeug.routing import WebsocketMismatch
 
 from app import errors
 from app.errors import ServingError
@@ -43,6 +44,8 @@ STATUS: dict[type[ServingError], int] = {
     errors.DeviceMemoryError: 507,
 }
 RETRY_SECONDS = 1.0
+# A detail may repeat what came in, however long that is.
+_LONGEST_DETAIL = 4000
 PREFIX = "urn:rx580-inference:problem:"
 
 
@@ -50,6 +53,8 @@ def problem(
     status: int, code: str, detail: str, request_id: str, more: dict[str, Any] | None = None
 ) -> bytes:
     """Write the one body that serves every client."""
+    if len(detail) > _LONGEST_DETAIL:
+        detail = f"{detail[:_LONGEST_DETAIL]} …"
     title = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Error"
     return orjson.dumps(
         {
@@ -95,7 +100,7 @@ def _serving_error(error: ServingError) -> Response:
 
 def _http_error(error: HTTPException) -> Response:
     status = error.code or 500
-    known = _HTTP_DETAILS.get(status)
+    known = _websocket if isinstance(error, WebsocketMismatch) else _HTTP_DETAILS.get(status)
     detail = known(error) if known else (error.description or "")
     response = answer(status, f"http_{status}", detail)
     for name, value in error.get_headers():
@@ -121,7 +126,16 @@ def _unexpected(error: Exception) -> Response:
 
 
 def _not_found(error: HTTPException) -> str:
-    return f"there is nothing at {request.path[:200]}; GET /models lists the models"
+    nothing = f"there is nothing at {request.path[:200]}"
+    if "sharedmemory" in request.path:
+        return f"{nothing}: shared memory is not offered; send tensors as binary data"
+    if request.path.startswith("/v2/"):
+        return f"{nothing}; GET /v2 lists the protocol's extensions that are spoken here"
+    return f"{nothing}; GET /models lists the models, GET /openapi.json all there is"
+
+
+def _websocket(error: HTTPException) -> str:
+    return "this server speaks no WebSocket; send the request without Upgrade"
 
 
 def _not_allowed(error: HTTPException) -> str:

@@ -98,14 +98,15 @@ def _agreed(meant: Meant, name: str | None, version: str | None) -> Meant:
             raise InvalidInput("'model_name': Missing data for required field.")
         return meant
     if other not in (None, name) or (version and chosen not in (None, version)):
-        raise InvalidInput(f"the path says {name!r} and the request {other!r} {chosen or ''}")
+        said = " ".join(repr(part) for part in (other, chosen) if part)
+        raise InvalidInput(f"the path says {name!r} {version or ''} and the request {said}")
     return name, version or chosen, decode
 
 
 def _read(named: bool) -> Meant:
     kind = request.mimetype
     if is_json(kind):
-        return _read_json(_body(), named)
+        return _queried(_read_json(_body(), named or "model_name" in request.args))
     if kind in IMAGE_TYPES:
         given = schemas.checked(schemas.ImageForm(), request.args)
         return given["model_name"], given["version"], _image_decoder([_body()])
@@ -127,6 +128,16 @@ def _read_json(body: Buffer, named: bool) -> Meant:
     values, document = schemas.inference(body, named)
     data = values["input_data"]
     return values["model_name"], values["version"], lambda m: _arrays(m, document, data)
+
+
+def _queried(meant: Meant) -> Meant:
+    """Take what the query says in as well: what it names shall not be passed over."""
+    given = schemas.checked(schemas.ImageForm(), request.args)
+    name, version, decode = meant
+    for said, asked in ((name, given["model_name"]), (version, given["version"])):
+        if None not in (said, asked) and said != asked:
+            raise InvalidInput(f"the query says {asked!r} and the body {said!r}")
+    return name or given["model_name"], version or given["version"], decode
 
 
 def _read_form() -> Meant:

@@ -11,18 +11,17 @@ from flask import Blueprint, Response, request, url_for
 from app import schemas
 from app.blueprints.errors import answer
 from app.blueprints.health import state
-from app.blueprints.serving import json_answer, serving
+from app.blueprints.serving import json_answer, json_object, serving
 from app.errors import (
     DeviceMemoryError,
     InvalidModel,
-    InvalidRequest,
     ModelLoadFailed,
+    UnsupportedMedia,
     UnsupportedOp,
 )
 from app.repository.names import Key, checked
 from app.repository.records import Action
 from app.repository.standing import Outcome, Version
-from app.wire.lists import Document
 
 blueprint = Blueprint("models", __name__)
 
@@ -57,6 +56,8 @@ def model_version(name: str, version: str) -> Response:
 def put(name: str, version: str) -> Response:
     """Take a .tflite; answer when every worker serves it."""
     here = serving()
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("a model is sent as it is; leave Content-Encoding away")
     given = schemas.checked(schemas.UploadOptions(), request.args)
     header = request.headers.get("X-Content-Sha256")
     if header is not None:
@@ -117,13 +118,7 @@ def action(action: str) -> Response:
 
 def _chosen() -> str | None:
     """Read the version that a load or unload means, from the query or the JSON body."""
-    given: dict[str, Any] = dict(request.args)
-    body = request.get_data()
-    if body.strip():
-        root = Document(body).root
-        if not hasattr(root, "as_dict"):
-            raise InvalidRequest('the body must be empty or JSON like {"version": "1"}')
-        given |= root.as_dict()
+    given = {**request.args, **json_object()}
     version: str | None = schemas.checked(schemas.VersionChoice(), given)["version"]
     return version
 

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from flask import Flask, Response, current_app
+import simdjson
+from flask import Flask, Response, current_app, request
 from marshmallow import Schema
 
+from app import schemas
+from app.errors import InvalidRequest
 from app.predictor.predictor import Predictor
 from app.repository.checkup import Checkup
 from app.repository.models import Models
 from app.settings import Settings
+from app.wire.body import decoded
+from app.wire.lists import Document
 from app.wire.totals import Totals
 
 EXTENSION = "rx580"
@@ -50,6 +55,22 @@ def serving() -> Serving:
     """Give the parts to a request."""
     found: Serving = current_app.extensions[EXTENSION]
     return found
+
+
+def json_object() -> dict[str, Any]:
+    """Read a body that is a JSON object, or empty where there is nothing to say.
+
+    Raises: InvalidRequest, also for names that come twice.
+    """
+    coding = request.headers.get("Content-Encoding")
+    body = bytes(decoded(request.get_data(), coding, serving().settings.max_body_bytes))
+    if not body.strip():
+        return {}
+    root = Document(body).root
+    if not isinstance(root, simdjson.Object):
+        raise InvalidRequest("the body must be empty or a JSON object")
+    schemas.once(root, "the body")
+    return dict(root.as_dict())
 
 
 def json_answer(schema: Schema, values: Any, status: int = 200) -> Response:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-import simdjson
 from flask import Blueprint, Response, g, request
 
 from app.batching.policy import batchable
@@ -14,7 +13,7 @@ from app.blueprints.errors import answer as problem_answer
 from app.blueprints.health import state
 from app.blueprints.models import settled
 from app.blueprints.requests import terms_of
-from app.blueprints.serving import Sent, Serving, serving
+from app.blueprints.serving import Sent, Serving, json_object, serving
 from app.errors import InvalidModel, InvalidRequest
 from app.front.body import Buffer
 from app.repository.names import Key
@@ -23,7 +22,6 @@ from app.repository.standing import Version
 from app.tensors import Array
 from app.wire import describe, response
 from app.wire.body import answer_coding, decoded, encoded
-from app.wire.lists import Document
 from app.wire.request import InferRequest, parse
 
 blueprint = Blueprint("v2", __name__, url_prefix="/v2")
@@ -178,7 +176,7 @@ def answer(
 @blueprint.post("/repository/index")
 def index() -> Response:
     """List every version of every model with its state."""
-    only_ready = _document().get("ready", False)
+    only_ready = json_object().get("ready", False)
     if not isinstance(only_ready, bool):
         raise InvalidRequest('"ready" must be true or false')
     rows = [_index_entry(version) for version in serving().models.versions()]
@@ -188,7 +186,7 @@ def index() -> Response:
 @blueprint.post("/repository/models/<name>/load")
 def load(name: str) -> Response:
     """Load the newest version of a model; answer when every worker serves it."""
-    given = _document().get("parameters") or {}
+    given = json_object().get("parameters") or {}
     if not isinstance(given, dict) or given:
         raise InvalidRequest(
             "a load takes no parameters here: a configuration is written in model.yaml, and files "
@@ -200,7 +198,7 @@ def load(name: str) -> Response:
 @blueprint.post("/repository/models/<name>/unload")
 def unload(name: str) -> Response:
     """Unload all versions of a model; answer when no worker serves them."""
-    _document()
+    json_object()
     return settled(serving().models.unload(name, None))
 
 
@@ -223,20 +221,6 @@ def _labels(asked: InferRequest, here: Serving, name: str) -> tuple[str, ...]:
 
 def _json(values: Any) -> Response:
     return Response(orjson.dumps(values), content_type="application/json")
-
-
-def _document() -> dict[str, Any]:
-    """Read a body that may be empty: clients of the protocol send none where nothing is to say."""
-    here = serving()
-    body = bytes(decoded(
-        request.get_data(), request.headers.get("Content-Encoding"), here.settings.max_body_bytes
-    ))  # fmt: skip
-    if not body.strip():
-        return {}
-    root = Document(body).root
-    if not isinstance(root, simdjson.Object):
-        raise InvalidRequest("the body must be empty or a JSON object")
-    return dict(root.as_dict())
 
 
 def _version_policy(name: str) -> dict[str, Any]:

@@ -28,12 +28,14 @@ class State(IntEnum):
 class Connection:
     """Belongs to the loop, except while it is BUSY: then to the thread that answers.
 
-    Units: since in time.monotonic() seconds, of the last progress.
+    Units: since in time.monotonic() seconds, of the last progress; looked in bytes, of a head that
+           has no end yet, when it was last looked at.
     """
 
     __slots__ = (
-        "_lock", "_post", "body", "close", "count", "data", "fd", "head", "left", "out", "peer",
-        "reply", "route", "server", "since", "sock", "started", "state", "ticket", "watched",
+        "_lock", "_post", "body", "close", "count", "data", "fd", "head", "left", "looked",
+        "out", "peer", "reply", "route", "server", "since", "sock", "started", "state", "ticket",
+        "watched",
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +50,7 @@ class Connection:
         self.watched = True
         self.data = b""
         self.count = 0
+        self.looked = 0
         self.head: Head | None = None
         self.route: Any = None
         self.ticket: Any = None

@@ -8,11 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from gunicorn import util
-from gunicorn.http.errors import NoMoreData
+from gunicorn.http.errors import (
+    InvalidRequestLine,
+    LimitRequestHeaders,
+    NoMoreData,
+    UnsupportedTransferCoding,
+)
 from gunicorn.http.message import Request
 from gunicorn.http.unreader import IterUnreader
 
 END = b"\r\n\r\n"
+# All that comes before a body. Units: bytes.
+LARGEST = 1 << 16
 # A head that is longer, or has anything that this does not show, is read by gunicorn's parser.
 _QUICK_BYTES = 4096
 _QUICK = re.compile(
@@ -34,6 +41,8 @@ _KEPT = {
     "x-caller": "HTTP_X_CALLER",
 }
 _CONNECTION = {"keep-alive": False, "close": True}
+# What a request may begin with: a method, behind one empty line at most.
+_BEGINNING = re.compile(rb"\r?\Z|(?:\r\n)?(?:[!#$%&'*+.^_`|~0-9A-Za-z-]|\Z)")
 
 
 @dataclass(slots=True)
@@ -60,7 +69,7 @@ def json_length(head: Head) -> int | None:
     Units: bytes; None if the head does not say, or says no number.
     """
     text = head.fields.get("HTTP_INFERENCE_HEADER_CONTENT_LENGTH", "")
-    return int(text) if text.isdigit() and len(text) < 10 else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def quick(data: bytes) -> Head | None:
@@ -92,17 +101,21 @@ def full(cfg: Any, data: bytes, peer: Any, number: int) -> Head:
 
     Raises: gunicorn.http.errors.ParseException.
     """
+    _check_beginning(data)
     message = Request(cfg, IterUnreader(iter((data,))), peer, number)
     named = dict(message.headers)
     fields = {key: named[name.upper()] for name, key in _KEPT.items() if name.upper() in named}
-    chunked = "TRANSFER-ENCODING" in named
-    length = None if chunked else int(fields.get("CONTENT_LENGTH", "0"))
+    codings = _listed(message, "TRANSFER-ENCODING")
+    if codings and codings != ["chunked"]:
+        # gunicorn takes gzip before it, and would leave it to the app to undo.
+        raise UnsupportedTransferCoding(", ".join(codings))
+    length = None if codings else int(fields.get("CONTENT_LENGTH", "0"))
     # Decided here, from the head alone; gunicorn's own answer would be sent at another time.
     expects, message._expected_100_continue = message._expected_100_continue, False
     path = util.unquote_to_wsgi_str(message.path)
-    return Head(
-        message.method, path, fields, length, bool(message.should_close()), expects, message
-    )
+    # One of several options counts as well; gunicorn looks for a lone one.
+    close = bool(message.should_close()) or "close" in _listed(message, "CONNECTION")
+    return Head(message.method, path, fields, length, close, expects, message)
 
 
 def check_unfinished(cfg: Any, data: bytes, peer: Any, number: int) -> None:
@@ -110,5 +123,27 @@ def check_unfinished(cfg: Any, data: bytes, peer: Any, number: int) -> None:
 
     Raises: gunicorn.http.errors.ParseException.
     """
+    _check_beginning(data)
     with contextlib.suppress(NoMoreData, StopIteration):
         Request(cfg, IterUnreader(iter((data,))), peer, number)
+
+
+def check_size(size: int) -> None:
+    """Refuse a head of so many bytes, or that has so many and no end yet.
+
+    Raises: gunicorn.http.errors.LimitRequestHeaders.
+    """
+    if size > LARGEST:
+        raise LimitRequestHeaders(f"the head has more than {LARGEST} bytes")
+
+
+def _check_beginning(data: bytes) -> None:
+    """Tell at once who speaks something else, TLS for example: its line might never end."""
+    if not _BEGINNING.match(data):
+        raise InvalidRequestLine(data[:16])
+
+
+def _listed(message: Any, field: str) -> list[str]:
+    """Give the members of a field that is a list, from every time that it is there."""
+    values = ",".join(value for name, value in message.headers if name == field)
+    return [member for part in values.split(",") if (member := part.strip(" \t").lower())]

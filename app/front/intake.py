@@ -16,7 +16,7 @@ from app.front.bodies import Bodies
 from app.front.body import Buffer, Gathered, Memory, Spool
 from app.front.connection import Connection, State
 from app.front.crew import Crew
-from app.front.head import END, Head, check_unfinished, full, json_length, quick
+from app.front.head import END, Head, check_size, check_unfinished, full, json_length, quick
 from app.front.line import Line
 from app.front.reply import Reply, Stamped
 from app.front.service import Service
@@ -25,6 +25,9 @@ log = logging.getLogger("app.front")
 
 # One recv brings a head and a small body; what belongs to a large body is not copied twice.
 _FIRST = 4096
+# A head with no end yet is looked at whenever something comes; beyond so many bytes only when as
+# many more have come, or who sends it byte by byte would have it read as often.
+_SMALL = 256
 # Heads that are remembered, with what they were read as.
 _KNOWN = 512
 Page = Callable[[Connection, Head, Any, bool], None]
@@ -57,6 +60,7 @@ class Intake(Bodies):
         self._plain = cfg.proxy_protocol in ("off", False)
         self._known: dict[bytes, tuple[Head, Any]] = {}
         self.line = Line(service, crew, self._compute)
+        self._digesting = False
         # When the loop last came back from waiting. Units: time.monotonic() seconds.
         self.turn_began = 0.0
 
@@ -75,24 +79,43 @@ class Intake(Bodies):
         self.digest(connection)
 
     def digest(self, connection: Connection) -> None:
-        """Look whether a head is complete; begin its request if it is."""
+        """Begin the request whose head is complete, and those behind it while each is answered.
+
+        An answer that is given at once comes back to here: only the outermost call goes on.
+        """
+        if self._digesting:
+            return
+        self._digesting = True
+        try:
+            while self._next(connection) and connection.state is State.HEAD and connection.data:
+                continue
+        finally:
+            self._digesting = False
+
+    def _next(self, connection: Connection) -> bool:
+        """Begin a request; tells whether there was a whole head."""
         data = connection.data
         end = data.find(END, 2)
+        size = len(data) if end < 0 else end + len(END)
         try:
+            check_size(size)
             if end < 0:
                 connection.since = time.monotonic()
-                check_unfinished(self._cfg, data, connection.peer, connection.count + 1)
-                return
-            size = end + len(END)
+                if size < _SMALL or size - connection.looked >= _SMALL:
+                    connection.looked = size
+                    check_unfinished(self._cfg, data, connection.peer, connection.count + 1)
+                return False
             raw = data[:size]
             head, route = self._read_head(connection, raw)
         except (ParseException, NoMoreData) as error:
             self._malformed(connection, error)
             connection.linger()
-            return
+            return False
         connection.data = data[size:]
+        connection.looked = 0
         connection.route = route
         self._begin(connection, head)
+        return True
 
     def _read_head(self, connection: Connection, raw: bytes) -> tuple[Head, Any]:
         known = self._known.get(raw)

@@ -12,6 +12,9 @@ from app.front.head import Head
 from app.front.reply import Reply, Stamped
 from app.front.service import Service
 
+# Reads in a row of what is thrown away: who sends without end must not keep the others waiting.
+_TURNS = 4
+
 
 class Refusals(ABC):
     """Answers that the loop itself gives."""
@@ -61,9 +64,11 @@ class Refusals(ABC):
 
     def discard(self, connection: Connection) -> bool:
         """Throw bytes away, uncopied; tells whether more may come."""
+        lingering = connection.state is State.LINGER
         try:
-            while connection.left:
-                lingering = connection.state is State.LINGER
+            for _ in range(_TURNS):
+                if not connection.left:
+                    break
                 most = len(self._scratch)
                 size = most if lingering else min(connection.left, most)
                 # The kernel drops the bytes where they are. Source: tcp(7), MSG_TRUNC.

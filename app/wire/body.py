@@ -11,6 +11,9 @@ Buffer = bytes | memoryview
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 # Level 1: answers are floats, which higher levels hardly shrink further.
 _LEVEL = 1
+# What follows a member is copied for each: neither may it be long, nor may there be many.
+_BLOCK = 1 << 16
+_MEMBERS = 4096
 
 
 def decoded(body: Buffer, encoding: str | None, limit: int) -> Buffer:
@@ -27,33 +30,39 @@ def decoded(body: Buffer, encoding: str | None, limit: int) -> Buffer:
         raise UnsupportedMedia(
             f"Content-Encoding {coding!r} is not read here; allowed are gzip, deflate, identity"
         )
-    return _inflated(body, coding, limit)
+    return _inflated(memoryview(body), coding, limit)
 
 
-def _inflated(body: Buffer, coding: str, limit: int) -> bytes:
+def _inflated(body: memoryview, coding: str, limit: int) -> bytes:
     parts: list[bytes] = []
     room = limit
     # gzip allows several members in a row; zlib's format does not.
-    while body:
-        window = _WINDOWS[coding]
-        # Some clients call a raw deflate stream "deflate"; zlib's header has a checksum.
-        if window == 15 and (len(body) < 2 or (body[0] & 15) != 8 or (body[0] << 8 | body[1]) % 31):
-            window = -15
-        stream = zlib.decompressobj(window)
-        try:
-            part = stream.decompress(body, room + 1)
-        except zlib.error as error:
-            raise InvalidRequest(f"the body is not valid {coding}: {error}") from error
-        room -= len(part)
-        if room < 0:
-            raise RequestTooLarge(f"the body decodes to more than the {limit} bytes allowed")
+    for _ in range(_MEMBERS + 1):
+        if not body:
+            return b"".join(parts)
+        stream = zlib.decompressobj(_window(body, coding))
+        while body and not stream.eof:
+            block = body[:_BLOCK]
+            try:
+                part = stream.decompress(block, room + 1)
+            except zlib.error as error:
+                raise InvalidRequest(f"the body is not valid {coding}: {error}") from error
+            room -= len(part)
+            if room < 0:
+                raise RequestTooLarge(f"the body decodes to more than the {limit} bytes allowed")
+            parts.append(part)
+            body = body[len(block) - len(stream.unused_data) :]
         if not stream.eof:
             raise InvalidRequest(f"the {coding} body ends too early; send it whole")
-        if window != 31 and stream.unused_data:
+        if body and coding == "deflate":
             raise InvalidRequest(f"the {coding} body has bytes after its end")
-        parts.append(part)
-        body = stream.unused_data
-    return b"".join(parts)
+    raise InvalidRequest(f"the {coding} body has more than the {_MEMBERS} members allowed")
+
+
+def _window(body: memoryview, coding: str) -> int:
+    """Some clients call a raw deflate stream "deflate"; zlib's header has a checksum."""
+    raw = len(body) < 2 or (body[0] & 15) != 8 or (body[0] << 8 | body[1]) % 31
+    return -15 if coding == "deflate" and raw else _WINDOWS[coding]
 
 
 def answer_coding(accepted: str | None) -> str | None:

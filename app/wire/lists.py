@@ -44,7 +44,7 @@ class Document:
             self._parser = simdjson.Parser()
             self.root: Any = self._parser.parse(body)
         except (ValueError, RuntimeError, UnicodeDecodeError) as error:
-            raise InvalidRequest(f"the body is not valid JSON: {error}") from error
+            raise InvalidRequest(f"the body is not valid JSON: {error}{_advice(body)}") from error
 
     def array(self, element: Any, dtype: str, name: str) -> Array:
         """Read a list, nested or flat, as an array of the lists' own shape.
@@ -81,6 +81,16 @@ class Document:
                 self._starts.remove(start)
                 return True
         return False
+
+
+def _advice(body: bytes | memoryview) -> str:
+    """Name what is most often wrong with what other writers call JSON."""
+    text = bytes(body)
+    if b"NaN" in text or b"Infinity" in text:
+        return "; JSON has neither NaN nor Infinity: binary tensors of /v2 carry them"
+    if b"\0" in text[:4]:
+        return "; JSON is sent in UTF-8"
+    return ""
 
 
 def _starts(bare: bytes) -> Iterator[int]:

@@ -19,6 +19,8 @@ _DIGITS = re.compile(r"[0-9]{1,18}")
 _FIELDS = frozenset(
     ("id", "name", "shape", "datatype", "data", "inputs", "outputs", "parameters")
 )
+# Of the widest type, in the numbers that numpy counts bytes with.
+_MOST_ELEMENTS = 2**63 // 16
 _SHARED_MEMORY = ("shared_memory_region", "shared_memory_byte_size", "shared_memory_offset")
 
 
@@ -193,6 +195,9 @@ def _shape(value: Any, name: str) -> Shape:
             f'input {name!r} needs a "shape": a list of at most {MAX_RANK} whole numbers, '
             "none negative"
         )
+    # Without elements it needs no bytes, whatever its other sizes are.
+    if elements([size or 1 for size in sizes]) > _MOST_ELEMENTS:
+        raise InvalidInput(f"input {name!r} declares shape {sizes}, which no memory can hold")
     return tuple(sizes)
 
 

@@ -29,7 +29,7 @@ POSTS = {"/inference": BODY, "/models/m/infer": BODY, "/v2/models/m/infer": V2}
 
 def post(path: str, body: bytes, *fields: str, version: str = "1.1") -> bytes:
     lines = [f"POST {path} HTTP/{version}", "Host: x", f"Content-Length: {len(body)}", *fields]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
 @contextlib.contextmanager

@@ -69,6 +69,19 @@ def test_the_name_may_be_in_the_path(shared: Server) -> None:
     problem(shared.post("/models/plus-one/infer", json={**SEED, "model_name": "pair"}), 422)
 
 
+def test_the_query_may_name_model_and_version_too(shared: Server) -> None:
+    data = {"input_data": [[1, 2, 3, 4]]}
+    assert first(shared.post("/models/plus-one/infer?version=1", json=data))
+    assert first(shared.post("/inference?model_name=plus-one", json=data))
+    for path, status, says in (
+        ("/models/plus-one/infer?version=7", 404, "no version '7'"),
+        ("/models/plus-one/infer?verison=1", 422, "'verison'"),
+        ("/inference?model_name=pair", 422, "'pair'"),
+    ):
+        detail = problem(shared.post(path, json={**data, "model_name": "plus-one"}), status)
+        assert says in detail
+
+
 @pytest.mark.parametrize("version", ["1", 1])
 def test_the_version_may_be_text_or_number(shared: Server, version: object) -> None:
     assert first(shared.infer("plus-one", [[0] * 4], version=version))["data"] == [[1] * 4]
@@ -115,7 +128,7 @@ BAD: list[tuple[str, str, int, str]] = [
     ("plus-one", "7", 422, "[1, 4]"),
     ("plus-one", '[["1",2,3,4]]', 422, "number"),
     ("plus-one", "[[true,2,3,4]]", 422, "number"),
-    ("plus-one", "[[NaN,2,3,4]]", 400, "JSON"),
+    ("plus-one", "[[NaN,2,3,4]]", 400, "neither NaN"),
     ("plus-one", "[[Infinity,2,3,4]]", 400, "JSON"),
     ("plus-one", "[[1e39,2,3,4]]", 422, "float32"),
     ("plus-one", "[[1e999,2,3,4]]", 400, "JSON"),
@@ -184,6 +197,12 @@ def test_a_body_that_is_no_request(shared: Server, body: str, status: int, word:
 def test_the_content_type_may_be_missing(shared: Server, kind: str | None) -> None:
     headers = {"Content-Type": kind} if kind else {}
     assert first(shared.post("/inference", data=json.dumps(SEED), headers=headers))
+
+
+def test_a_refusal_does_not_repeat_all_of_a_long_request(shared: Server) -> None:
+    long = shared.infer("pair", {"x" * 1_000_000: [1]})
+    assert long.status_code == 422
+    assert len(long.content) < 20_000
 
 
 def test_other_types_and_codings_are_refused(shared: Server) -> None:
@@ -309,4 +328,10 @@ def test_uploads_fix_the_backend_and_repeat(folder: Path) -> None:
         problem(server.delete("/models/m/versions/10"), 404)
         problem(server.post("/models/none/load"), 404)
         problem(server.post("/models/m/load", json={"version": "77"}), 404)
-        problem(server.post("/models/m/load", data="["), 400)
+        for bad in (b"[", b"5", b'{"version": "9", "version": "2"}'):
+            problem(server.post("/models/m/load", data=bad), 400)
+        coded = {"Content-Encoding": "gzip"}
+        zipped = gzip.compress(b'{"version": "2"}')
+        assert server.post("/models/m/load", data=zipped, headers=coded).status_code == 200
+        sent = server.put("/models/m/versions/3", data=zipped, headers=coded)
+        assert "Content-Encoding" in problem(sent, 415)

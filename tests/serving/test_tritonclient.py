@@ -189,6 +189,20 @@ def test_refusals_reach_the_caller_in_words(
         client.infer(model, [tensor(given, array)])
 
 
+def test_shared_memory_is_refused_in_words(client: Any) -> None:
+    for register in (
+        lambda: client.register_system_shared_memory("region", "/region", 16),
+        lambda: client.register_cuda_shared_memory("region", b"handle", 0, 16),
+        client.get_system_shared_memory_status,
+    ):
+        with pytest.raises(InferenceServerException, match="shared memory is not offered"):
+            register()
+    given = triton.InferInput(names(client, "plus-one")[0][0], [1, 4], "FP32")
+    given.set_shared_memory("region", 16)
+    with pytest.raises(InferenceServerException, match="shared memory is not supported"):
+        client.infer("plus-one", [given])
+
+
 def test_an_unknown_output_is_refused_before_it_is_computed(client: Any) -> None:
     (given,), _ = names(client, "plus-one")
     with pytest.raises(InferenceServerException, match="no output 'zz'"):

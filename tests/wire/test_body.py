@@ -26,6 +26,22 @@ def test_several_gzip_members_and_raw_deflate_are_read() -> None:
     assert decoded(RAW.compress(b"abc") + RAW.flush(), "deflate", 9) == b"abc"
 
 
+def test_many_gzip_members_are_read_and_more_are_refused() -> None:
+    member, empty = gzip.compress(b"ab"), gzip.compress(b"")
+    assert decoded(member * 4096, "gzip", 8192) == b"ab" * 4096
+    # Each would have copied the megabytes behind it.
+    with pytest.raises(InvalidRequest, match="4096 members"):
+        decoded(empty * 200_000, "gzip", 10)
+
+
+def test_a_body_of_several_blocks_is_read() -> None:
+    data = bytes(range(256)) * 2000
+    stored = zlib.compress(data, 0)
+    assert decoded(stored, "deflate", len(data)) == data
+    with pytest.raises(RequestTooLarge):
+        decoded(stored, "deflate", len(data) - 1)
+
+
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 def test_a_bomb_stops_at_the_limit(coding: str) -> None:
     bomb = encoded(b"\0" * 50_000_000, coding)

@@ -1,0 +1,124 @@
+"""Clients that mean harm, or do not know what they speak to: a clear answer, and nobody waits."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+
+import pytest
+
+from tests.front.test_connections import V2, answer, connected, post
+from tests.service.live import Server
+
+INFER = "/v2/models/m/infer"
+TLS_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300)
+
+
+@pytest.mark.parametrize(
+    ("wire", "status", "words"),
+    [
+        (TLS_HELLO, 400, "plain http://"),
+        (b"\x00\x01\x02", 400, "CR LF"),
+        (b"post / HTTP/1.1\r\n\r\n", 400, "in capitals"),
+        (b"GET / HTTP/2.0\r\n\r\n", 400, "HTTP/1.1"),
+        (b"GET /health\r\n\r\n", 400, "POST /inference HTTP/1.1"),
+        (b"GET /" + b"x" * 5000, 414, "4094 bytes"),
+        (post(INFER, V2, "Content-Length: 3"), 400, "CONTENT-LENGTH"),
+        (post(INFER, V2, "Transfer-Encoding: chunked"), 400, "one whole number"),
+        (post(INFER, V2, "Host: y"), 400, "once"),
+        (post(INFER, V2, "X: a\r\n b"), 400, "second line"),
+        (post(INFER, V2, "X : a"), 400, "cannot name a header field"),
+        (post(INFER, V2, "X: a\0b"), 400, "control characters"),
+        (post(INFER, V2, "X: " + "y" * 9000), 431, "8190 bytes"),
+        (post(INFER, V2, *[f"X{n}: " + "y" * 8000 for n in range(9)]), 431, "65536 in all"),
+        (post(INFER, V2, "Expect: 200-ok"), 417, "100-continue"),
+        (post(INFER, V2, "Inference-Header-Content-Length: \xb2\xb3"), 400, "whole number"),
+        (
+            b"POST /inference HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+            b"0\r\n\r\n",
+            501, "Content-Encoding",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_no_request_is_answered_at_once_and_in_words(
+    narrow: Server, wire: bytes, status: int, words: str
+) -> None:
+    # Neither the end of the connection nor anything more comes from the client.
+    with connected(narrow) as connection, connection.makefile("rb") as stream:
+        connection.sendall(wire)
+        found, fields, body = answer(stream)
+    assert found == status
+    assert fields["content-type"] == "application/problem+json"
+    assert words in json.loads(body)["detail"]
+    assert "Traceback" not in narrow.text()
+
+
+def test_a_head_without_an_end_is_refused(narrow: Server) -> None:
+    with connected(narrow) as connection, connection.makefile("rb") as stream:
+        connection.sendall(b"GET / HTTP/1.1\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                connection.sendall(b"X: " + b"y" * 1000 + b"\r\n")
+        assert answer(stream)[0] == 431
+
+
+def test_one_of_several_options_closes_the_connection(narrow: Server) -> None:
+    with connected(narrow) as connection, connection.makefile("rb") as stream:
+        connection.sendall(post(INFER, V2, "Connection: TE, Close", "TE: trailers"))
+        status, fields, _ = answer(stream)
+        assert (status, fields["connection"], stream.read()) == (200, "close", b"")
+
+
+def test_thousands_of_requests_that_have_come_at_once_are_all_answered(narrow: Server) -> None:
+    """What comes behind a body in chunks is read in large pieces; each refusal begins the next."""
+    bad = post(INFER, b"a", "X-Request-Timeout: never")
+    with connected(narrow) as connection, connection.makefile("rb") as stream:
+        connection.sendall(
+            f"POST {INFER} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        time.sleep(0.2)
+        wire = b"%x\r\n%b\r\n0\r\n\r\n" % (len(V2), V2) + bad * 2000
+        sender = threading.Thread(target=connection.sendall, args=(wire,))
+        sender.start()
+        statuses = [answer(stream)[0] for _ in range(2001)]
+        sender.join()
+    assert statuses == [200] + [400] * 2000
+
+
+def test_who_sends_without_end_behind_a_refusal_keeps_nobody_waiting(narrow: Server) -> None:
+    stop = threading.Event()
+
+    def flood() -> None:
+        block = bytes(1 << 20)
+        with contextlib.suppress(OSError), connected(narrow) as connection:
+            connection.sendall(b"nonsense\r\n")
+            while not stop.is_set():
+                connection.sendall(block)
+        ended.append(stop.is_set())
+
+    ended: list[bool] = []
+    floods = [threading.Thread(target=flood) for _ in range(2)]
+    for thread in floods:
+        thread.start()
+    try:
+        for _ in range(20):
+            assert narrow.get("/health/live", timeout=10).status_code == 200
+        for thread in floods:
+            thread.join(15)
+        assert ended == [False, False], "their connections were not closed"
+    finally:
+        stop.set()
+
+
+def test_websockets_are_refused_in_words(narrow: Server) -> None:
+    with socket.create_connection(("127.0.0.1", narrow.port), timeout=20) as connection:
+        connection.sendall(
+            b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+        with connection.makefile("rb") as stream:
+            status, _, body = answer(stream)
+    assert status == 400
+    assert "WebSocket" in json.loads(body)["detail"]
