@@ -72,7 +72,7 @@ def _text(value: str) -> str:
 def _host(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9.:_-]{1,253}|\[[0-9a-fA-F:.]+\]", value):
         raise ValueError
-    return value
+    return value.strip("[]")
 
 
 FOLDER = Kind(lambda value: Path(_text(value)).expanduser().absolute(), "a path")

@@ -2,8 +2,9 @@
 
 import os
 import sys
+from pathlib import Path
 
-from app import draining, logs, pinning, state_folder, worker
+from app import addresses, draining, folders, logs, pinning, worker
 from app.errors import SettingsError
 from app.settings import Settings
 from monitoring.hooks import MetricsConfig, MetricsHooks
@@ -14,7 +15,9 @@ except SettingsError as error:
     sys.exit(str(error))
 
 wsgi_app = "wsgi:app"
-bind = f"{settings.host}:{settings.port}"
+# The folder that the server is started from need not be this project's.
+pythonpath = str(Path(__file__).parents[1])
+bind = addresses.joined(settings.host, settings.port)
 workers = settings.workers
 threads = settings.threads
 worker_class = "app.worker.Worker"
@@ -47,7 +50,8 @@ metrics = MetricsHooks(
 def on_starting(server):
     """Stop here, in one line, rather than serve what was not asked for or not at all."""
     try:
-        state_folder.check(settings.state_dir)
+        addresses.check(settings)
+        folders.check(settings)
         pinning.check(settings)
     except SettingsError as error:
         sys.exit(str(error))

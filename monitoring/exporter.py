@@ -11,6 +11,7 @@ import argparse
 import errno
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -41,6 +42,8 @@ class Server(ThreadingHTTPServer):
         self._exposition = exposition
         self._lock = threading.Lock()
         self._next = 0.0
+        # IPv6 where the address is one.
+        self.address_family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
         super().__init__(address, Handler)
 
     def page(self, accept: str | None, names: list[str]) -> tuple[str, str]:

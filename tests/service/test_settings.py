@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from app.errors import SettingsError
 from app.settings import Settings, table
-from tests.service.live import ROOT, Server
+from tests.service.live import ROOT, Server, free_port
 from tests.tools import require_tool
 
 
@@ -74,6 +77,54 @@ def test_a_state_folder_that_cannot_be_written_stops_the_start(tmp_path: Path) -
     assert done.returncode != 0
     line = done.stderr.strip().splitlines()[-1]
     assert line.startswith(f"STATE_DIR='{tmp_path}/file/state': 4 MB cannot be written there")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"HOST": "no-such-host.invalid"}, "HOST='no-such-host.invalid' is no address of this"),
+        ({"HOST": "192.0.2.1"}, "HOST='192.0.2.1' is no address of this machine"),
+        ({"METRICS_HOST": "192.0.2.1", "METRICS_PORT": "9"}, "METRICS_HOST='192.0.2.1' is no"),
+        ({"PORT": "65000", "METRICS_PORT": "65000"}, "METRICS_PORT=65000 is PORT, too"),
+        ({"MODELS_DIR": str(ROOT / "README.md")}, "README.md' is no folder"),
+    ],
+)
+def test_what_cannot_be_listened_to_or_read_stops_the_start(
+    tmp_path: Path, settings: dict[str, str], says: str
+) -> None:
+    done = _started(tmp_path, **settings)
+    assert done.returncode != 0
+    assert says in done.stderr.strip().splitlines()[-1]
+
+
+def test_it_starts_from_another_folder_and_on_an_ipv6_address(tmp_path: Path) -> None:
+    port, metrics = free_port(), free_port()
+    environ = {
+        **os.environ, "HOST": "::1", "PORT": str(port), "WORKERS": "1", "BACKEND": "tflite",
+        "METRICS_HOST": "::1", "METRICS_PORT": str(metrics),
+    }  # fmt: skip
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "deploy/gunicorn.conf.py")],
+            cwd=tmp_path, env=environ, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        for url in (f"http://[::1]:{port}/health/ready", f"http://[::1]:{metrics}/metrics"):
+            assert _eventually_ok(url, process), (tmp_path / "log").read_text()
+        assert (tmp_path / "var" / "state").is_dir()
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _eventually_ok(url: str, process: subprocess.Popen[bytes]) -> bool:
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(requests.ConnectionError):
+            if requests.get(url, timeout=10).status_code == 200:
+                return True
+        time.sleep(0.1)
+    return False
 
 
 def test_a_device_that_is_not_there_stops_the_start_and_lists_what_there_is(
