@@ -116,7 +116,7 @@ def build(settings: Settings) -> Runtime:
     folder = settings.state_dir
     database = Database(folder / "state.sqlite3")
     state = State(database)
-    models = Folder(settings.models_dir, folder / "locks")
+    models = Folder(settings.models_dir, folder / "locks", settings.max_model_bytes)
     sandbox = Sandbox(
         Verdicts(database),
         folder / "locks",

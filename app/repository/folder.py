@@ -6,13 +6,21 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from app.errors import InvalidRequest, ModelNotFound, RequestTooLarge, StorageFailed
+from app.errors import (
+    InvalidModel,
+    InvalidRequest,
+    ModelLoadFailed,
+    ModelNotFound,
+    RequestTooLarge,
+    StorageFailed,
+)
 from app.repository.names import Key, is_name
 
 FILE = "model.tflite"
@@ -22,9 +30,14 @@ BLOCK = 1 << 20
 class Folder:
     """The repository's folder. Several processes may use it at once."""
 
-    def __init__(self, root: Path, locks: Path) -> None:
+    def __init__(self, root: Path, locks: Path, largest: int) -> None:
+        """Name it.
+
+        Units: largest in bytes of a file that is read.
+        """
         self._root = root
         self._locks = locks
+        self._largest = largest
         self._digests: dict[tuple[int, int, int], str] = {}
 
     def path(self, key: Key) -> Path:
@@ -48,27 +61,45 @@ class Folder:
     def digest(self, key: Key) -> str:
         """Compute a file's sha256; unchanged files are read once.
 
-        Raises: ModelNotFound.
+        Raises: ModelNotFound, InvalidModel, ModelLoadFailed.
         """
-        try:
-            facts = self.path(key).stat()
+        with self._opened(key) as (file, facts):
             mark = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
             if mark not in self._digests:
-                with self.path(key).open("rb") as file:
-                    self._digests[mark] = hashlib.file_digest(file, "sha256").hexdigest()
+                self._digests[mark] = hashlib.file_digest(file, "sha256").hexdigest()
             return self._digests[mark]
-        except FileNotFoundError as error:
-            raise ModelNotFound(f"there is no file for {key}") from error
 
     def read(self, key: Key) -> bytes:
         """Read a version's file.
 
-        Raises: ModelNotFound.
+        Raises: ModelNotFound, InvalidModel, ModelLoadFailed.
         """
+        with self._opened(key) as (file, _):
+            return file.read()
+
+    @contextmanager
+    def _opened(self, key: Key) -> Iterator[tuple[IO[bytes], os.stat_result]]:
+        """Open a file that anybody may have put there, or put something else in its place."""
         try:
-            return self.path(key).read_bytes()
+            # A pipe would be waited for.
+            handle = os.open(self.path(key), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(handle, "rb") as file:
+                facts = os.fstat(handle)
+                self._check(key, facts)
+                yield file, facts
         except FileNotFoundError as error:
             raise ModelNotFound(f"there is no file for {key}") from error
+        except OSError as error:
+            raise ModelLoadFailed(f"the file of {key} cannot be read: {error.strerror}") from error
+
+    def _check(self, key: Key, facts: os.stat_result) -> None:
+        if not stat.S_ISREG(facts.st_mode):
+            raise InvalidModel(f"what is in the place of the file of {key} is no file")
+        if facts.st_size > self._largest:
+            raise InvalidModel(
+                f"the file of {key} has {facts.st_size} bytes; {self._largest} are taken "
+                "(MAX_MODEL_MB)"
+            )
 
     @contextmanager
     def locked(self, key: Key) -> Iterator[None]:

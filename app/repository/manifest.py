@@ -117,7 +117,7 @@ def read(path: Path) -> Manifest:
         return parse(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise InvalidModel(f"{path.name} is not YAML: {error}") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidModel(f"{path.name}: {error}") from error
 
 

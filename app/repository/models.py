@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO
 
-from app.errors import InvalidInput, InvalidModel, ModelConflict, ModelNotFound, UnsupportedOp
+from app.errors import (
+    InvalidInput,
+    InvalidModel,
+    ModelConflict,
+    ModelError,
+    ModelNotFound,
+    UnsupportedOp,
+)
 from app.repository.actions import Actions
 from app.repository.folder import Folder
 from app.repository.manifest import Manifest, read
@@ -17,6 +25,8 @@ from app.repository.records import Action, Wish, Worker
 from app.repository.sandbox import Sandbox
 from app.repository.standing import Outcome, Version, reached
 from app.repository.state import State
+
+log = logging.getLogger("app.models")
 
 
 class Models:
@@ -100,7 +110,11 @@ class Models:
         """Take note of what is on disk, and forget what no longer is."""
         present = self._folder.listed()
         for key in present:
-            self._adopt(key, wanted and self._allowed(key, present))
+            try:
+                self._adopt(key, wanted and self._allowed(key, present))
+            except ModelError as error:
+                # One file that cannot be read must not keep the server down.
+                log.warning("passed over: %s", error)
         for wish in self._state.wishes():
             if wish.key not in present and not self._folder.path(wish.key).exists():
                 self._state.delete(wish.key)
@@ -108,11 +122,16 @@ class Models:
     def load(self, name: str, version: str | None) -> list[Action]:
         """Wish for a version, the newest if none is named, to be loaded everywhere.
 
-        Raises: ModelNotFound.
+        Raises: ModelNotFound; InvalidModel or ModelLoadFailed if its file cannot be read.
         """
-        self._notice(name)
-        versions = self.versions(name)
-        key = Key(name, version) if version is not None else versions[-1].wish.key
+        unread = self._notice(name)
+        known = [wish.key for wish in self._state.wishes() if not wish.deleted]
+        keys = [key for key in (*known, *unread) if key.name == name]
+        if version is None and keys:
+            version = max((key.version for key in keys), key=order)
+        key = Key(name, version or "")
+        if key in unread:
+            raise unread[key]
         found = self.version(key)
         self._sandbox.forget(found.wish.sha256)
         failed = any(report and report.state == "failed" for _, report in found.reports)
@@ -205,11 +224,16 @@ class Models:
             if self._folder.path(key).is_file():
                 self._state.adopt(key, self._folder.digest(key), wanted)
 
-    def _notice(self, name: str) -> None:
-        """Take note of files that were copied in by hand."""
+    def _notice(self, name: str) -> dict[Key, ModelError]:
+        """Take note of files that were copied in by hand; gives those that cannot be read."""
+        unread: dict[Key, ModelError] = {}
         for key in self._folder.listed():
             if key.name == name:
-                self._adopt(key, wanted=False)
+                try:
+                    self._adopt(key, wanted=False)
+                except ModelError as error:
+                    unread[key] = error
+        return unread
 
     def _begin(self, kind: str, key: Key, wish: Wish | None) -> Action:
         if wish is None:
