@@ -10,6 +10,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
@@ -78,7 +79,7 @@ class Folder:
             return file.read()
 
     @contextmanager
-    def _opened(self, key: Key) -> Iterator[tuple[IO[bytes], os.stat_result]]:
+    def _opened(self, key: Key) -> Iterator[tuple[BufferedReader, os.stat_result]]:
         """Open a file that anybody may have put there, or put something else in its place."""
         try:
             # A pipe would be waited for.
