@@ -12,12 +12,12 @@ from app.engine import registry
 from app.engine.cpu.interpreter import MODULES, installed
 from app.engine.cpu.part import open_part
 from app.engine.ir import Graph, Model, Node
-from app.engine.passes import bodies, lists, stablehlo, volumes
+from app.engine.passes import bodies, flex, lists, stablehlo, volumes
 from app.errors import UnsupportedOp
 
 CUSTOM = "CUSTOM:"
 # What passes make of other operations, which have kernels.
-TAKEN_APART = {*bodies.NAMES, *volumes.NAMES, *lists.NAMES, *stablehlo.RULES}
+TAKEN_APART = {*bodies.NAMES, *flex.NAMES, *lists.NAMES, *volumes.NAMES, *stablehlo.RULES}
 # A runtime may have dropped the oldest version of an operation.
 VERSIONS = (1, 2, 3)
 # What a runtime says of an operation that is younger than itself, or that it left out.

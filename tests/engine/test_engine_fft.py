@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from flatbuffers import flexbuffers
 
-from app.engine.runtime import Runtime
+from app.engine.reader import read
+from app.engine.runtime import LoadedModel, Runtime
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec
 from tests.engine.engine_check import assert_op_same
@@ -56,3 +58,57 @@ def test_complex_numbers_move(runtime: Runtime, axes: list[int]) -> None:
     except oracle.Refused:
         pytest.skip("TFLite does not turn complex numbers")
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize(("given", "length"), [(40, 40), (9, 15), (12, 5), (3, 1)], ids=str)
+@pytest.mark.parametrize("part", ["REAL", "IMAG"])
+def test_a_length_that_tflite_does_not_take(runtime: Runtime, given: int, length: int,
+                                            part: str) -> None:
+    x = np.random.default_rng(1).uniform(-1, 1, (5, 1, given)).astype("f4")
+    model = LoadedModel(runtime, read(spectrum(x.shape, (1, length), part)))
+    try:
+        (actual,) = model.run([x])
+        assert {r.place for r in model.explain()} == {"card"}
+    finally:
+        model.close()
+    expected = np.fft.rfft(x, length)
+    oracle.assert_close(actual, (expected.real if part == "REAL" else expected.imag).astype("f4"),
+                        2e-6 if length > 1 else 1e-4)
+
+
+def node_def(name: str, **numbers: int) -> bytes:
+    """What TensorFlow's converter keeps of an operation that it leaves to TensorFlow."""
+    parts = [(1, name.encode()), *((5, field(1, key.encode()) + field(2, bytes([0x18, value])))
+                                   for key, value in numbers.items())]
+    return bytes(flexbuffers.Dumps([name, b"".join(field(n, part) for n, part in parts).decode()]))
+
+
+def field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+def test_the_cosine_transform_of_tensorflow(runtime: Runtime) -> None:
+    """tf.signal.mfccs_from_log_mel_spectrograms, which needs a slice of complex numbers."""
+    turns = np.exp(-1j * np.pi * np.arange(20) / 40).astype("c8")
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((2, 1, 20))
+    (padded,) = graph.op("PAD", [x, graph.const(np.array([[0, 0], [0, 0], [0, 20]], "i4"))],
+                         [Spec((2, 1, 40))])
+    (whole,) = graph.op("RFFT2D", [padded, graph.const(np.array([1, 40], "i4"))],
+                        [Spec((2, 1, 21), "complex64")])
+    bounds = [graph.const(np.array(b, "i4")) for b in ([0, 0, 0], [0, 0, -1], [1, 1, 1])]
+    custom = node_def("StridedSlice", begin_mask=7, end_mask=3, shrink_axis_mask=0)
+    (part,) = graph.op("FlexStridedSlice", [whole, *bounds], [Spec((2, 1, 20), "complex64")],
+                       custom=custom)
+    (turned,) = graph.op("MUL", [part, graph.const(turns)], [Spec((2, 1, 20), "complex64")], {})
+    graph.outputs(*graph.op("REAL", [turned], [Spec((2, 1, 20))]))
+    data = np.random.default_rng(2).uniform(-1, 1, (2, 1, 20)).astype("f4")
+    loaded = LoadedModel(runtime, read(model.build()))
+    try:
+        (actual,) = loaded.run([data])
+        assert "CPU" not in {r.place for r in loaded.explain()}
+    finally:
+        loaded.close()
+    angles = np.pi * np.outer(np.arange(20), 2 * np.arange(20) + 1) / 40
+    oracle.assert_close(actual, (data.astype("f8") @ np.cos(angles).T).astype("f4"))

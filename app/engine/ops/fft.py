@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
 from app.engine.ir import Arg, Const, Data, Launch, Local, Node, Scratch, Tensor
 from app.engine.ops.cast import TYPES
+from app.engine.ops.conv import Geometry, conv_launch
 from app.engine.ops.tiles import lanes
 from app.engine.ops.typed import map_launch
+from app.engine.ops.window import Axis
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require, shape
 
@@ -20,12 +23,38 @@ GROUP = 64
 PAIR_BYTES = 8
 
 
+# The longest row whose spectrum is a product: its matrix takes 4 MB.
+MATRIX = 1024
+
+
 def _lengths(node: Node) -> tuple[int, int]:
     data = node.input(1).data
     require(data is not None, f"{node.op} of a computed length has no kernel")
     assert data is not None
     height, width = (int(e) for e in data.reshape(-1))
     return height, width
+
+
+def _by_matrix(node: Node, profile: DeviceProfile, length: int) -> Sequence[Launch]:
+    x, y = node.input(0), node.outputs[0]
+    given, outputs = x.shape[-1], 2 * (length // 2 + 1)
+    one, rows = Axis(1, 1, 1, 1, 0, 0, 1), x.size // max(given, 1)
+    require(given > 0, "RFFT2D of rows without numbers has no kernel")
+    inner = Node("FULLY_CONNECTED", (x, _matrix(length, given)), (y,), index=node.index)
+    return conv_launch(inner, profile, Geometry(1, given, outputs, 1, one,
+                                                Axis(rows, 1, 1, 1, 0, 0, rows)))
+
+
+@lru_cache(8)
+def _matrix(length: int, given: int) -> Tensor:
+    """What makes given numbers, cut or filled with zeros to a length, their spectrum.
+
+    Shapes: [2*bins, given]: real and imaginary parts by turns, as complex numbers lie in memory.
+    """
+    angles = np.outer(np.arange(length // 2 + 1), np.arange(given)) % length * (2 * np.pi / length)
+    rows = np.stack([np.cos(angles), -np.sin(angles)], 1).reshape(-1, given)
+    rows[:, length:] = 0
+    return Tensor("", rows.shape, "float32", rows.astype(np.float32))
 
 
 @shape("RFFT2D")
@@ -46,16 +75,20 @@ def rfft(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """Plan the spectrum of the rows, then that of the columns where there are several.
 
     Shapes: x [...,H,W] float32, lengths [2] -> y [...,height,width/2+1] complex64.
-    Raises: UnsupportedOp unless the lengths are powers of two that fit into local memory.
-    Source: TFLite kernels/rfft2d.cc, which allows only such lengths.
+    Raises: UnsupportedOp unless the lengths are powers of two that fit into local memory, or there
+            is one row of which the spectrum is a product.
+    Source: TFLite kernels/rfft2d.cc, which allows only powers of two.
     """
     x, y = node.input(0), node.outputs[0]
     height, width = _lengths(node)
     require(x.dtype == "float32", f"RFFT2D of {x.dtype} has no kernel")
-    require(all(n > 0 and not n & (n - 1) for n in (height, width)) and width > 1,
-            f"RFFT2D of {height}x{width} has no kernel")
+    even = all(n > 0 and not n & (n - 1) for n in (height, width)) and width > 1
+    alone = height == 1 and x.shape[-2] == 1 and 0 < width <= MATRIX
+    require(even or alone, f"RFFT2D of {height}x{width} has no kernel")
     if not y.size:
         return []
+    if not even:
+        return _by_matrix(node, profile, width)
     bins = width // 2 + 1
     count = y.size // (height * bins)
     given = x.shape[-2:]

@@ -43,6 +43,8 @@ INTEGER = {
     # TFLite has the power of doubles, which a processor casts to INT_MIN where it is too large.
     "POW": "power(p, q)",
 }
+COMPLEX = {"ADD": "p + q", "SUB": "p - q",
+           "MUL": "(float2)(p.x * q.x - p.y * q.y, p.x * q.y + p.y * q.x)"}
 FLOAT_MOD = "(q == 0.0f ? NAN : fmod(p, q) + (fmod(p, q) != 0.0f && (p < 0) != (q < 0) ? q : 0.0f))"
 PAIRED = {**COMPARISONS, **OTHERS, "LOGICAL_AND": LOGIC["LOGICAL_AND"],
           "LOGICAL_OR": LOGIC["LOGICAL_OR"]}
@@ -115,11 +117,14 @@ def floor_mod(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
 
 
 def integers(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
-    """Plan integer arithmetic; called by the float rules of the same names.
+    """Plan arithmetic of integers or complex numbers; called by the float rules of the same names.
 
-    Raises: UnsupportedOp if the op is none on integers.
+    Raises: UnsupportedOp if the op is none on these.
     """
     x = node.input(0)
+    if x.dtype == "complex64" and node.op in COMPLEX:
+        return map_launch(node, (x, node.input(1)), COMPLEX[node.op], profile,
+                          types={"complex64": "float2"})
     require(x.dtype in {"int32", "int64", "int8", "uint8", "int16", "uint32"},
             f"{node.op} on {x.dtype} has no kernel")
     require(node.op in INTEGER and (node.op != "POW" or x.dtype == "int32"),

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from app.engine.blame import blamed, sound
 from app.engine.ir import Graph, Node, Tensor
+from app.engine.passes import flex
 from app.engine.passes.bodies import spelled
 from app.engine.passes.branches import both, called
 from app.engine.passes.lists import stacked
@@ -43,7 +44,7 @@ def _settled(graph: Graph, known: list[Graph]) -> Graph:
         node = substitute(raw, values)
         with blamed(node):
             taken = _taken(node, known) if node.op in DECIDED else (
-                spelled(node, known) or translated(node))
+                spelled(node, known) or translated(node) or flex.plain(node))
             if taken is None and node.op == "IF":
                 taken = both(node, known)
             if taken is None:

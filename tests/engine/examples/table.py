@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 import app.engine.ops  # noqa: F401  (fills the tables)
 from app.engine import registry
-from app.engine.passes import lists, stablehlo
+from app.engine.passes import flex, lists, stablehlo
 from app.engine.passes.specialise import specialise
 from app.engine.planner import plan
 from app.engine.profile import RX_580
@@ -105,7 +105,7 @@ def row(op: str) -> str:
 def written() -> str:
     """The whole document."""
     custom = sorted({n.removeprefix("CUSTOM:")
-                     for n in (*registry.OPS, *registry.HOSTS, *lists.NAMES)
+                     for n in (*registry.OPS, *registry.HOSTS, *lists.NAMES, *flex.NAMES)
                      if n.startswith("CUSTOM:")})
     rows = [row(op) for op in sorted({*CASES, *ELSEWHERE, *BY_GRAPH, *RENAMED})]
     return (HEAD + "\n".join(rows) + "\n\nCustom operations: " + ", ".join(custom)
