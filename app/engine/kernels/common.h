@@ -7,11 +7,21 @@
 #define VI int
 #define VLOAD(p) (*(p))
 #define VSTORE(v, p) (*(p) = (v))
+#define OF_ARRAY(t) (*(t))
+#define TO_ARRAY(v, t) (*(t) = (v))
 #else
 #define VT CAT(float, VW)
 #define VI CAT(int, VW)
-#define VLOAD(p) CAT(vload, VW)(0, p)
-#define VSTORE(v, p) CAT(vstore, VW)(v, 0, p)
+// A vector of global memory that lies where floats may lie: vloadn and vstoren are many instructions,
+// of which a compiler makes one at last, and not always the best one.
+typedef __attribute__((aligned(4))) VT VU;
+// A function, since to pass vectors tells clang that registers of their width may be used.
+static inline VT vector_at(__global const float* p) { return *(__global const VU*)p; }
+#define VLOAD(p) vector_at(p)
+#define VSTORE(v, p) (*(__global VU*)(p) = (v))
+// The same of a work-item's own array.
+#define OF_ARRAY(t) CAT(vload, VW)(0, t)
+#define TO_ARRAY(v, t) CAT(vstore, VW)(v, 0, t)
 #endif
 #endif
 // Constant weights: half in memory with HALF_WEIGHTS, float in registers always.
@@ -37,7 +47,7 @@ static inline VT padded(__global const float* p, int idx, int c, int channels, i
     if (c + VW <= channels) return VLOAD(p);
     float t[VW];
     for (int i = 0; i < VW; i++) t[i] = c + i < channels ? p[i] : 0.0f;
-    return VLOAD(t);
+    return OF_ARRAY(t);
 }
 #endif
 #define E_PADDED(p, channels, all) padded(p, idx, c, channels, all)

@@ -55,8 +55,8 @@ __kernel void fft_rows(__global const float* restrict x, __global float2* restri
             im[v] = line < H && 2 * n + 1 < W ? row[2 * n + 1] : 0.0f;
         }
         const int at = bits ? REVERSED(n, bits) : 0;
-        z[at].re = VLOAD(re);
-        z[at].im = VLOAD(im);
+        z[at].re = OF_ARRAY(re);
+        z[at].im = OF_ARRAY(im);
     }
     transform(z, t, bits, 2);
     for (int k = l; k < bins; k += G) {
@@ -65,8 +65,8 @@ __kernel void fft_rows(__global const float* restrict x, __global float2* restri
         const VT er = 0.5f * (p.re + q.re), ei = 0.5f * (p.im - q.im);
         const VT dr = 0.5f * (p.im + q.im), di = 0.5f * (q.re - p.re);
         float re[VW], im[VW];
-        VSTORE(er + (dr * w.x - di * w.y), re);
-        VSTORE(ei + (dr * w.y + di * w.x), im);
+        TO_ARRAY(er + (dr * w.x - di * w.y), re);
+        TO_ARRAY(ei + (dr * w.y + di * w.x), im);
         for (int v = 0; v < VW; v++) y[(size_t)(first + v) * bins + k] = (float2)(re[v], im[v]);
     }
 }
@@ -88,14 +88,14 @@ __kernel void fft_columns(__global const float2* restrict x, __global float2* re
             im[v] = p.y;
         }
         const int at = REVERSED(i, bits);
-        z[at].re = VLOAD(re);
-        z[at].im = VLOAD(im);
+        z[at].re = OF_ARRAY(re);
+        z[at].im = OF_ARRAY(im);
     }
     transform(z, t, bits, 1);
     for (int i = l; i < H; i += G) {
         float re[VW], im[VW];
-        VSTORE(z[i].re, re);
-        VSTORE(z[i].im, im);
+        TO_ARRAY(z[i].re, re);
+        TO_ARRAY(z[i].im, im);
         for (int v = 0; v < VW; v++) y[base + i * K + v] = (float2)(re[v], im[v]);
     }
 }

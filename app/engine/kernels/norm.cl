@@ -10,7 +10,7 @@ __kernel void layer_norm(__global const float* restrict x, __global float* restr
     float t[VW], mean = 0.0f, square = 0.0f;
     VT sums = (VT)(0.0f);
     for (int i = 0; i < whole; i += VW) sums += VLOAD(x + i);
-    VSTORE(sums, t);
+    TO_ARRAY(sums, t);
     for (int i = 0; i < VW; i++) mean += t[i];
     for (int i = whole; i < K; i++) mean += x[i];
     mean /= K;
@@ -19,7 +19,7 @@ __kernel void layer_norm(__global const float* restrict x, __global float* restr
         const VT d = VLOAD(x + i) - mean;
         sums += d * d;
     }
-    VSTORE(sums, t);
+    TO_ARRAY(sums, t);
     for (int i = 0; i < VW; i++) square += t[i];
     for (int i = whole; i < K; i++) square += (x[i] - mean) * (x[i] - mean);
     const float scale = 1.0f / sqrt(square / K + epsilon);

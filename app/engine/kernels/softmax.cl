@@ -13,7 +13,7 @@
 inline float sum_of(VT v)
 {
     float t[VW], s = 0.0f;
-    VSTORE(v, t);
+    TO_ARRAY(v, t);
     UNROLL for (int i = 0; i < VW; i++) s += t[i];
     return s;
 }
@@ -26,7 +26,7 @@ inline float max_of(__global const float* x, int K)
         VT v = VLOAD(x);
         for (int i = VW; i < whole; i += VW) { const VT in = VLOAD(x + i); v = v < in ? in : v; }
         float t[VW];
-        VSTORE(v, t);
+        TO_ARRAY(v, t);
         for (int i = 0; i < VW; i++) m = m < t[i] ? t[i] : m;
     }
     for (int i = whole; i < K; i++) m = m < x[i] ? x[i] : m;

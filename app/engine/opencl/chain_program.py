@@ -15,19 +15,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from app.engine.ir import Arg, Const, Data, Launch, Scratch, Tensor
-from app.engine.opencl.texts import Kind, kind_of, renamed
+from app.engine.opencl.texts import KERNELS, PLAIN, WITHIN, Kind, kind_of, renamed
 
 KERNEL = "chain"
-HEAD = """#define reqd_work_group_size(x, y, z)
-#define get_global_id(axis) G##axis
-"""
-CALLS = """#undef get_global_id
-#undef reqd_work_group_size
-#define EACH for (int G2 = 0; G2 < n[3]; G2++) \\
+CALLS = """#define EACH for (int G2 = 0; G2 < n[3]; G2++) \\
              for (int G1 = 0; G1 < n[2]; G1++) for (int G0 = 0; G0 < n[1]; G0++)
 #define AT(i) ((__global void*)(m[n[i]] + n[i + 1]))
 """
-PARAMETERS = "size_t G0, size_t G1, size_t G2"
 
 
 class Places(Protocol):
@@ -66,7 +60,7 @@ class _Draft:
         record = [number, *(*part.global_size, 1, 1)[:3]]
         args = ["G0", "G1", "G2", *(self._argument(record, a) for a in part.args)]
         if new:
-            self.texts.append(renamed(part.source, part.defines, f"f{number}_", PARAMETERS))
+            self.texts.append(renamed(part.source, part.defines, f"f{number}_", WITHIN))
             call = f"EACH f{number}_{part.kernel}({', '.join(args)});"
             self.calls.append(f"case {number}: {call} n += {len(record)}; break;")
         return record
@@ -90,7 +84,7 @@ def chains(launches: Sequence[Launch], place: Places) -> Chains:
                        np.int64) for launch in launches]
     names = [f"m{i}" for i in range(len(draft.buffers))]
     text = "\n".join([
-        HEAD, *draft.texts, CALLS,
+        PLAIN, *draft.texts, KERNELS, CALLS,
         f"__kernel void {KERNEL}(__global const long* n, "
         f"{', '.join(f'__global char* {name}' for name in names)})",
         "{", f"    __global char* const m[] = {{{', '.join(names)}}};",

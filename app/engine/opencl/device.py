@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import subprocess
@@ -19,6 +20,10 @@ PROBE_SECONDS = 60.0
 BOARD_NAME_AMD = 0x4038
 TOPOLOGY_AMD = 0x4037
 PCI_BUS_INFO_KHR = 0x410F
+# PoCL translates a kernel for the work-groups that it is launched with, and once more for any when
+# it is asked for a binary: kernels here gain nothing from the former, and no load is fast without
+# the latter.
+ONE_VARIANT = ("POCL_WORK_GROUP_SPECIALIZATION", "0")
 PCI = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
 
 
@@ -62,6 +67,7 @@ def devices() -> list[Device]:
 
     Must be called in a worker, never before fork: PoCL's threads do not survive it.
     """
+    os.environ.setdefault(*ONE_VARIANT)
     try:
         platforms = cl.get_platforms()
     except cl.Error:

@@ -19,7 +19,7 @@ from app.engine.opencl.kernel import Kernel, write
 from app.engine.opencl.programs import Programs
 from app.engine.opencl.recording import Recording, supported
 from app.engine.opencl.request import Request
-from app.engine.opencl.texts import kind_of
+from app.engine.opencl.texts import key_of
 from app.engine.opencl.weights import FLAGS, Weights
 from app.engine.placement import StateCall
 from app.engine.planner import Plan
@@ -47,8 +47,7 @@ class Executor:
         self._chains = self._bind_chains(
             [s for s in plan.steps if isinstance(s, Launch) and s.parts])
         self._joined = programs.joined(
-            (s.source, s.defines) for s in plan.steps
-            if isinstance(s, Launch) and not s.parts) if joined else {}
+            s for s in plan.steps if isinstance(s, Launch) and not s.parts) if joined else {}
         self._steps = [self._bind(s) if isinstance(s, Launch) else s for s in plan.steps]
         self._kernels = [s for s in self._steps if isinstance(s, Kernel)]
         self._recorded = self._record() if supported(queue.device) else self._steps
@@ -186,14 +185,11 @@ class Executor:
     def _bind(self, launch: Launch) -> Kernel:
         if launch in self._chains:
             return self._chains[launch]
-        kind = kind_of(launch.source, launch.defines)
-        program, prefix = self._joined.get(kind, (None, ""))
-        if program is None:
-            program = self._programs.get(launch.source, launch.defines)
+        program, name = self._joined.get(key_of(launch)) or self._programs.get(launch)
         args = [self._argument(a) for a in launch.args]
         size = tuple(-(-g // w) * w for g, w in
                      zip(launch.global_size, launch.local_size, strict=True))
-        return Kernel(program, prefix + launch.kernel, args, size, launch.local_size)
+        return Kernel(program, name, args, size, launch.local_size)
 
     def _bind_chains(self, launches: Sequence[Launch]) -> dict[Launch, Kernel]:
         if not launches:

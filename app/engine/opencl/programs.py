@@ -7,12 +7,14 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pyopencl as cl
 
-from app.engine.opencl.texts import Kind, assemble, kind_of, renamed
+from app.engine.ir import Launch
+from app.engine.opencl.texts import Key, entries, kernels, key_of
 from app.errors import KernelBuildError
 
 # Products and sums contract to v_mac_f32; infinities and NaN keep their meaning.
@@ -21,6 +23,13 @@ MAGIC = b"RX5KERN1"
 # A driver spends most of a load on what all programs have in common; but each kernel that is
 # compiled costs it a walk over the whole program.
 FEW, MANY = 8, 32
+
+
+class Entry(NamedTuple):
+    """A kernel: its program, and its name there."""
+
+    program: cl.Program
+    name: str
 
 
 class Programs:
@@ -34,22 +43,25 @@ class Programs:
         self._device = context.devices[0]
         self._directory = directory
         self._built: dict[str, cl.Program] = {}
-        self._keys: dict[Kind, str] = {}
+        self._write = entries if self._device.type & cl.device_type.CPU else kernels
+        self._entries: dict[Key, Entry] = {}
         self._unsaved: dict[str, cl.Program] = {}
         self._lock = threading.Lock()
         self.compiled = 0
 
-    def get(self, source: str, defines: Mapping[str, str | int]) -> cl.Program:
-        """The program for a kernel file and its defines, from memory, disk or the compiler.
+    def get(self, launch: Launch) -> Entry:
+        """The kernel of a launch, from memory, disk or the compiler.
 
         Raises: KernelBuildError with the build log.
         """
-        name = kind_of(source, defines)
+        key = key_of(launch)
         with self._lock:
-            known = self._keys.get(name, "")
-            if known not in self._built:
-                known = self._keys[name] = self._ready(source, defines, assemble(source, defines))
-            return self._built[known]
+            if key not in self._entries:
+                text, names = self._write([launch])
+                shown = " ".join(f"{k}={v}" for k, v in launch.defines.items())
+                self._entries[key] = Entry(self._ready(f"{launch.source}.cl", shown, text),
+                                           names[0])
+            return self._entries[key]
 
     def whole(self, text: str) -> cl.Program:
         """The program of a text that was written for one plan.
@@ -57,36 +69,31 @@ class Programs:
         Raises: KernelBuildError with the build log.
         """
         with self._lock:
-            return self._built[self._ready("several kernels in one", {}, text)]
+            return self._ready("several kernels in one", "", text)
 
-    def joined(self, wanted: Iterable[tuple[str, Mapping[str, str | int]]]
-               ) -> dict[Kind, tuple[cl.Program, str]]:
-        """Programs of many kernels each, for all that one plan wants; of each kind its program
-        and the prefix that its kernels' names have there. Empty if there are few kinds, which
-        load quickly enough alone and may be shared then, or if one does not build.
+    def joined(self, launches: Iterable[Launch]) -> dict[Key, Entry]:
+        """Kernels for all launches of one plan, many in one program. Empty if there are few
+        kinds, which load quickly enough alone and may be shared then, or if one does not build.
         """
-        kinds = list({kind_of(source, defines): (source, defines)
-                      for source, defines in wanted}.items())
-        found: dict[Kind, tuple[cl.Program, str]] = {}
-        for start in range(0, len(kinds) if len(kinds) >= FEW else 0, MANY):
-            part = kinds[start:start + MANY]
-            prefixes = [f"k{i}_" for i in range(len(part))]
-            text = "\n".join(renamed(*files, prefix)
-                             for (_, files), prefix in zip(part, prefixes, strict=True))
+        wanted = {key_of(launch): launch for launch in launches}
+        found: dict[Key, Entry] = {}
+        for start in range(0, len(wanted) if len(wanted) >= FEW else 0, MANY):
+            part: Sequence[Key] = list(wanted)[start:start + MANY]
+            text, names = self._write([wanted[key] for key in part])
             try:
                 program = self.whole(text)
             except KernelBuildError:
                 # Alone each one tells whether it is to blame.
                 return {}
-            found.update({kind: (program, prefix)
-                          for (kind, _), prefix in zip(part, prefixes, strict=True)})
+            found.update({key: Entry(program, name)
+                          for key, name in zip(part, names, strict=True)})
         return found
 
-    def _ready(self, source: str, defines: Mapping[str, str | int], text: str) -> str:
+    def _ready(self, label: str, shown: str, text: str) -> cl.Program:
         key = self._key(text)
         if key not in self._built:
-            self._built[key] = self._load(key) or self._compile(key, source, defines, text)
-        return key
+            self._built[key] = self._load(key) or self._compile(key, label, shown, text)
+        return self._built[key]
 
     def save(self) -> None:
         """Write the binaries built since the last call; called after the first run, when PoCL
@@ -122,15 +129,13 @@ class Programs:
             # The driver changed without changing its version: build from source again.
             return None
 
-    def _compile(self, key: str, source: str, defines: Mapping[str, str | int],
-                 text: str) -> cl.Program:
+    def _compile(self, key: str, label: str, shown: str, text: str) -> cl.Program:
         self.compiled += 1
         program = cl.Program(self._context, text)
         try:
             built = _quiet_build(program, OPTIONS)
         except cl.Error as error:
-            listed = " ".join(f"{k}={v}" for k, v in defines.items())
-            raise KernelBuildError(f"{source}.cl", listed, str(error)) from error
+            raise KernelBuildError(label, shown, str(error)) from error
         self._unsaved[key] = built
         return built
 
