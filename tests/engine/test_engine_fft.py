@@ -112,3 +112,24 @@ def test_the_cosine_transform_of_tensorflow(runtime: Runtime) -> None:
         loaded.close()
     angles = np.pi * np.outer(np.arange(20), 2 * np.arange(20) + 1) / 40
     oracle.assert_close(actual, (data.astype("f8") @ np.cos(angles).T).astype("f4"))
+
+
+@pytest.mark.parametrize(("given", "length"), [(30, 32), (5, 12), (3, 1100)], ids=str)
+def test_the_spectrum_of_tensorflow(runtime: Runtime, given: int, length: int) -> None:
+    """FlexRFFT, and a cast that keeps the real part; rows of free number."""
+    model = ModelBuilder()
+    graph = model.graph()
+    (whole,) = graph.op("FlexRFFT", [graph.input((-1, -1, given)),
+                                     graph.const(np.array([length], "i4"))],
+                        [Spec((-1, -1, length // 2 + 1), "complex64")], custom=b"")
+    graph.outputs(*graph.op("CAST", [whole], [Spec((-1, -1, length // 2 + 1))],
+                            {"inDataType": "complex64", "outDataType": "float32"}))
+    x = np.random.default_rng(4).uniform(-1, 1, (2, 3, given)).astype("f4")
+    loaded = LoadedModel(runtime, read(model.build()))
+    try:
+        (actual,) = loaded.run([x])
+        places = {p.where for p in loaded.prepare([x.shape]).plan.places}
+    finally:
+        loaded.close()
+    oracle.assert_close(actual, np.fft.rfft(x, length).real.astype("f4"))
+    assert ("host" in places) == (length == 1100)

@@ -14,7 +14,7 @@ from app.engine.ops.tiles import lanes
 from app.engine.ops.typed import map_launch
 from app.engine.ops.window import Axis
 from app.engine.profile import DeviceProfile
-from app.engine.registry import Shape, op, require, shape
+from app.engine.registry import Shape, host, op, require, shape
 
 i32 = np.int32
 PARTS = {"REAL": "p.x", "IMAG": "p.y", "COMPLEX_ABS": "length(p)"}
@@ -33,6 +33,13 @@ def _lengths(node: Node) -> tuple[int, int]:
     assert data is not None
     height, width = (int(e) for e in data.reshape(-1))
     return height, width
+
+
+@host("RFFT2D")
+def rfft_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """The same in numpy, for lengths that neither a kernel nor TFLite knows."""
+    assert arrays[0] is not None
+    return [np.fft.rfft2(arrays[0], _lengths(node)).astype(np.complex64)]
 
 
 def _by_matrix(node: Node, profile: DeviceProfile, length: int) -> Sequence[Launch]:

@@ -9,22 +9,7 @@ import numpy as np
 
 from app.engine.epilogue import FLEX
 from app.engine.ir import Data, Node
-from app.engine.registry import Shape, host, require, shape
-
-RFFT = "CUSTOM:FlexRFFT"
-
-
-def _length(node: Node) -> int:
-    data = node.input(1).data
-    require(data is not None, "FlexRFFT of a computed length has no kernel")
-    assert data is not None
-    return int(data.reshape(-1)[0])
-
-
-@shape(RFFT)
-def rfft_shape(node: Node) -> Sequence[Shape]:
-    """[..., N] -> [..., length / 2 + 1]."""
-    return [(*node.input(0).shape[:-1], _length(node) // 2 + 1)]
+from app.engine.registry import host
 
 
 def _softplus(x: Data) -> Data:
@@ -50,14 +35,3 @@ def function(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
         return [x]
     with np.errstate(all="ignore"):
         return [FUNCTIONS[node.op.removeprefix("CUSTOM:Flex")](x).astype(x.dtype)]
-
-
-@host(RFFT)
-def rfft(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
-    """The spectrum of real numbers over the last axis, cut or filled with zeros to a length.
-
-    Source: tf.signal.rfft.
-    """
-    assert arrays[0] is not None
-    spectrum: Data = np.fft.rfft(arrays[0], _length(node)).astype(np.complex64)
-    return [spectrum]

@@ -1,15 +1,17 @@
-"""TensorFlow's operations ("Flex") that TFLite has too, only not for every type of number."""
+"""TensorFlow's operations ("Flex") that TFLite has too, only not for every type of number; and what
+else a model does with complex numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from flatbuffers import flexbuffers
 
-from app.engine.ir import Graph, Node
+from app.engine.ir import Graph, Node, Tensor, integers
 
 SLICE = "CUSTOM:FlexStridedSlice"
-NAMES = (SLICE,)
+SPECTRUM = "CUSTOM:FlexRFFT"
+NAMES = (SLICE, SPECTRUM)
 MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
 # Of NodeDef: the map of attributes. Of an entry: its name and its value, where an integer is.
 ATTRIBUTES, KEY, VALUE, INTEGER = 5, 1, 2, 3
@@ -17,13 +19,35 @@ VARINT, BYTES = 0, 2
 
 
 def plain(node: Node) -> Graph | None:
-    """The operation of TFLite's that a Flex operation is; None of others."""
-    if node.op not in NAMES:
-        return None
+    """The operations of TFLite's that a Flex operation is; None of others."""
+    rule = _RULES.get(node.op)
+    made = None if rule is None else rule(node)
+    return None if made is None else Graph(node.op, tuple(made), (), node.outputs)
+
+
+def _slice(node: Node) -> list[Node]:
     given = _attributes(bytes(node.options["custom"]))
     options = {name: given.get(name, 0) for name in MASKS}
-    made = Node("STRIDED_SLICE", node.inputs, node.outputs, options, graph=node.graph)
-    return Graph(node.op, (made,), (), node.outputs)
+    return [Node("STRIDED_SLICE", node.inputs, node.outputs, options, graph=node.graph)]
+
+
+def _spectrum(node: Node) -> list[Node] | None:
+    x, length, y = node.input(0), node.input(1).data, node.outputs[0]
+    if length is None or not x.shape:
+        return None
+    count, axis = int(length.reshape(-1)[0]), len(x.shape) - 1
+    outer = (*x.shape[:-1], 1)
+    row = Tensor(x.name, (*outer, x.shape[-1]), x.dtype)
+    found = Tensor(y.name, (*outer, count // 2 + 1), y.dtype)
+    return [Node("EXPAND_DIMS", (x, integers(axis)), (row,), graph=node.graph),
+            Node("RFFT2D", (row, integers(1, count)), (found,), graph=node.graph),
+            Node("SQUEEZE", (found,), (y,), {"squeeze_dims": (axis,)}, graph=node.graph)]
+
+
+def _real(node: Node) -> list[Node] | None:
+    if (node.input(0).dtype, node.outputs[0].dtype) != ("complex64", "float32"):
+        return None
+    return [Node("REAL", node.inputs, node.outputs, graph=node.graph)]
 
 
 def _attributes(custom: bytes) -> dict[str, int]:
@@ -70,3 +94,7 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
         shift += 7
         if byte < 128:
             return value, at
+
+
+_RULES: dict[str, Callable[[Node], list[Node] | None]] = {
+    SLICE: _slice, SPECTRUM: _spectrum, "CAST": _real}
