@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sqlite3
 from http import HTTPStatus
 from typing import Any
 
@@ -14,7 +15,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.routing import WebsocketMismatch
 
 from app import errors
-from app.errors import ServingError
+from app.errors import ServingError, StorageFailed
 
 log = logging.getLogger("app.errors")
 
@@ -75,6 +76,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     for kind in (NoMoreData, ParseException, ClientDisconnected):
         app.register_error_handler(kind, _unreadable)
+    app.register_error_handler(sqlite3.OperationalError, _no_records)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -115,6 +117,11 @@ def _unreadable(error: Exception) -> Response:
         400, errors.InvalidRequest.code,
         f"the body ends early or is not framed as its headers say{said}; send it whole",
     )  # fmt: skip
+
+
+def _no_records(error: Exception) -> Response:
+    """The state file was removed, or its disk fails; a worker that loses it is replaced at once."""
+    return _serving_error(StorageFailed(f"the server's own records cannot be read: {error}"))
 
 
 def _unexpected(error: Exception) -> Response:
