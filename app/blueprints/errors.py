@@ -125,6 +125,9 @@ def _no_records(error: Exception) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
+    too_much = errors.exhausted(error)
+    if too_much is not None:
+        return _serving_error(too_much)
     log.exception("unexpected error", extra={"request_id": g.get("request_id")})
     return answer(
         500, "internal_error",
@@ -151,7 +154,13 @@ def _not_allowed(error: HTTPException) -> str:
 
 
 def _too_large(error: HTTPException) -> str:
-    return f"the body is larger than {request.max_content_length} bytes, the most that is taken"
+    limit = request.max_content_length
+    if request.mimetype.startswith("multipart/") and (request.content_length or 0) <= (limit or 0):
+        return (
+            f"the form has more than {request.max_form_parts} parts, or text of more than "
+            f"{request.max_form_memory_size} bytes; send images and little else"
+        )
+    return f"the body is larger than {limit} bytes, the most that is taken"
 
 
 _HTTP_DETAILS = {404: _not_found, 405: _not_allowed, 413: _too_large}
