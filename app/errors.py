@@ -27,6 +27,10 @@ ServingError
 
 from __future__ import annotations
 
+import errno
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
 
 class ServingError(Exception):
     """Root of all errors that are answered with a sentence for the person who caused them."""
@@ -135,6 +139,16 @@ class Overloaded(ServingError):
         self.retry_after = retry_after
         self.reason = reason
         self.room = room
+
+
+def exhausted(error: BaseException) -> Overloaded | None:
+    """Say of an error that it only means too much at once: no memory, or no descriptors, left."""
+    if isinstance(error, MemoryError):
+        return Overloaded("there is no memory left for this request; send less, or come back later")
+    if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+        return Overloaded(f"the server has reached a limit of its system ({error.strerror}); "
+                          "come back later")  # fmt: skip
+    return None
 
 
 class QuotaExceeded(ServingError):

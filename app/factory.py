@@ -159,7 +159,7 @@ def build(settings: Settings) -> Runtime:
     )  # fmt: skip
     catalogue.DEVICE_WANTED.set(settings.backend == "opencl" or settings.opencl_device != "auto")
     checkup = Checkup(state, Checks(database), store.worker, watch.verify)
-    store.listen(checkup.attend)
+    store.listen(checkup.attend, lambda: restart(settings.graceful_timeout_s))
     return Runtime(
         settings, store, Models(state, Actions(database), models, sandbox), sandbox, card, watch,
         checkup,

@@ -56,6 +56,8 @@ class WorkerLedger:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep the other masters out meanwhile."""
+        # Somebody may have removed the folder since the start.
+        self._lock_path.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)

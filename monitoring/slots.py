@@ -90,6 +90,7 @@ class Holder:
 
 def acquire(directory: Path) -> Slot:
     """Take the lowest slot that no live process holds."""
+    directory.mkdir(parents=True, exist_ok=True)
     for number in itertools.count():
         fd = os.open(_lock_path(directory, number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if _try_lock(fd):

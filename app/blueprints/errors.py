@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sqlite3
 from http import HTTPStatus
 from typing import Any
 
@@ -14,7 +15,7 @@ from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.routing import WebsocketMismatch
 
 from app import errors
-from app.errors import ServingError
+from app.errors import ServingError, StorageFailed
 
 log = logging.getLogger("app.errors")
 
@@ -75,6 +76,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, _http_error)
     for kind in (NoMoreData, ParseException, ClientDisconnected):
         app.register_error_handler(kind, _unreadable)
+    app.register_error_handler(sqlite3.OperationalError, _no_records)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -117,7 +119,15 @@ def _unreadable(error: Exception) -> Response:
     )  # fmt: skip
 
 
+def _no_records(error: Exception) -> Response:
+    """The state file was removed, or its disk fails; a worker that loses it is replaced at once."""
+    return _serving_error(StorageFailed(f"the server's own records cannot be read: {error}"))
+
+
 def _unexpected(error: Exception) -> Response:
+    too_much = errors.exhausted(error)
+    if too_much is not None:
+        return _serving_error(too_much)
     log.exception("unexpected error", extra={"request_id": g.get("request_id")})
     return answer(
         500, "internal_error",
@@ -144,7 +154,13 @@ def _not_allowed(error: HTTPException) -> str:
 
 
 def _too_large(error: HTTPException) -> str:
-    return f"the body is larger than {request.max_content_length} bytes, the most that is taken"
+    limit = request.max_content_length
+    if request.mimetype.startswith("multipart/") and (request.content_length or 0) <= (limit or 0):
+        return (
+            f"the form has more than {request.max_form_parts} parts, or text of more than "
+            f"{request.max_form_memory_size} bytes; send images and little else"
+        )
+    return f"the body is larger than {limit} bytes, the most that is taken"
 
 
 _HTTP_DETAILS = {404: _not_found, 405: _not_allowed, 413: _too_large}

@@ -21,7 +21,7 @@ from app.blueprints.full import MARK, FullQueues
 from app.blueprints.requests import WAITED, new_request_id, seconds_of
 from app.blueprints.serving import Sent, Serving
 from app.blueprints.ways import Route, Ways, named
-from app.errors import ServingError
+from app.errors import ServingError, exhausted
 from app.front.body import Buffer
 from app.front.head import Head, json_length
 from app.front.reply import Reply, Stamped
@@ -156,9 +156,8 @@ class Express:
             except ServingError as error:
                 reply = _refusal(error, request_id)
                 facts["problem"] = error.code
-            except Exception:
-                log.exception("unexpected error", extra={"request_id": request_id})
-                reply = _failure(request_id)
+            except Exception as error:
+                reply = _failed(error, request_id)
         spent = time.thread_time() - began
         if waited is None and "compute_ms" in facts:
             # Another thread may have run it.
@@ -219,6 +218,11 @@ def _refusal(error: ServingError, request_id: str) -> Reply:
     return Reply(status, fields, problem(status, error.code, str(error), request_id))
 
 
-def _failure(request_id: str) -> Reply:
+def _failed(error: Exception, request_id: str) -> Reply:
+    too_much = exhausted(error)
+    if too_much is not None:
+        log.warning("%s", too_much, extra={"request_id": request_id})
+        return _refusal(too_much, request_id)
+    log.error("unexpected error", exc_info=error, extra={"request_id": request_id})
     text = "the server failed unexpectedly; the log has the reason under this request_id"
     return Reply(500, [PROBLEM_TYPE], problem(500, "internal_error", text, request_id))

@@ -11,7 +11,7 @@ from typing import Any
 
 from gunicorn.http.errors import NoMoreData, ParseException
 
-from app.errors import RequestTooLarge
+from app.errors import RequestTooLarge, exhausted
 from app.front.bodies import Bodies
 from app.front.body import Buffer, Gathered, Memory, Spool
 from app.front.connection import Connection, State
@@ -161,7 +161,12 @@ class Intake(Bodies):
         elif length is None:
             self.receive(connection, Gathered(None, self._spool, self._service.limit))
         else:
-            self.receive(connection, Memory(length, json_length(head) or 0))
+            try:
+                memory = Memory(length, json_length(head) or 0)
+            except MemoryError as error:
+                self.reject(connection, exhausted(error) or error)
+                return
+            self.receive(connection, memory)
 
     def _begin_page(self, connection: Connection, head: Head) -> None:
         if head.length is not None and head.length > self._largest:

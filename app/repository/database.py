@@ -19,6 +19,7 @@ class Database:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._local = threading.local()
+        self._file: tuple[int, int] | None = None
 
     def create(self, schema: str) -> None:
         """Make the tables that are not there yet; a semicolon and a new line end a statement.
@@ -29,6 +30,19 @@ class Database:
         with sound(self._path), self.write(durable=True) as db:
             for statement in schema.split(";\n"):
                 db.execute(statement)
+            self._file = self._found()
+
+    def lost(self) -> bool:
+        """Tell whether the file has been removed, or another put in its place: what is open here
+        is then nobody else's; cheap."""
+        return self._found() != self._file
+
+    def _found(self) -> tuple[int, int] | None:
+        try:
+            facts = self._path.stat()
+        except OSError:
+            return None
+        return facts.st_dev, facts.st_ino
 
     def open(self) -> sqlite3.Connection:
         """Give this thread's connection."""

@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from app.errors import StorageFailed
@@ -24,7 +24,9 @@ class Connection(sqlite3.Connection):
     """Closes itself when nobody has it any more, which Python 3.13 warns of otherwise."""
 
     def __del__(self) -> None:
-        self.close()
+        # One that could not be opened has nothing to close.
+        with suppress(sqlite3.ProgrammingError):
+            self.close()
 
 
 @contextmanager

@@ -50,6 +50,10 @@ class State:
         """Give a number that differs after any other connection has written; cheap."""
         return self._database.changed()
 
+    def lost(self) -> bool:
+        """Tell whether this state is no longer the one that the other workers have."""
+        return self._database.lost()
+
     def wait_for_change(self, seen: int, end: float) -> None:
         """Wait until changed() differs from what was seen, for a moment at most: what to look for
         may also be the death of a worker, which writes nothing.

@@ -55,10 +55,15 @@ class Store(Shelf):
         self._threads: list[threading.Thread] = []
         self._alive: Callable[[], bool] = lambda: True
         self._changed: Callable[[], None] = lambda: None
+        self._lost: Callable[[], None] = lambda: None
 
-    def listen(self, changed: Callable[[], None]) -> None:
-        """Call this after every change of the state store; it must not wait."""
+    def listen(self, changed: Callable[[], None], lost: Callable[[], None]) -> None:
+        """Call changed after every change of the state store, and lost once when it is gone.
+
+        Neither may wait.
+        """
         self._changed = changed
+        self._lost = lost
 
     def start(self, alive: Callable[[], bool] = lambda: True) -> None:
         """Register this worker and begin to follow the wishes; alive turns false when it drains."""
@@ -88,7 +93,8 @@ class Store(Shelf):
         with self._lock:
             for key in list(self._loaded):
                 self._retire(key, "shutdown")
-        self._state.leave(self.worker)
+        if not self._state.lost():
+            self._state.leave(self.worker)
 
     def wake(self, name: str, version: str | None, deadline: float) -> bool:
         """Bring back a model that was unloaded because nobody used it, and wait for it.
@@ -126,6 +132,10 @@ class Store(Shelf):
     def _watch(self) -> None:
         seen, swept = -1, 0.0
         while not self._stopping.is_set():
+            if self._state.lost():
+                log.error("the state file was removed or replaced; this worker begins anew")
+                self._lost()
+                return
             try:
                 now = self._state.changed()
                 if now != seen:

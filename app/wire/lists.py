@@ -44,7 +44,8 @@ class Document:
             self._parser = simdjson.Parser()
             self.root: Any = self._parser.parse(body)
         except (ValueError, RuntimeError, UnicodeDecodeError) as error:
-            raise InvalidRequest(f"the body is not valid JSON: {error}{_advice(body)}") from error
+            said = str(error).partition(" This is a fatal")[0].rstrip()
+            raise InvalidRequest(f"the body is not valid JSON: {said}{_advice(body)}") from error
 
     def array(self, element: Any, dtype: str, name: str) -> Array:
         """Read a list, nested or flat, as an array of the lists' own shape.

@@ -89,7 +89,13 @@ def _header_size(body: bytes | memoryview, header_length: str | None) -> int:
 
 def _fields(node: Any) -> dict[str, Any]:
     """Take the protocol's own fields; lists stay unread, other keys stay unlooked at."""
-    return {key: node[key] for key in node if key in _FIELDS}
+    fields: dict[str, Any] = {}
+    for key in node:
+        if key in _FIELDS:
+            if key in fields:
+                raise InvalidRequest(f"{key!r} is given more than once in one object")
+            fields[key] = node[key]
+    return fields
 
 
 def _plain(value: Any) -> Any:

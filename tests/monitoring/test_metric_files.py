@@ -193,6 +193,13 @@ def test_a_slot_stays_held_by_the_child_when_the_master_lets_go(tmp_path: Path) 
     assert [h.live for h in slots.holders(tmp_path)] == [False]
 
 
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    assert slots.acquire(folder).number == 0
+    WorkerLedger(tmp_path / "gone too").started(2)
+    assert WorkerLedger(tmp_path / "gone too").read()["starts"] == 1
+
+
 def test_the_masters_ledger_is_exact_with_two_masters(tmp_path: Path) -> None:
     code = ("import sys; from pathlib import Path; from monitoring.ledger import WorkerLedger\n"
             "l = WorkerLedger(Path(sys.argv[1]))\n"

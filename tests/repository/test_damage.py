@@ -106,3 +106,16 @@ def test_a_server_starts_over_a_damaged_state_and_finds_its_models(tmp_path: Pat
         server.start()
         assert server.get("/models/m").json()["versions"][0]["state"] == "ready"
         assert str(file) in server.text()
+
+
+def test_a_state_that_is_removed_is_begun_anew_by_every_worker(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=2, LOG_FORMAT="json") as server:
+        assert server.upload("m", "1", tiny.add(1)).status_code == 200
+        for path in (tmp_path / "state").glob("state.sqlite3*"):
+            path.unlink()
+        server.until(lambda: server.text().count("removed or replaced") == 2)
+        server.wait_ready()
+        assert server.infer("m", [[0] * 4]).status_code == 200
+        assert server.upload("n", "1", tiny.add(1)).status_code == 200
+        assert len(server.model("n")["versions"][0]["workers"]) == 2
+        assert "Traceback" not in server.text()

@@ -199,6 +199,11 @@ def test_the_content_type_may_be_missing(shared: Server, kind: str | None) -> No
     assert first(shared.post("/inference", data=json.dumps(SEED), headers=headers))
 
 
+def test_a_form_of_many_parts_is_refused_as_that(shared: Server) -> None:
+    many = {f"field-{number}": (None, "x") for number in range(1100)}
+    assert "1000 parts" in problem(shared.post("/models/plus-one/infer", files=many), 413)
+
+
 def test_a_refusal_does_not_repeat_all_of_a_long_request(shared: Server) -> None:
     long = shared.infer("pair", {"x" * 1_000_000: [1]})
     assert long.status_code == 422

@@ -217,6 +217,16 @@ def test_bytes_that_belong_to_nobody_are_refused() -> None:
         parse(body + b"1234", str(len(body)))
 
 
+def test_a_name_that_comes_twice_is_refused_wherever_it_matters() -> None:
+    good = '{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}'
+    for bad in (
+        f'{{"inputs": [{good}], "inputs": [{good}]}}',
+        f'{{"inputs": [{good[:-1]}, "data": [2]}}]}}',
+    ):
+        with pytest.raises(InvalidRequest, match="more than once"):
+            parse(bad.encode())
+
+
 @pytest.mark.parametrize("depth", [33, 900, 1020, 5000])
 def test_deep_nesting_is_refused_not_followed(depth: int) -> None:
     deep = "[" * depth + "]" * depth
