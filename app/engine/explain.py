@@ -31,6 +31,8 @@ class Row:
 def explain(model: Model, plan: Plan) -> list[Row]:
     """A row for every operator of the main graph, in the file's order."""
     found: dict[int, Row] = {}
+    # Passes may have given an operation another name.
+    names = {n.index: n.op for n in model.graphs[0].nodes}
     for place in plan.places:
         own = [n for n in place.origin if n.graph == 0]
         for node in own:
@@ -40,7 +42,7 @@ def explain(model: Model, plan: Plan) -> list[Row]:
                 where, reason = "fused", f"with operator {own[0].index} ({own[0].op})"
             # An operator that was taken apart is free only if all its parts are.
             if node.index not in found or found[node.index].place == NAMES["free"]:
-                found[node.index] = Row(node.index, node.op, where, reason)
+                found[node.index] = Row(node.index, names.get(node.index, node.op), where, reason)
     for node in model.graphs[0].nodes:
         if plan.states and node.op in VARIABLES:
             found[node.index] = Row(node.index, node.op, "free", KEPT)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from app.engine.passes import stablehlo
-from app.engine.runtime import Runtime
+from app.engine.reader import read
+from app.engine.runtime import LoadedModel, Runtime
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec, Value, single_op
 from tests.engine.engine_check import assert_op_same, run_engine
@@ -145,8 +146,14 @@ def test_what_tflite_has_under_another_name(runtime: Runtime, name: str) -> None
     given = [np.asarray(v) for v in inputs]
     blob = single_op(f"STABLEHLO_{name}", [Spec(v.shape, str(v.dtype)) for v in given],
                      [Spec(answer.shape, str(answer.dtype))], options)
-    (actual,) = run_engine(runtime, blob, given)
+    model = LoadedModel(runtime, read(blob))
+    try:
+        (actual,), (row,) = model.run(given), model.explain()
+    finally:
+        model.close()
     oracle.assert_same(actual, np.ascontiguousarray(answer))
+    assert row.op == f"STABLEHLO_{name}"
+    assert row.place in ("card", "free")
 
 
 def test_counting(runtime: Runtime) -> None:

@@ -77,6 +77,8 @@ class _Maker:
         if not 0 <= node.index < raw.OperatorsLength():
             raise ValueError(f"{node.op} is not an operator of the file")
         made = schema.OperatorT.InitFromObj(raw.Operators(node.index))
+        if not _same(node, self.model.operatorCodes[made.opcodeIndex]):
+            raise ValueError(f"{node.op} stands for another operator of the file")
         rows = _ints(made.inputs)
         if len(rows) != len(node.inputs):
             raise ValueError(f"{node.op} was changed; it is not the file's operator any more")
@@ -151,6 +153,13 @@ class _Maker:
         self.model.operatorCodes = [self.model.operatorCodes[i] for i in used]
         for operator in operators:
             operator.opcodeIndex = used.index(operator.opcodeIndex)
+
+
+def _same(node: Node, code: Any) -> bool:
+    number = max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+    if number == schema.BuiltinOperator.CUSTOM:
+        return node.op.startswith("CUSTOM:")
+    return node.op == f"BUILTIN:{number}" or getattr(schema.BuiltinOperator, node.op, -1) == number
 
 
 def _ints(values: Any) -> list[int]:

@@ -43,8 +43,7 @@ def _settled(graph: Graph, known: list[Graph]) -> Graph:
     for raw in graph.nodes:
         node = substitute(raw, values)
         with blamed(node):
-            taken = _taken(node, known) if node.op in DECIDED else (
-                spelled(node, known) or translated(node) or flex.plain(node))
+            taken = _taken(node, known) if node.op in DECIDED else _renamed(node, known)
             if taken is None and node.op == "IF":
                 taken = both(node, known)
             if taken is None:
@@ -56,6 +55,13 @@ def _settled(graph: Graph, known: list[Graph]) -> Graph:
     if not values:
         return replace(graph, nodes=tuple(nodes))
     return fold(replace(graph, nodes=tuple(nodes), outputs=outputs))
+
+
+def _renamed(node: Node, known: Sequence[Graph]) -> Graph | None:
+    """What an operation is in other words; its nodes stand in its place in the file."""
+    made = spelled(node, known) or translated(node) or flex.plain(node)
+    return None if made is None else replace(made, nodes=tuple(
+        replace(n, index=node.index, graph=node.graph) for n in made.nodes))
 
 
 def _taken(node: Node, known: Sequence[Graph]) -> Graph | None:
