@@ -275,8 +275,7 @@ class Lane:
         seconds = time.monotonic() - began
         rows = sum(job.rows for job in batch)
         known = self._run_seconds
-        share = sum(self._policy.share(job.rows, job.signature is not None) for job in batch)
-        share /= len(batch)
+        share = self._queue.runs(batch) / len(batch)
         self._share = share if known is None else self._share + _NEW * (share - self._share)
         self._run_seconds = seconds if known is None else known + _NEW * (seconds - known)
         self._observer.ran(len(batch), rows, seconds)

@@ -44,7 +44,7 @@ class Waiting:
             raise Overloaded(
                 f"{self.count} requests ({self._bytes} bytes) wait for this model, as many as "
                 "it may have; come back later",
-                retry_after=max(1.0, each * self._runs(self)),
+                retry_after=max(1.0, each * self.runs(self)),
                 reason=reason,
             )
         level = self._policy.level(job.call.priority)
@@ -52,8 +52,8 @@ class Waiting:
         self.count += 1
         self._bytes += job.size
 
-    def _runs(self, jobs: Iterable[Job]) -> float:
-        """Count the runs that jobs make, if they share them well."""
+    def runs(self, jobs: Iterable[Job]) -> float:
+        """Count the runs that jobs make, waiting or not, if they share them well."""
         return sum(self._policy.share(job.rows, job.signature is not None) for job in jobs)
 
     def _check_deadline(self, job: Job, run_seconds: float, each: float) -> None:
@@ -69,7 +69,7 @@ class Waiting:
             return
         level = self._policy.level(job.call.priority)
         ahead = [one for other, _, one in self._heap if one.state == "waiting" and other <= level]
-        seconds = each * self._runs(ahead)
+        seconds = each * self.runs(ahead)
         if ahead and seconds > spare:
             raise Overloaded(
                 f"{len(ahead)} requests wait for this model already, about {seconds:.3g} s of "
