@@ -93,11 +93,10 @@ def entries(launches: Sequence[Launch]) -> tuple[str, list[str]]:
     """
     functions: dict[Kind, str] = {}
     texts, made, names = [], [], []
-    plain = [s for s in launches if s.source in COPIED or set(s.local_size) != {1}]
-    whole, plain_names = kernels(plain)
-    left = iter(plain_names)
+    whole, plain = kernels([launch for launch in launches if _stays(launch)])
+    left = iter(plain)
     for launch in launches:
-        if launch in plain:
+        if _stays(launch):
             names.append(next(left))
             continue
         kind = kind_of(launch.source, launch.defines)
@@ -112,6 +111,10 @@ def entries(launches: Sequence[Launch]) -> tuple[str, list[str]]:
                     f"{{ {functions[kind]}{launch.kernel}(get_global_id(0), get_global_id(1), "
                     f"get_global_id(2){args}); }}")
     return "\n".join([PLAIN, *texts, KERNELS, *made, whole]), names
+
+
+def _stays(launch: Launch) -> bool:
+    return launch.source in COPIED or set(launch.local_size) != {1}
 
 
 def _type(arg: Any) -> str:

@@ -7,17 +7,18 @@ leaves them whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from app.engine.ir import Node, Tensor, integers
 from app.engine.passes.integers import is_quantised
+from app.engine.passes.layer import Maker
 from app.engine.passes.matrices import constant, floats, reals
 
 SEQUENCE, CELL, SVDF = "UNIDIRECTIONAL_SEQUENCE_RNN", "RNN", "SVDF"
 BOTH_WAYS = "BIDIRECTIONAL_SEQUENCE_RNN"
+# Among the inputs of all of them.
+STATE = 4
 
 
 def parts(node: Node) -> list[Node] | None:
@@ -31,15 +32,7 @@ def parts(node: Node) -> list[Node] | None:
     return rule(_Maker(node)) if rule is not None else None
 
 
-@dataclass
-class _Maker:
-    node: Node
-    made: list[Node] = field(default_factory=list)
-
-    def emit(self, op: str, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor],
-             **options: Any) -> None:
-        self.made.append(Node(op, tuple(inputs), tuple(outputs), options, index=self.node.index))
-
+class _Maker(Maker):
     def product(self, x: Tensor, weights: Tensor, bias: Tensor | None, y: Tensor,
                 activation: str = "NONE") -> None:
         """y = x times weights."""
@@ -75,12 +68,6 @@ def _known(node: Node, weights: Sequence[int]) -> bool:
                for t in tensors)
 
 
-def _given(node: Node) -> Tensor | None:
-    """The state to begin with; None where it is a variable, which begins at zero."""
-    state = node.optional(4)
-    return None if state is None or state.is_variable else state
-
-
 def _sequence(maker: _Maker) -> list[Node] | None:
     node, x, y = maker.node, maker.node.input(0), maker.node.outputs[0]
     axis = 0 if node.options.get("time_major") else 1
@@ -93,7 +80,7 @@ def _sequence(maker: _Maker) -> list[Node] | None:
     steps = [floats(f"{y.name}/{i}", (batch, units)) for i in range(x.shape[axis])]
     maker.emit("UNPACK", (sums,), steps, axis=axis, num=len(steps))
     rows: list[Tensor] = []
-    before = _given(node)
+    before = maker.state(STATE)
     for own in steps:
         before = maker.step(own, before)
         rows.append(before)
@@ -106,7 +93,7 @@ def _cell(maker: _Maker) -> list[Node] | None:
     node, x, y = maker.node, maker.node.input(0), maker.node.outputs[0]
     if not _known(node, (1, 2, 3)) or x.dtype != "float32":
         return None
-    before = _given(node)
+    before = maker.state(STATE)
     if before is None:
         maker.product(x, node.input(1), node.input(3), y, maker.activation)
     else:
@@ -120,7 +107,7 @@ def _cell(maker: _Maker) -> list[Node] | None:
 def _svdf(maker: _Maker) -> list[Node] | None:
     node, x, y = maker.node, maker.node.input(0), maker.node.outputs[0]
     features, time = node.input(1), node.input(2)
-    bias, state, rank = node.optional(3), node.optional(4), int(node.options["rank"])
+    bias, state, rank = node.optional(3), node.optional(STATE), int(node.options["rank"])
     whole = is_quantised(x)
     if (not _known(node, (1, 2)) or not (whole or x.dtype == "float32") or rank < 1
             or (bias is not None and bias.data is None) or (whole and state is None)):
@@ -130,7 +117,7 @@ def _svdf(maker: _Maker) -> list[Node] | None:
     if whole and state is not None:
         seen = Tensor(f"{y.name}/rounded", shape, state.dtype, quant=state.quant)
     maker.product(x, features, None, seen)
-    before = _given(node)
+    before = maker.state(STATE)
     weighed = _weighed(maker, seen, time) if before is None else _remembered(
         maker, seen, before, time)
     apart = floats(f"{y.name}/apart", (shape[0], shape[1] // rank, weighed.size // (

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from flatbuffers import flexbuffers
 
 from app.engine.ir import Graph, Node, Tensor, integers
+from app.engine.passes.stablehlo import MASKS
 
 SLICE = "CUSTOM:FlexStridedSlice"
 SPECTRUM = "CUSTOM:FlexRFFT"
 NAMES = (SLICE, SPECTRUM)
-MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
 # Of NodeDef: the map of attributes. Of an entry: its name and its value, where an integer is.
 ATTRIBUTES, KEY, VALUE, INTEGER = 5, 1, 2, 3
 VARINT, BYTES = 0, 2

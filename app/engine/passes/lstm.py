@@ -10,6 +10,7 @@ import numpy as np
 
 from app.engine.ir import Node, Tensor, integers
 from app.engine.passes.integers import is_quantised
+from app.engine.passes.layer import Maker
 from app.engine.passes.matrices import constant, floats, joined, joined_integers, reals
 from app.tensors import Quantization
 
@@ -93,11 +94,9 @@ def _basic(node: Node) -> list[Node] | None:
 
 
 @dataclass
-class Layer:
+class Layer(Maker):
     """One layer being taken apart."""
 
-    node: Node
-    made: list[Node] = field(default_factory=list)
     joined: dict[str, Tensor] = field(default_factory=dict)
 
     def steps(self) -> list[Node]:
@@ -136,11 +135,6 @@ class Layer:
     def normed(self) -> bool:
         """Whether the sums are normalised before they become gates."""
         return self.node.optional(LAYER_NORM[1]) is not None
-
-    def emit(self, op: str, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor],
-             **options: Any) -> None:
-        """Append a node."""
-        self.made.append(Node(op, tuple(inputs), tuple(outputs), options, index=self.node.index))
 
     def value(self, op: str, *inputs: Tensor | None, like: Sequence[int], **options: Any) -> Tensor:
         """Append a node that gives a float tensor."""
@@ -231,11 +225,6 @@ class Layer:
         rows = [floats(f"{sums.name}/{i}", (batch, sums.shape[2])) for i in range(count)]
         self.emit("UNPACK", (sums,), rows, axis=axis, num=count)
         return rows
-
-    def state(self, position: int) -> Tensor | None:
-        """The initial state; None where it is a variable, which begins at zero."""
-        tensor = self.node.optional(position)
-        return None if tensor is None or tensor.is_variable else tensor
 
     def like(self, tensor: Tensor | None, name: str, extents: tuple[int, ...]) -> Tensor:
         """A new state: in the type and the steps of a given one where the layer is quantised."""

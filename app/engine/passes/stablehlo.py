@@ -8,6 +8,8 @@ from typing import Any
 from app.engine.ir import Graph, Node, Tensor, integers
 
 P = "STABLEHLO_"
+# The options of STRIDED_SLICE.
+MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
 # The same operands, the same meaning.
 SAME = {P + name: other for name, other in {
     "ABS": "ABS", "ADD": "ADD", "CONVERT": "CAST", "COSINE": "COS", "DIVIDE": "DIV",
@@ -89,8 +91,7 @@ def _broadcast(node: Node) -> Made | None:
 
 def _slice(node: Node) -> Made:
     given = (integers(*node.options[key]) for key in ("start_indices", "limit_indices", "strides"))
-    masks = dict.fromkeys(("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask",
-                           "shrink_axis_mask"), 0)
+    masks = dict.fromkeys(MASKS, 0)
     return [_node("STRIDED_SLICE", (node.input(0), *given), node.outputs, **masks)]
 
 

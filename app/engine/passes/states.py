@@ -22,10 +22,10 @@ VARIABLES = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"}
 
 # Where recurrent layers that passes.recurrent takes apart have their states.
 REMEMBERED = {lstm.NAME: (lstm.HIDDEN, lstm.CELL), lstm.CELL_NAME: (lstm.HIDDEN, lstm.CELL),
-              cells.SEQUENCE: (4,), cells.CELL: (4,), cells.SVDF: (4,)}
+              **dict.fromkeys((cells.SEQUENCE, cells.CELL, cells.SVDF), (cells.STATE,))}
 
 
-def rows(node: Node) -> int:
+def _rows(node: Node) -> int:
     """The rows of a recurrent layer's state."""
     x = node.input(0).shape
     return x[0 if len(x) < 3 or not node.options.get("time_major") else 1]
@@ -126,7 +126,7 @@ class _Draft:
             given = node.optional(at)
             if given is None or not given.is_variable or len(given.shape) != 2:
                 return False
-            name, extents = f"{node.op} {node.index}/{at}", (rows(node), given.shape[1])
+            name, extents = f"{node.op} {node.index}/{at}", (_rows(node), given.shape[1])
             old = replace(given, shape=extents, is_variable=False)
             inputs[at] = self.old[name] = old
             self.before[name] = self._entering(old)
