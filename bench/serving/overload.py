@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,26 +24,46 @@ from bench.serving.load import Result, closed, opened
 from bench.serving.servers import Running, Server, own
 
 FACTORS = (1.0, 2.0, 5.0)
-SECONDS = 6.0
+# The machine's speed wanders by a tenth and more: what is compared is measured in turn, so often.
+ROUNDS = 6
+SECONDS = 3.0
 CONCURRENCY = 8
+# So long the load goes on while the pages of health and metrics are looked at.
+WATCHED_SECONDS = 8.0
 # After the load, windows of so many seconds, until so many seconds have gone.
 WINDOW, AFTER = 0.25, 2.0
+
+
+@dataclass
+class Offered:
+    """What became of one rate, by round.
+
+    Units: spent in CPU seconds of the server; goodput is answers a second, as a share of what the
+           closed loops before and behind the round answered.
+    """
+
+    factor: float
+    results: list[Result] = field(default_factory=list)
+    spent: list[float] = field(default_factory=list)
+    goodput: list[float] = field(default_factory=list)
+
+    def median(self, figure: Callable[[Result], float]) -> float:
+        return statistics.median(figure(one) for one in self.results)
 
 
 @dataclass
 class Overload:
     """What was seen.
 
-    Units: peak in answers a second; p50 and p99 in ms, at concurrency 8 before; rss in bytes
-           before and after; watched in ms by target; after is a list of (s since the end, p50 ms).
+    calm are the closed loops at concurrency 8, one before each round and one behind the last.
+    Units: rss in bytes before and after; watched in ms by target; after is a list of
+           (s since the end, p50 ms).
     """
 
     cores: str
-    peak: float = 0.0
-    p50: float = 0.0
-    p99: float = 0.0
+    calm: Offered = field(default_factory=lambda: Offered(0.0))
+    offered: list[Offered] = field(default_factory=lambda: [Offered(one) for one in FACTORS])
     rss: tuple[int, int] = (0, 0)
-    rows: list[tuple[float, Result, float]] = field(default_factory=list)
     watched: dict[str, list[float]] = field(default_factory=dict)
     after: list[tuple[float, float]] = field(default_factory=list)
 
@@ -92,24 +112,32 @@ def push(folder: Path, file: Path, request: bytes) -> Overload:
 def _push(running: Running, request: bytes, seen: Overload, metrics: int) -> None:
     address = running.address
     closed(address, [request], CONCURRENCY, 2.0)
-    calm = [closed(address, [request], CONCURRENCY, 2.0) for _ in range(3)]
-    seen.peak = statistics.median(one.rate() for one in calm)
-    seen.p50 = statistics.median(one.quantile(0.5) for one in calm)
-    seen.p99 = statistics.median(one.quantile(0.99) for one in calm)
     before = running.memory()
-    targets = [
-        f"{address[0]}:{address[1]}/health", f"{address[0]}:{address[1]}/metrics",
-        f"127.0.0.1:{metrics}/metrics",
-    ]  # fmt: skip
-    for factor in FACTORS:
-        with _watching(targets if factor == FACTORS[-1] else []) as watched:
+    peak = _calm(running, request, seen)
+    for _ in range(ROUNDS):
+        for offered in seen.offered:
             spent = running.cpu()
-            result = opened(address, [request], seen.peak * factor, SECONDS, drain=0.0)
-            seen.rows.append((factor, result, running.cpu() - spent))
-            if factor == FACTORS[-1]:
-                seen.after = _after(running, request)
-        seen.watched.update(zip(("/health", "/metrics", "exporter"), watched, strict=False))
+            result = opened(address, [request], peak * offered.factor, SECONDS, drain=0.0)
+            offered.results.append(result)
+            offered.spent.append(running.cpu() - spent)
+        next_peak = _calm(running, request, seen)
+        for offered in seen.offered:
+            offered.goodput.append(offered.results[-1].rate() * 2 / (peak + next_peak))
+        peak = next_peak
+    with _watching({
+        "/health": f"{address[0]}:{address[1]}/health",
+        "/metrics": f"{address[0]}:{address[1]}/metrics",
+        "exporter": f"127.0.0.1:{metrics}/metrics",
+    }) as seen.watched:  # fmt: skip
+        opened(address, [request], peak * FACTORS[-1], WATCHED_SECONDS, drain=0.0)
+        seen.after = _after(running, request)
     seen.rss = before, running.memory()
+
+
+def _calm(running: Running, request: bytes, seen: Overload) -> float:
+    """Gives what it can do, in answers a second."""
+    seen.calm.results.append(closed(running.address, [request], CONCURRENCY, 2.0))
+    return seen.calm.results[-1].rate()
 
 
 def _after(running: Running, request: bytes) -> list[tuple[float, float]]:
@@ -122,16 +150,14 @@ def _after(running: Running, request: bytes) -> list[tuple[float, float]]:
 
 
 @contextmanager
-def _watching(targets: list[str]) -> Iterator[list[list[float]]]:
-    seen: list[list[float]] = []
-    if not targets:
-        yield seen
-        return
-    command = [sys.executable, "-m", "bench.serving.watch", str(SECONDS - 1.0), *targets]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+def _watching(targets: dict[str, str]) -> Iterator[dict[str, list[float]]]:
+    """Look at the targets meanwhile; what is given is filled when it ends."""
+    seen: dict[str, list[float]] = {}
+    command = [sys.executable, "-m", "bench.serving.watch", str(WATCHED_SECONDS - 1.0)]
+    process = subprocess.Popen([*command, *targets.values()], stdout=subprocess.PIPE, text=True)
     yield seen
     output, _ = process.communicate(timeout=60)
-    seen += json.loads(output).values()
+    seen.update(zip(targets, json.loads(output).values(), strict=True))
 
 
 def array(shape: tuple[int, ...]) -> np.ndarray:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.serving.load import Result
 from bench.serving.overload import Overload
 
 COLOURS = ("#c0392b", "#2980b9", "#27ae60", "#8e44ad", "#f39c12", "#7f8c8d")
@@ -38,7 +40,7 @@ def median(measured: list[Measured]) -> Measured:
     )
 
 
-def write(folder: Path, cells: dict[Cell, list[Measured]], overload: Overload) -> None:
+def write(folder: Path, cells: dict[Cell, list[Measured]], pushed: Overload) -> None:
     """Write serving.md and serving.svg."""
     folder.mkdir(parents=True, exist_ok=True)
     medians = {cell: median(measured) for cell, measured in cells.items()}
@@ -57,7 +59,7 @@ def write(folder: Path, cells: dict[Cell, list[Measured]], overload: Overload) -
         "![Requests a second at concurrency 8](serving.svg)\n",
     ]
     parts += [_table(model, medians) for model in dict.fromkeys(cell[1] for cell in cells)]
-    parts += [_ratios(medians), _overload(overload)]
+    parts += [_ratios(medians), overload(pushed)]
     (folder / "serving.md").write_text("\n".join(parts))
     (folder / "serving.svg").write_text(_plot(medians))
 
@@ -130,24 +132,34 @@ def _ratios(medians: dict[Cell, Measured]) -> str:
     return "\n".join(rows) + "\n\n" + _JSON_FLOOR
 
 
-def _overload(seen: Overload) -> str:
+def overload(seen: Overload) -> str:
+    """The part of the page about more than the server can do."""
+    calm = seen.calm.median(Result.rate), *(seen.calm.median(_quantile(q)) for q in (0.5, 0.99))
+    first = seen.offered[0].median(_quantile(0.99)) or 1.0
     rows = [
         "## More than it can do (image, V2 binary, open loop)\n",
         f"The generator has a core of its own ({seen.cores}), so that its cost is not the"
-        f" server's. At concurrency 8, before: {seen.peak:.0f}/s, p50 {seen.p50:.1f} ms, p99"
-        f" {seen.p99:.1f} ms.\n",
-        "| Offered | Answered/s | of the peak | p50/p99 ms of the answered | p99 to that of 1× | "
+        f" server's. {len(seen.offered[0].results)} rounds of each rate in turn, between closed"
+        " loops at concurrency 8: a rate is offered as a multiple of what the loop before it"
+        " answered, and the share is of what the loops before and behind it did. Medians over the"
+        f" rounds. At 8: {calm[0]:.0f}/s, p50 {calm[1]:.1f} ms, p99 {calm[2]:.1f} ms.\n",
+        "| Offered | Answered/s | of the peak, each round | p50/p99 ms of the answered | "
+        "p99 to that of 1× | p99 to that of c=8 | "
         "Refused (503)/s | p99 ms of refusals | Broken | Not sent | CPU s of the server |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    first = seen.rows[0][1].quantile(0.99) or 1.0
-    for factor, result, spent in seen.rows:
-        p99 = result.quantile(0.99)
+    for one in seen.offered:
+        p99 = one.median(_quantile(0.99))
+        shares = ", ".join(f"{share:.0%}" for share in one.goodput)
         rows.append(
-            f"| {factor:g}× ({seen.peak * factor:.0f}/s) | {result.rate():.0f} | "
-            f"{result.rate() / seen.peak:.0%} | {result.quantile(0.5):.1f}/{p99:.1f} | "
-            f"{p99 / first:.1f}× | {result.rate(503):.0f} | {result.quantile(0.99, 503):.1f} | "
-            f"{result.broken} | {result.unsent} | {spent:.1f} |"
+            f"| {one.factor:g}× | {one.median(Result.rate):.0f} | "
+            f"**{statistics.median(one.goodput):.0%}** ({shares}) | "
+            f"{one.median(_quantile(0.5)):.1f}/{p99:.1f} | {p99 / first:.1f}× | "
+            f"{p99 / (calm[2] or 1.0):.1f}× | "
+            f"{one.median(lambda result: result.rate(503)):.0f} | "
+            f"{one.median(lambda result: result.quantile(0.99, 503)):.1f} | "
+            f"{sum(result.broken for result in one.results)} | "
+            f"{sum(result.unsent for result in one.results)} | {statistics.median(one.spent):.1f} |"
         )
     watched = "; ".join(
         f"{name}: p50 {statistics.median(found):.0f}, worst {max(found):.0f}"
@@ -155,12 +167,17 @@ def _overload(seen: Overload) -> str:
     )
     after = ", ".join(f"{p50:.1f} (at {at:.1f} s)" for at, p50 in seen.after)
     rows += [
-        f"\nMeanwhile at 5×, in ms: {watched}.",
-        f"\nWhen it ends, the p50 in ms at concurrency 8: {after}; before it was {seen.p50:.1f}.",
+        f"\nOnce more at 5×, the pages looked at meanwhile, in ms: {watched}.",
+        f"\nWhen it ends, the p50 in ms at concurrency 8: {after}; between the rounds it was"
+        f" {calm[1]:.1f}.",
         f"\nResident memory of all processes: {seen.rss[0] / 1e6:.0f} MB before, "
         f"{seen.rss[1] / 1e6:.0f} MB after.",
     ]
     return "\n".join(rows) + "\n"
+
+
+def _quantile(share: float) -> Callable[[Result], float]:
+    return lambda result: result.quantile(share)
 
 
 def _plot(medians: dict[Cell, Measured]) -> str:
