@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -32,7 +31,10 @@ from monitoring.http import in_flight
 
 log = logging.getLogger("app.request")
 
-_PRIORITY = re.compile(rb'"priority"')
+_PRIORITY = b'"priority"'
+# A large body is nearly all numbers: its few quotes are found many times faster than the word.
+# Beyond so many quotes it is the other way round.
+_QUOTES = 64
 PROBLEM_TYPE = ("Content-Type", "application/problem+json")
 # How often refusals are logged, which come by the thousand when there are any.
 _LOG_SECONDS = 1.0
@@ -197,7 +199,13 @@ class Express:
 
 
 def _names_priority(head: Head, body: Buffer) -> bool:
-    return _PRIORITY.search(body[: json_length(head)]) is not None
+    text = bytes(body[: json_length(head)])
+    at = text.find(b'"')
+    for _ in range(_QUOTES):
+        if at < 0 or text.startswith(_PRIORITY, at):
+            return at >= 0
+        at = text.find(b'"', at + 1)
+    return text.find(_PRIORITY, at) >= 0
 
 
 def _fields(sent: Sent) -> list[tuple[str, str]]:
