@@ -132,7 +132,7 @@ class LoadedModel:
         return self._weights.nbytes + sum(e.nbytes for e in executors)
 
     def prepare(self, shapes: Sequence[Shape] | None = None) -> Executor:
-        """Plan and build for input shapes, run once on zeros and save the built programs.
+        """Plan and build for input shapes, and run once on zeros.
 
         Shapes: default the file's, with the smallest extents that the model takes where it
                 leaves them open.
@@ -159,7 +159,6 @@ class LoadedModel:
         zeros = [np.zeros(s, _numpy_type(t)) for t, s in zip(graph.inputs, shapes, strict=True)]
         with self.runtime.turn(first=True):
             Run(self._routines, self._graphs, self.runtime.queue).main(zeros)
-        self.runtime.programs.save()
         return ready.executor
 
     def damaged(self) -> list[str]:

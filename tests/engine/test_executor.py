@@ -99,7 +99,6 @@ def test_many_kernels_of_a_plan_are_one_program(tmp_path: Path, runtime: Runtime
     for (kernel, *_), (program, name) in found.items():
         assert name.endswith(kernel)
         assert name in program.kernel_names.split(";")
-    programs.save()
     again = Programs(runtime.context, tmp_path)
     assert len(again.joined(wanted)) == len(found)
     assert again.compiled == 0

@@ -29,6 +29,7 @@ PROTOTYPES: dict[str, tuple[Any, ...]] = {
                              c_uint32, c_void_p, c_void_p),
     "clEnqueueReadBuffer": (c_int32, c_void_p, c_void_p, c_uint32, c_size_t, c_size_t, c_void_p,
                             c_uint32, c_void_p, c_void_p),
+    "clGetProgramInfo": (c_int32, c_void_p, c_uint32, c_size_t, c_void_p, c_void_p),
     "clReleaseKernel": (c_int32, c_void_p),
     "clGetExtensionFunctionAddressForPlatform": (c_void_p, c_void_p, c_char_p),
 }

@@ -1,10 +1,8 @@
-"""Build OpenCL programs and keep their binaries on disk, shared by all workers."""
+"""Build OpenCL programs, or load what was built before."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterable, Sequence
@@ -14,12 +12,12 @@ from typing import NamedTuple
 import pyopencl as cl
 
 from app.engine.ir import Launch
+from app.engine.opencl.binaries import Binaries, binary_of
 from app.engine.opencl.texts import Key, entries, kernels, key_of
 from app.errors import KernelBuildError
 
 # Products and sums contract to v_mac_f32; infinities and NaN keep their meaning.
 OPTIONS = ("-cl-std=CL1.2", "-cl-mad-enable", "-cl-no-signed-zeros")
-MAGIC = b"RX5KERN1"
 # A driver spends most of a load on what all programs have in common; but each kernel that is
 # compiled costs it a walk over the whole program.
 FEW, MANY = 8, 32
@@ -41,11 +39,11 @@ class Programs:
     def __init__(self, context: cl.Context, directory: Path | None) -> None:
         self._context = context
         self._device = context.devices[0]
-        self._directory = directory
+        self._binaries = Binaries(directory)
+        self._kept = directory is not None
         self._built: dict[str, cl.Program] = {}
         self._write = entries if self._device.type & cl.device_type.CPU else kernels
         self._entries: dict[Key, Entry] = {}
-        self._unsaved: dict[str, cl.Program] = {}
         self._lock = threading.Lock()
         self.compiled = 0
 
@@ -92,19 +90,13 @@ class Programs:
     def _ready(self, label: str, shown: str, text: str) -> cl.Program:
         key = self._key(text)
         if key not in self._built:
-            self._built[key] = self._load(key) or self._compile(key, label, shown, text)
+            self._built[key] = self._load(key) or self._compiled(key, label, shown, text)
         return self._built[key]
 
-    def save(self) -> None:
-        """Write the binaries built since the last call; called after the first run, when PoCL
-        has made the machine code for the work-group sizes in use."""
-        if self._directory is None:
-            return
-        with self._lock:
-            unsaved, self._unsaved = self._unsaved, {}
-        for key, program in unsaved.items():
-            binary = program.get_info(cl.program_info.BINARIES)[0]
-            _write(self._directory / key, MAGIC + hashlib.sha256(binary).digest() + binary)
+    def _compiled(self, key: str, label: str, shown: str, text: str) -> cl.Program:
+        with self._binaries.compiling(key):
+            # Another worker may have done it while this one waited for its turn.
+            return self._load(key) or self._compile(key, label, shown, text)
 
     def _key(self, text: str) -> str:
         device = self._device
@@ -113,14 +105,8 @@ class Programs:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _load(self, key: str) -> cl.Program | None:
-        if self._directory is None:
-            return None
-        try:
-            blob = (self._directory / key).read_bytes()
-        except OSError:
-            return None
-        head, binary = blob[:40], blob[40:]
-        if head != MAGIC + hashlib.sha256(binary).digest():
+        binary = self._binaries.read(key)
+        if binary is None:
             return None
         try:
             program = cl.Program(self._context, [self._device], [binary])
@@ -136,7 +122,9 @@ class Programs:
             built = _quiet_build(program, OPTIONS)
         except cl.Error as error:
             raise KernelBuildError(label, shown, str(error)) from error
-        self._unsaved[key] = built
+        if self._kept:
+            # PoCL makes the machine code only when it is asked for it, or at the first run.
+            self._binaries.write(key, binary_of(built))
         return built
 
 
@@ -146,13 +134,3 @@ def _quiet_build(program: cl.Program, options: tuple[str, ...]) -> cl.Program:
         warnings.simplefilter("ignore")
         return program.build(list(options), cache_dir=False)
 
-
-def _write(path: Path, blob: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(blob)
-        os.replace(name, path)
-    except OSError as error:
-        warnings.warn(f"the kernel cache {path.parent} cannot be written: {error}", stacklevel=2)
