@@ -10,6 +10,8 @@ from app.engine.ir import Data
 from app.errors import InvalidInput, ServingError
 
 Run = Callable[[Sequence[Data]], list[Data]]
+# Inputs of so many batches, and how many of them are to run as one.
+Ready = Callable[[Sequence[Data], int, int], bool]
 # Batches of one plan; larger requests are cut into these, so that few plans serve all sizes.
 SIZES = (16, 8, 4, 2, 1)
 TOLERANCE = 1e-4
@@ -18,12 +20,15 @@ TOLERANCE = 1e-4
 class Batcher:
     """Runs many batches of one model through plans of a few sizes.
 
+    ready tells whether so many batches as are given may run as one already: making a plan can
+    take a compiler many seconds, in which smaller ones do as well.
+
     Whether a model may be stretched is not written in the file: a reshape or a sum may mix the
     rows. So the first stretched answer is compared with row by row answers, once per model.
     """
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, ready: Ready = lambda inputs, runs, size: True) -> None:
+        self._run, self._ready = run, ready
         self._stretches: bool | None = None
 
     def apart(self, two: Sequence[Data]) -> bool:
@@ -40,14 +45,23 @@ class Batcher:
         """
         if runs == 1:
             return self._run(inputs)
-        stretches = self.apart(_part(inputs, 0, 2, runs))
+        two, own = _part(inputs, 0, 2, runs), inputs[0].shape[0] // runs
+        stretches = ((self._stretches is not None or self._ready(inputs, runs, 2))
+                     and self.apart(two))
         done, parts = 0, []
         while done < runs:
-            size = next(s for s in SIZES if s <= runs - done) if stretches else 1
+            size = self._size(inputs, runs, runs - done) if stretches else 1
             parts.append(self._run(_part(inputs, done, done + size, runs)))
             done += size
-        own = inputs[0].shape[0] // runs
+        if not all(_by_row(result, own) for result in parts[0]):
+            # How they are joined must not depend on what is ready.
+            self.apart(two)
         return [self._join([p[i] for p in parts], own) for i in range(len(parts[0]))]
+
+    def _size(self, inputs: Sequence[Data], runs: int, left: int) -> int:
+        """The largest size that is ready, or 1; the largest that fits is made ready meanwhile."""
+        return next(s for s in SIZES
+                    if s == 1 or (s <= left and self._ready(inputs, runs, s)))
 
     def _compare(self, two: Sequence[Data]) -> bool:
         single = [self._run(_part(two, i, i + 1, 2)) for i in range(2)]
@@ -59,8 +73,12 @@ class Batcher:
                    for b, x, y in zip(both, *single, strict=True))
 
     def _join(self, parts: list[Data], own: int) -> Data:
-        by_row = parts[0].ndim > 0 and parts[0].shape[0] == own
-        return np.concatenate(parts) if self._stretches or by_row else np.stack(parts)
+        together = self._stretches or _by_row(parts[0], own)
+        return np.concatenate(parts) if together else np.stack(parts)
+
+
+def _by_row(result: Data, own: int) -> bool:
+    return result.ndim > 0 and result.shape[0] == own
 
 
 def _part(inputs: Sequence[Data], begin: int, end: int, runs: int) -> list[Data]:

@@ -58,16 +58,34 @@ class Routines:
         order = [i for i, t in enumerate(graph.inputs) if t in contents]
         key: Key = (graph, tuple(shapes),
                     tuple((i, contents[graph.inputs[i]].tobytes()) for i in order))
-        found = self._ready.pop(key, None)
-        if found is None:
-            stage = first_stage(graph, shapes, contents)
-            while len(self._ready) >= MAX_PLANS:
-                self._ready.pop(next(iter(self._ready)))
-            whole = graph is self._main and stage.rest is None
-            found = Ready(stage, self._make(stage.graph, whole))
-        # The last one used is the last to go.
-        self._ready[key] = found
+        found = self._ready.get(key) or self.made(graph, shapes, contents)
+        self._keep(key, found)
         return found
+
+    def made(self, graph: Graph, shapes: Sequence[Shape],
+             contents: Mapping[Tensor, Data]) -> Ready:
+        """A plan made now, which nobody uses yet; needs no lock of the owner's.
+
+        Raises: as stage.
+        """
+        stage = first_stage(graph, shapes, contents)
+        whole = graph is self._main and stage.rest is None
+        return Ready(stage, self._make(stage.graph, whole))
+
+    def put(self, graph: Graph, shapes: Sequence[Shape], ready: Ready) -> None:
+        """Take in what was made for a graph whose shapes depend on no data."""
+        self._keep((graph, tuple(shapes), ()), ready)
+
+    def drop(self, graph: Graph, shapes: Sequence[Shape]) -> None:
+        """Forget a plan."""
+        self._ready.pop((graph, tuple(shapes), ()), None)
+
+    def _keep(self, key: Key, ready: Ready) -> None:
+        # The last one used is the last to go.
+        self._ready.pop(key, None)
+        while len(self._ready) >= MAX_PLANS:
+            self._ready.pop(next(iter(self._ready)))
+        self._ready[key] = ready
 
     def direct(self, graph: Graph, arrays: Sequence[Data]) -> Direct | None:
         """What runs a graph that is planned and needs nothing but kernels, for arrays."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyopencl as cl
 
 import app.engine.ops  # noqa: F401  (fills the tables)
+from app.engine.ahead import Ahead
 from app.engine.batches import Batcher
 from app.engine.choices import load, save
 from app.engine.explain import Row, explain
@@ -29,13 +32,15 @@ from app.engine.planner import Plan, plan
 from app.engine.profile import DeviceProfile
 from app.engine.routine import Routines, check_inputs
 from app.engine.run import Run
+from app.engine.trials import drawn, numpy_type, trial_shapes
 from app.engine.tuned import choices_file
 from app.engine.turns import Turns
 from app.errors import DeviceMemoryError, InvalidInput, ServingError
 
+log = logging.getLogger("app.engine")
+
 Shape = tuple[int, ...]
-# Extents to try at load where the file leaves them open and 1 is too little for the model.
-TRIALS = (1, 16, 256, 4096, 16384, 65536)
+STATE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 
 
 class Runtime:
@@ -49,6 +54,7 @@ class Runtime:
         self.queue = cl.CommandQueue(self.context)
         self.programs = Programs(self.context, cache)
         self.turn = Turns()
+        self.ahead = Ahead()
 
     def keep_choices(self) -> None:
         """Write what was tuned, for the other workers and the next start."""
@@ -75,17 +81,20 @@ def graphs_of(model: Model) -> list[Graph]:
 
 
 class LoadedModel:
-    """A model on a runtime. Thread-safe: plans are made under a lock of its own, so that other
+    """A model on a runtime. Thread-safe: plans are made under locks of its own, so that other
     models run meanwhile; runs take turns on the runtime's queue.
 
-    fp16_storage: keep weights as float16 on the device where they fit.
+    fp16_storage: keep weights as float16 on the device where they fit; ahead: make plans of larger
+    batches beside the requests that could use them, which do with smaller ones until then.
     Raises: UnsupportedOp that names every operation that nothing here knows.
     """
 
-    def __init__(self, runtime: Runtime, model: Model, fp16_storage: bool = False) -> None:
+    def __init__(self, runtime: Runtime, model: Model, fp16_storage: bool = False,
+                 ahead: bool = False) -> None:
         refuse_unknown(model)
         self.runtime, self.model = runtime, model
-        self._plans = threading.RLock()
+        # Who needs both takes the plans first.
+        self._plans, self._planning = threading.RLock(), threading.RLock()
         self.profile = replace(runtime.device.profile, fp16_storage=fp16_storage)
         self._graphs = graphs_of(model)
         self._weights = Weights(runtime.context, runtime.queue)
@@ -93,7 +102,10 @@ class LoadedModel:
         # A cycle would keep the file's bytes until Python looks for cycles, long after close().
         self._own = weakref.proxy(self)
         own = self._own
-        self._batcher = Batcher(lambda inputs: own.run(inputs))
+        self._closed = False
+        self._asked: set[tuple[Shape, ...]] = set()
+        self._batcher = Batcher(lambda inputs: own.run(inputs),
+                                *[lambda *batches: own._joins(*batches)] if ahead else [])
         self._routines = self._planned(False)
         # State tensors of the old kind live in the CPU's part where steps follow each other.
         self._lasting = self._routines
@@ -156,10 +168,14 @@ class LoadedModel:
         if ready.stage.rest is not None:
             # Zeros may be no possible lengths or positions: that says nothing of real inputs.
             planned.append(ready.executor)
-        zeros = [np.zeros(s, _numpy_type(t)) for t, s in zip(graph.inputs, shapes, strict=True)]
+        self._run_zeros(shapes)
+        return ready.executor
+
+    def _run_zeros(self, shapes: Sequence[Shape]) -> None:
+        inputs = self._graphs[0].inputs
+        zeros = [np.zeros(s, numpy_type(t)) for t, s in zip(inputs, shapes, strict=True)]
         with self.runtime.turn(first=True):
             Run(self._routines, self._graphs, self.runtime.queue).main(zeros)
-        return ready.executor
 
     def damaged(self) -> list[str]:
         """Names of the constants whose bytes on the device are no longer what was sent there."""
@@ -249,7 +265,7 @@ class LoadedModel:
         if not shapes or any(len(s) < 2 or s[0] != -1 or -1 in s[1:] for s in shapes):
             return False
         rng = np.random.default_rng(0)
-        two = [_drawn(rng, (2, *t.shape[1:]), _numpy_type(t)) for t in self.inputs]
+        two = [drawn(rng, (2, *t.shape[1:]), numpy_type(t)) for t in self.inputs]
         try:
             return self._batcher.apart(two)
         except (InvalidInput, ServingError):
@@ -259,6 +275,36 @@ class LoadedModel:
         """Run several of the model's own batches, joined on dimension 0: see batches.Batcher."""
         return self._batcher.run(inputs, runs)
 
+    def _joins(self, inputs: Sequence[Data], runs: int, size: int) -> bool:
+        """Whether so many of these batches may run as one; sees to it if they may not yet."""
+        shapes = tuple((a.shape[0] // runs * size, *a.shape[1:]) for a in inputs)
+        if self._routines.knows(self._graphs[0], shapes):
+            return True
+        if shapes not in self._asked:
+            self._asked.add(shapes)
+            self.runtime.ahead.ask(partial(_plan_ahead, weakref.ref(self), shapes))
+        return False
+
+    def plan_ahead(self, shapes: Sequence[Shape]) -> None:
+        """Make the main graph's plan for these shapes while others are in use. Where that does not
+        work out there is none, and whoever wanted it goes on without."""
+        graph, routines = self._graphs[0], self._routines
+        try:
+            ready = routines.made(graph, shapes, {})
+            with self._plans:
+                if self._closed:
+                    return
+                routines.put(graph, shapes, ready)
+                try:
+                    self._run_zeros(shapes)
+                except BaseException:
+                    routines.drop(graph, shapes)
+                    raise
+                # Should it be forgotten for others, it can be made again.
+                self._asked.discard(tuple(shapes))
+        except (InvalidInput, ServingError, cl.Error) as error:
+            log.warning("no plan for inputs of %s: %s", list(shapes), error)
+
     def _planned(self, lasting: bool) -> Routines:
         own = self._own
         return Routines(self._graphs[0],
@@ -266,13 +312,15 @@ class LoadedModel:
 
     def _make(self, graph: Graph, lasting: bool, whole: bool) -> Executor:
         runtime = self.runtime
-        ready = plan(graph, self.profile, self._constants, lasting, whole)
-        needed, room = self.nbytes + ready.device_bytes, self.profile.global_bytes
-        if needed > room:
-            raise DeviceMemoryError(needed, room)
-        # The first plan of a model is the same at every start; others depend on what is asked for.
-        first = not self._routines.executors and not self._lasting.executors
-        return Executor(ready, runtime.queue, runtime.programs, self._weights, joined=first)
+        with self._planning:
+            ready = plan(graph, self.profile, self._constants, lasting, whole)
+            needed, room = self.nbytes + ready.device_bytes, self.profile.global_bytes
+            if needed > room:
+                raise DeviceMemoryError(needed, room)
+            # The first plan of a model is the same at every start; others depend on what is
+            # asked for.
+            first = not self._routines.executors and not self._lasting.executors
+            return Executor(ready, runtime.queue, runtime.programs, self._weights, joined=first)
 
     def replan(self) -> None:
         """Forget the plans and what was packed for them: choices have changed."""
@@ -285,34 +333,13 @@ class LoadedModel:
     def close(self) -> None:
         """Free plans and weights."""
         with self._plans:
+            self._closed = True
             self.replan()
             self._constants.clear()
 
 
-STATE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
-
-
-def _numpy_type(tensor: Tensor) -> str:
-    return "O" if tensor.dtype == "bytes" else tensor.dtype
-
-
-def _drawn(rng: np.random.Generator, shape: Shape, dtype: str) -> Data:
-    """Draw what any model takes: wide integers may be positions, so they stay at 0 and 1."""
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        return rng.uniform(0, 1, shape).astype(kind)
-    most = 2 if kind.itemsize > 1 or kind.kind == "b" else int(np.iinfo(kind).max)
-    return rng.integers(0, most, shape).astype(kind)
-
-
-def default_shapes(graph: Graph) -> list[Shape]:
-    """The file's input shapes with 1 for every dimension it leaves open."""
-    return [tuple(1 if e < 0 else e for e in t.shape) for t in graph.inputs]
-
-
-def trial_shapes(graph: Graph) -> Iterator[list[Shape]]:
-    """The file's input shapes with growing extents for what it leaves open; a batch stays 1."""
-    free = any(e < 0 for t in graph.inputs for e in t.shape)
-    for extent in TRIALS if free else (1,):
-        yield [tuple((1 if i == 0 and len(t.shape) > 1 else extent) if e < 0 else e
-                     for i, e in enumerate(t.shape)) for t in graph.inputs]
+def _plan_ahead(model: weakref.ref[LoadedModel], shapes: Sequence[Shape]) -> None:
+    # Nobody waits for a model that is gone.
+    found = model()
+    if found is not None:
+        found.plan_ahead(shapes)

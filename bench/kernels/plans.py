@@ -14,7 +14,8 @@ from app.engine.opencl.texts import assemble
 from app.engine.planner import Plan
 from app.engine.profile import RX_580, DeviceProfile
 from app.engine.reader import read
-from app.engine.runtime import compile_graph, default_shapes, graphs_of
+from app.engine.runtime import compile_graph, graphs_of
+from app.engine.trials import default_shapes
 from app.errors import InvalidInput, UnsupportedOp
 from tests.engine.builder import Spec, single_op
 from tests.engine.corpus import CORPUS, CorpusModel, nets

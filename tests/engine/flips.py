@@ -18,7 +18,8 @@ from app.engine.passes.specialise import specialise
 from app.engine.planner import plan
 from app.engine.profile import RX_580
 from app.engine.reader import read
-from app.engine.runtime import graphs_of, trial_shapes
+from app.engine.runtime import graphs_of
+from app.engine.trials import trial_shapes
 from app.errors import InvalidInput, ServingError
 
 # Constants from here on are no structure: what they hold is not looked at.

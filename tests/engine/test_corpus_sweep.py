@@ -7,7 +7,8 @@ import pytest
 
 from app.engine.cpu.whole import WholeModel
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime, default_shapes
+from app.engine.runtime import LoadedModel, Runtime
+from app.engine.trials import default_shapes
 from tests.engine import oracle
 from tests.engine.corpus import SAMPLE, CorpusModel
 from tests.engine.corpus_more import ALL

@@ -1,4 +1,4 @@
-"""Built programs on disk, shared by all processes: each is compiled once, by whoever comes first."""
+"""Built programs on disk for all processes: each is compiled once, by whoever comes first."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -32,13 +33,14 @@ class Uploaded(NamedTuple):
 
 
 class Weights:
-    """Packed constants on one device, shared by every plan of a model."""
+    """Packed constants on one device, shared by every plan of a model. Thread-safe."""
 
     def __init__(self, context: cl.Context, queue: cl.CommandQueue) -> None:
         self._context, self._queue = context, queue
         # Where a part of a buffer may begin.
         self._align = max(context.devices[0].mem_base_addr_align // 8, 1)
         self._buffers: dict[Key, Uploaded] = {}
+        self._lock = threading.Lock()
         self.nbytes = 0
 
     def get(self, const: Const) -> Any:
@@ -47,12 +49,13 @@ class Weights:
 
     def together(self, constants: Sequence[Const]) -> list[Uploaded]:
         """Where constants lie; those that are not on the device yet share one buffer."""
-        new = {key: (c, data, np.ascontiguousarray(c.pack(data))) for c in constants
-               for data in (_data(c),) for key in ((id(data), c.label),)
-               if key not in self._buffers}
-        if new:
-            self._upload(new)
-        return [self._buffers[id(_data(c)), c.label] for c in constants]
+        with self._lock:
+            new = {key: (c, data, np.ascontiguousarray(c.pack(data))) for c in constants
+                   for data in (_data(c),) for key in ((id(data), c.label),)
+                   if key not in self._buffers}
+            if new:
+                self._upload(new)
+            return [self._buffers[id(_data(c)), c.label] for c in constants]
 
     def _upload(self, new: Mapping[Key, tuple[Const, Data, Data]]) -> None:
         offsets, end = [], 0
@@ -82,8 +85,9 @@ class Weights:
 
     def clear(self) -> None:
         """Free everything; no plan may run afterwards."""
-        self._buffers.clear()
-        self.nbytes = 0
+        with self._lock:
+            self._buffers.clear()
+            self.nbytes = 0
 
 
 def _data(const: Const) -> Data:

@@ -16,7 +16,8 @@ from app.engine.passes.specialise import specialise
 from app.engine.planner import plan
 from app.engine.profile import RX_580
 from app.engine.reader import read
-from app.engine.runtime import default_shapes, graphs_of
+from app.engine.runtime import graphs_of
+from app.engine.trials import default_shapes
 from app.errors import InvalidInput, InvalidModel
 from tests.engine.examples import plain, rest
 from tests.engine.examples.case import Case
