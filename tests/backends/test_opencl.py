@@ -19,6 +19,7 @@ from app.backends.tflite import TfliteOptions
 from app.engine.ir import Graph
 from app.engine.opencl.kernel import check
 from app.engine.opencl.programs import Programs
+from app.engine.runtime import LoadedModel
 from app.errors import DeviceError, DeviceMemoryError, DeviceNotFound, InvalidInput
 from tests.engine.builder import ModelBuilder, Spec
 from tests.tools import require_tool
@@ -88,7 +89,7 @@ def test_compiled_kernels_survive_and_damage_is_repaired(tmp_path: Path) -> None
     first = open_session(source, "opencl", OpenclOptions(POCL.pattern, tmp_path))
     x = {first.inputs[0].name: np.ones((1, 6, 6, 3), "f4")}
     expected = first.run(x)[first.outputs[0].name]
-    files = sorted(tmp_path.iterdir())
+    files = sorted(f for f in tmp_path.iterdir() if f.suffix != ".lock")
     assert files
     for number, damage in enumerate((b"", b"RX5KERN1" + b"\0" * 100)):
         for file in files:
@@ -97,6 +98,53 @@ def test_compiled_kernels_survive_and_damage_is_repaired(tmp_path: Path) -> None
         again = open_session(source, "opencl", OpenclOptions(pattern, tmp_path))
         np.testing.assert_array_equal(again.run(x)[again.outputs[0].name], expected)
         assert all(len(f.read_bytes()) > 200 for f in files)
+
+
+def test_requests_do_not_wait_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_tool("pocl")
+    source = _source(_net())
+    card, cpu = open_session(source, "opencl", POCL), open_session(source, "tflite", POCL)
+    name, answer = card.inputs[0].name, card.outputs[0].name
+    ahead = card._model.runtime.ahead  # type: ignore[attr-defined]
+    may = threading.Event()
+    real = LoadedModel.plan_ahead
+
+    def held(model: LoadedModel, shapes: Any) -> None:
+        assert may.wait(60)
+        real(model, shapes)
+
+    monkeypatch.setattr(LoadedModel, "plan_ahead", held)
+    batch = np.random.default_rng(3).uniform(-1, 1, (5, 6, 6, 3)).astype("f4")
+    expected = cpu.run({name: batch})[answer]
+    small = card.memory_bytes
+    np.testing.assert_allclose(card.run({name: batch})[answer], expected, atol=1e-5)
+    assert card.memory_bytes == small
+    may.set()
+    # The first answer says whether two may run as one, the next asks for four.
+    for _ in range(2):
+        assert ahead.wait(120)
+        np.testing.assert_allclose(card.run({name: batch})[answer], expected, atol=1e-5)
+    assert ahead.wait(120)
+    assert card.memory_bytes > small
+
+
+def test_a_larger_batch_that_finds_no_room_costs_no_answer(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_tool("pocl")
+    source = _source(_net())
+    card, cpu = open_session(source, "opencl", POCL), open_session(source, "tflite", POCL)
+    name, answer = card.inputs[0].name, card.outputs[0].name
+    batch = np.ones((4, 6, 6, 3), "f4")
+
+    def full(*_: Any) -> None:
+        raise DeviceMemoryError(1 << 40, 0)
+
+    monkeypatch.setattr(LoadedModel, "_make", full)
+    for _ in range(2):
+        np.testing.assert_allclose(card.run({name: batch})[answer],
+                                   cpu.run({name: batch})[answer], atol=1e-5)
+        assert card._model.runtime.ahead.wait(60)  # type: ignore[attr-defined]
 
 
 def test_a_flipped_bit_in_a_weight_on_the_device_is_named() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +105,27 @@ def test_many_kernels_of_a_plan_are_one_program(tmp_path: Path, runtime: Runtime
     again = Programs(runtime.context, tmp_path)
     assert len(again.joined(wanted)) == len(found)
     assert again.compiled == 0
+
+
+_COMPILE = """
+import sys
+from pathlib import Path
+import pyopencl as cl
+from app.engine.opencl.device import choose
+from app.engine.opencl.programs import Programs
+from tests.engine.test_executor import _elementwise
+programs = Programs(cl.Context([choose(sys.argv[2], 0).handle]), Path(sys.argv[1]))
+for per in range(1, 5):
+    programs.get(_elementwise(per))
+print(programs.compiled)
+"""
+
+
+def test_processes_share_what_each_compiles(tmp_path: Path, runtime: Runtime) -> None:
+    command = [sys.executable, "-c", _COMPILE, str(tmp_path), re.escape(runtime.device.name)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    counts = [int(process.communicate(timeout=120)[0]) for process in processes]
+    assert sum(counts) == 4
 
 
 def test_one_bad_kernel_of_many_is_named(runtime: Runtime) -> None:
