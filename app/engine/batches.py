@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 import numpy as np
 
@@ -15,6 +16,45 @@ Ready = Callable[[Sequence[Data], int, int], bool]
 # Batches of one plan; larger requests are cut into these, so that few plans serve all sizes.
 SIZES = (16, 8, 4, 2, 1)
 TOLERANCE = 1e-4
+# Weight of the newest time in the running estimates.
+NEW = 0.2
+# A larger size is taken unless a smaller one is faster by more than clocks are wrong.
+FASTER = 0.95
+# So often the largest is taken all the same: its time may have been another model's fault. Odd, or it
+# might always fall on the second half of a request.
+AGAIN = 61
+
+
+class Costs:
+    """What a batch costs in plans of each size, by the clock: a card is faster with more at once,
+    but caches hold only so many."""
+
+    def __init__(self) -> None:
+        # Units: seconds a batch; None while the size has run only once, which is slower.
+        self._seconds: dict[int, float | None] = {}
+        self._chosen = 0
+
+    def choose(self, sizes: Sequence[int]) -> int:
+        """The best of some sizes, given from the largest on; one that is not known goes first."""
+        self._chosen += 1
+        best, least = sizes[0], self._seconds.get(sizes[0])
+        if least is None or self._chosen % AGAIN == 0:
+            return best
+        for size in sizes[1:]:
+            seconds = self._seconds.get(size)
+            if seconds is None:
+                return size
+            if seconds < FASTER * least:
+                best, least = size, seconds
+        return best
+
+    def learn(self, size: int, seconds: float) -> None:
+        """Take in how long one plan of that size took."""
+        known = self._seconds.get(size)
+        if known is None:
+            self._seconds[size] = seconds / size if size in self._seconds else None
+        else:
+            self._seconds[size] = known + NEW * (seconds / size - known)
 
 
 class Batcher:
@@ -30,6 +70,7 @@ class Batcher:
     def __init__(self, run: Run, ready: Ready = lambda inputs, runs, size: True) -> None:
         self._run, self._ready = run, ready
         self._stretches: bool | None = None
+        self._costs = Costs()
 
     def apart(self, two: Sequence[Data]) -> bool:
         """Tell whether two batches give the same answers together as one by one."""
@@ -51,7 +92,9 @@ class Batcher:
         done, parts = 0, []
         while done < runs:
             size = self._size(inputs, runs, runs - done) if stretches else 1
+            began = perf_counter()
             parts.append(self._run(_part(inputs, done, done + size, runs)))
+            self._costs.learn(size, perf_counter() - began)
             done += size
         if not all(_by_row(result, own) for result in parts[0]):
             # How they are joined must not depend on what is ready.
@@ -59,9 +102,9 @@ class Batcher:
         return [self._join([p[i] for p in parts], own) for i in range(len(parts[0]))]
 
     def _size(self, inputs: Sequence[Data], runs: int, left: int) -> int:
-        """The largest size that is ready, or 1; the largest that fits is made ready meanwhile."""
-        return next(s for s in SIZES
-                    if s == 1 or (s <= left and self._ready(inputs, runs, s)))
+        """The best size that is ready; those that fit and are not are made ready meanwhile."""
+        return self._costs.choose([s for s in SIZES
+                                   if s <= left and (s == 1 or self._ready(inputs, runs, s))])
 
     def _compare(self, two: Sequence[Data]) -> bool:
         single = [self._run(_part(two, i, i + 1, 2)) for i in range(2)]
