@@ -8,9 +8,11 @@ from time import perf_counter
 import numpy as np
 
 from app.engine.ir import Data
+from app.engine.trials import drawn
 from app.errors import InvalidInput, ServingError
 
-Run = Callable[[Sequence[Data]], list[Data]]
+# Inputs, and how many of the model's own batches they are.
+Run = Callable[[Sequence[Data], int], list[Data]]
 # Inputs of so many batches, and how many of them are to run as one.
 Ready = Callable[[Sequence[Data], int, int], bool]
 # Batches of one plan; larger requests are cut into these, so that few plans serve all sizes.
@@ -20,8 +22,8 @@ TOLERANCE = 1e-4
 NEW = 0.2
 # A larger size is taken unless a smaller one is faster by more than clocks are wrong.
 FASTER = 0.95
-# So often the largest is taken all the same: its time may have been another model's fault. Odd, or it
-# might always fall on the second half of a request.
+# So often the largest is taken all the same: its time may have been another model's fault. Odd, or
+# it might always fall on the second half of a request.
 AGAIN = 61
 
 
@@ -64,7 +66,8 @@ class Batcher:
     take a compiler many seconds, in which smaller ones do as well.
 
     Whether a model may be stretched is not written in the file: a reshape or a sum may mix the
-    rows. So the first stretched answer is compared with row by row answers, once per model.
+    rows. So stretched answers are compared with row by row answers, once per model: to numbers
+    drawn at random, and to the first that are asked for.
     """
 
     def __init__(self, run: Run, ready: Ready = lambda inputs, runs, size: True) -> None:
@@ -85,7 +88,7 @@ class Batcher:
                 stretched likewise, or results are stacked where they have no batch.
         """
         if runs == 1:
-            return self._run(inputs)
+            return self._run(inputs, 1)
         two, own = _part(inputs, 0, 2, runs), inputs[0].shape[0] // runs
         stretches = ((self._stretches is not None or self._ready(inputs, runs, 2))
                      and self.apart(two))
@@ -93,7 +96,7 @@ class Batcher:
         while done < runs:
             size = self._size(inputs, runs, runs - done) if stretches else 1
             began = perf_counter()
-            parts.append(self._run(_part(inputs, done, done + size, runs)))
+            parts.append(self._run(_part(inputs, done, done + size, runs), size))
             self._costs.learn(size, perf_counter() - began)
             done += size
         if not all(_by_row(result, own) for result in parts[0]):
@@ -107,9 +110,15 @@ class Batcher:
                                    if s <= left and (s == 1 or self._ready(inputs, runs, s))])
 
     def _compare(self, two: Sequence[Data]) -> bool:
-        single = [self._run(_part(two, i, i + 1, 2)) for i in range(2)]
+        # A caller may have sent the same twice, which answers the same however it is mixed.
+        rng = np.random.default_rng(0)
+        return all(self._agree(both) for both in (
+            [drawn(rng, a.shape, a.dtype.name) for a in two], two))
+
+    def _agree(self, two: Sequence[Data]) -> bool:
+        single = [self._run(_part(two, i, i + 1, 2), 1) for i in range(2)]
         try:
-            both = self._run(two)
+            both = self._run(two, 2)
         except (InvalidInput, ServingError):
             return False
         return all(_same(b, np.concatenate([x, y])) if x.ndim else False

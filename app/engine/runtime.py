@@ -27,6 +27,7 @@ from app.engine.opencl.programs import Programs
 from app.engine.opencl.weights import Weights
 from app.engine.passes.control import settle
 from app.engine.passes.facts import OPAQUE
+from app.engine.passes.rebatch import rebatched
 from app.engine.passes.specialise import specialise
 from app.engine.planner import Plan, plan
 from app.engine.profile import DeviceProfile
@@ -97,6 +98,7 @@ class LoadedModel:
         self._plans, self._planning = threading.RLock(), threading.RLock()
         self.profile = replace(runtime.device.profile, fp16_storage=fp16_storage)
         self._graphs = graphs_of(model)
+        self._batched = [rebatched(self._graphs[0]), *self._graphs[1:]]
         self._weights = Weights(runtime.context, runtime.queue)
         self._constants: dict[tuple[Tensor, str], Tensor] = {}
         # A cycle would keep the file's bytes until Python looks for cycles, long after close().
@@ -104,7 +106,7 @@ class LoadedModel:
         own = self._own
         self._closed = False
         self._asked: set[tuple[Shape, ...]] = set()
-        self._batcher = Batcher(lambda inputs: own.run(inputs),
+        self._batcher = Batcher(lambda inputs, runs: own._run(inputs, runs > 1),
                                 *[lambda *batches: own._joins(*batches)] if ahead else [])
         self._routines = self._planned(False)
         # State tensors of the old kind live in the CPU's part where steps follow each other.
@@ -168,14 +170,14 @@ class LoadedModel:
         if ready.stage.rest is not None:
             # Zeros may be no possible lengths or positions: that says nothing of real inputs.
             planned.append(ready.executor)
-        self._run_zeros(shapes)
+        self._run_zeros(self._graphs, shapes)
         return ready.executor
 
-    def _run_zeros(self, shapes: Sequence[Shape]) -> None:
-        inputs = self._graphs[0].inputs
+    def _run_zeros(self, graphs: Sequence[Graph], shapes: Sequence[Shape]) -> None:
+        inputs = graphs[0].inputs
         zeros = [np.zeros(s, numpy_type(t)) for t, s in zip(inputs, shapes, strict=True)]
         with self.runtime.turn(first=True):
-            Run(self._routines, self._graphs, self.runtime.queue).main(zeros)
+            Run(self._routines, graphs, self.runtime.queue).main(zeros)
 
     def damaged(self) -> list[str]:
         """Names of the constants whose bytes on the device are no longer what was sent there."""
@@ -197,16 +199,23 @@ class LoadedModel:
         Shapes: one array per input; any shape the model can be resized to.
         Raises: InvalidInput if the arrays do not fit the model.
         """
-        graph, inputs = self._graphs[0], [np.asarray(a) for a in inputs]
-        check_inputs(graph, inputs)
+        return self._run(inputs, batched=False)
+
+    def _run(self, inputs: Sequence[Data], batched: bool) -> list[Data]:
+        graphs, inputs = self._main(batched), [np.asarray(a) for a in inputs]
+        check_inputs(graphs[0], inputs)
         with self._plans:
-            known = self._routines.direct(graph, inputs)
+            known = self._routines.direct(graphs[0], inputs)
             if known is not None:
                 with self.runtime.turn():
                     return known.run(inputs)
-            planned = self._ready(inputs, self._routines)
+            planned = self._ready(graphs[0], inputs, self._routines)
             with self.runtime.turn(first=not planned):
-                return Run(self._routines, self._graphs, self.runtime.queue).main(inputs)
+                return Run(self._routines, graphs, self.runtime.queue).main(inputs)
+
+    def _main(self, batched: bool) -> list[Graph]:
+        """The graphs by number, the main one first; batched: for several batches at once."""
+        return self._batched if batched else self._graphs
 
     def run_steps(self, steps: Sequence[Sequence[Data]]) -> list[list[Data]]:
         """Run the main graph once per step; variables live from the first step to the last.
@@ -227,17 +236,17 @@ class LoadedModel:
                         answers.append(known.run(arrays))
                     continue
                 shapes = [a.shape for a in arrays]
-                planned = self._ready(arrays, self._lasting)
+                planned = self._ready(self._graphs[0], arrays, self._lasting)
                 with self.runtime.turn(first=not planned):
                     answers.append(state.main(arrays))
                 # This step has set the variables of its plan to their beginning.
                 known = self._lasting.repeated(self._graphs[0], arrays)
             return answers
 
-    def _ready(self, inputs: Sequence[Data], routines: Routines) -> bool:
-        """Make the main graph's plan for these shapes, before the device is taken for the run;
-        whether it was there already."""
-        graph, shapes = self._graphs[0], [np.shape(a) for a in inputs]
+    def _ready(self, graph: Graph, inputs: Sequence[Data], routines: Routines) -> bool:
+        """Make the graph's plan for these shapes, before the device is taken for the run; whether
+        it was there already."""
+        shapes = [np.shape(a) for a in inputs]
         if any(t.dtype in OPAQUE for t in graph.inputs):
             return False
         planned = routines.knows(graph, shapes)
@@ -278,7 +287,7 @@ class LoadedModel:
     def _joins(self, inputs: Sequence[Data], runs: int, size: int) -> bool:
         """Whether so many of these batches may run as one; sees to it if they may not yet."""
         shapes = tuple((a.shape[0] // runs * size, *a.shape[1:]) for a in inputs)
-        if self._routines.knows(self._graphs[0], shapes):
+        if self._routines.knows(self._batched[0], shapes):
             return True
         if shapes not in self._asked:
             self._asked.add(shapes)
@@ -286,9 +295,9 @@ class LoadedModel:
         return False
 
     def plan_ahead(self, shapes: Sequence[Shape]) -> None:
-        """Make the main graph's plan for these shapes while others are in use. Where that does not
+        """Make the plan of several batches together while others are in use. Where that does not
         work out there is none, and whoever wanted it goes on without."""
-        graph, routines = self._graphs[0], self._routines
+        graph, routines = self._batched[0], self._routines
         try:
             ready = routines.made(graph, shapes, {})
             with self._plans:
@@ -296,7 +305,7 @@ class LoadedModel:
                     return
                 routines.put(graph, shapes, ready)
                 try:
-                    self._run_zeros(shapes)
+                    self._run_zeros(self._batched, shapes)
                 except BaseException:
                     routines.drop(graph, shapes)
                     raise

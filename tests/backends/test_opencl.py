@@ -100,6 +100,38 @@ def test_compiled_kernels_survive_and_damage_is_repaired(tmp_path: Path) -> None
         assert all(len(f.read_bytes()) > 200 for f in files)
 
 
+def _fixed_net() -> bytes:
+    """Its file says [1, -1, 4] and [1, 3, 6, 3] where it means all rows."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((1, 6, 6, 3))
+    begin, size = (graph.const(np.array(n, "i4")) for n in ([0, 0, 0, 0], [1, 4, 6, 3]))
+    (y,) = graph.op("SLICE", [x, begin, size], [Spec((1, 4, 6, 3))], {})
+    begin, end, stride = (graph.const(np.array(n, "i4"))
+                          for n in ([0, 1, 0, 0], [1, 4, 6, 3], [1, 1, 1, 1]))
+    (y,) = graph.op("STRIDED_SLICE", [y, begin, end, stride], [Spec((1, 3, 6, 3))], {})
+    (y,) = graph.op("RESHAPE", [y, graph.const(np.array([1, -1, 9], "i4"))], [Spec((1, 6, 9))],
+                    {"newShape": [1, -1, 9]})
+    (y,) = graph.op("SOFTMAX", [y], [Spec((1, 6, 9))], {"beta": 1.0})
+    graph.outputs(y)
+    return model.build()
+
+
+def test_batches_of_one_in_the_files_constants_do_not_part_the_rows() -> None:
+    require_tool("pocl")
+    source = _source(_fixed_net())
+    card, cpu = open_session(source, "opencl", POCL), open_session(source, "tflite", POCL)
+    name, answer = card.inputs[0].name, card.outputs[0].name
+    batch = np.random.default_rng(3).uniform(-1, 1, (4, 6, 6, 3)).astype("f4")
+    small = card.memory_bytes
+    for _ in range(3):
+        np.testing.assert_allclose(card.run({name: batch})[answer], cpu.run({name: batch})[answer],
+                                   atol=1e-6)
+        assert card._model.runtime.ahead.wait(120)  # type: ignore[attr-defined]
+    # Rows that do not keep apart would have no plan for several.
+    assert card.memory_bytes > small
+
+
 def test_requests_do_not_wait_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     require_tool("pocl")
     source = _source(_net())

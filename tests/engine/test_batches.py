@@ -20,8 +20,9 @@ class Machine:
         self.now = 0.0
         self.sizes: list[int] = []
 
-    def run(self, inputs: Sequence[Data]) -> list[Data]:
+    def run(self, inputs: Sequence[Data], runs: int) -> list[Data]:
         rows = len(inputs[0])
+        assert rows == runs
         self.sizes.append(rows)
         self.now += self._seconds(rows)
         return [inputs[0] * 2]
@@ -56,6 +57,21 @@ def test_a_card_that_likes_company_gets_the_largest_plans(monkeypatch: pytest.Mo
 def test_caches_that_hold_two_get_two(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(lambda rows: 0.2 + (1.0 if rows <= 2 else 1.5) * rows)
     assert _settled(_batcher(monkeypatch, machine), machine, 16) == [2] * 8
+
+
+def test_rows_that_touch_run_one_by_one_even_if_the_first_are_alike() -> None:
+    sizes: list[int] = []
+
+    def mixing(inputs: Sequence[Data], runs: int) -> list[Data]:
+        sizes.append(runs)
+        return [inputs[0] - inputs[0].mean(axis=0, keepdims=True)]
+
+    batcher = Batcher(mixing)
+    batcher.run([np.ones((2, 3), "f4")], 2)
+    sizes.clear()
+    answer = batcher.run([np.array([[1.0, 2.0], [5.0, 7.0]], "f4")], 2)[0]
+    assert sizes == [1, 1]
+    np.testing.assert_array_equal(answer, np.zeros((2, 2)))
 
 
 def test_what_is_not_ready_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
