@@ -22,6 +22,7 @@ from app.engine.opencl.programs import Programs
 from app.engine.runtime import LoadedModel
 from app.errors import DeviceError, DeviceMemoryError, DeviceNotFound, InvalidInput
 from tests.engine.builder import ModelBuilder, Spec
+from tests.engine.corpus import NETS
 from tests.tools import require_tool
 
 POCL = OpenclOptions("Portable Computing Language")
@@ -130,6 +131,21 @@ def test_batches_of_one_in_the_files_constants_do_not_part_the_rows() -> None:
         assert card._model.runtime.ahead.wait(120)  # type: ignore[attr-defined]
     # Rows that do not keep apart would have no plan for several.
     assert card.memory_bytes > small
+
+
+def test_a_net_made_for_one_at_a_time_answers_several_one_by_one() -> None:
+    require_tool("pocl")
+    # Unrolled over time, it takes its batch apart by the file's own count.
+    source = _source((NETS / "gru_unrolled_float32.tflite").read_bytes())
+    card, cpu = open_session(source, "opencl", POCL), open_session(source, "tflite", POCL)
+    (x,) = card.inputs
+    batch = np.random.default_rng(3).uniform(-1, 1, (3, *x.shape[1:])).astype("f4")
+    for _ in range(2):
+        for name, expected in cpu.run({x.name: batch}).items():
+            np.testing.assert_allclose(card.run({x.name: batch})[name], expected, atol=1e-5)
+        assert card._model.runtime.ahead.wait(120)  # type: ignore[attr-defined]
+    with pytest.raises(InvalidInput, match="outputs in the file"):
+        card._model.run([batch])  # type: ignore[attr-defined]
 
 
 def test_requests_do_not_wait_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
