@@ -171,7 +171,7 @@ def _image_decoder(files: list[bytes]) -> Decode:
     here = serving()
 
     def decode(loaded: Loaded) -> Mapping[str, Array]:
-        how = here.models.manifest(loaded.key.name).preprocessing
+        how = loaded.described.manifest.preprocessing
         spec = image_input(loaded.session.inputs, how)
         return {spec.name: tensor(files, spec, how, here.settings.max_image_megapixels)}
 

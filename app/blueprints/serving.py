@@ -25,7 +25,10 @@ EXTENSION = "rx580"
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The parts of one worker's server."""
+    """The parts of one worker's server.
+
+    Units: started in time.monotonic() seconds.
+    """
 
     settings: Settings
     models: Models

@@ -13,6 +13,8 @@ from typing import Any
 from app.backends.session import Session
 from app.errors import ModelNotReady, ServingError
 from app.repository import meter
+from app.repository.descriptions import Descriptions
+from app.repository.manifest import Manifest
 from app.repository.names import Key, order
 from app.repository.records import Report, Wish
 from app.repository.served import Loaded, Opener
@@ -34,15 +36,16 @@ class Store(Shelf):
     def __init__(
         self,
         state: State,
-        load: Callable[[Wish], Session],
+        descriptions: Descriptions,
+        load: Callable[[Wish, Manifest], Session],
         open_lane: Opener,
         heartbeat: float,
         sweep: Callable[[Sequence[Loaded]], None],
-        label: Callable[[str, str], str | None],
     ) -> None:
-        super().__init__(label)
+        super().__init__(descriptions.label)
         self.worker = f"{os.getpid()}-{time.time_ns():x}"
         self._state = state
+        self._descriptions = descriptions
         self._load = load
         self._open_lane = open_lane
         self._heartbeat = heartbeat
@@ -102,6 +105,7 @@ class Store(Shelf):
         Units: deadline in time.monotonic() seconds.
         Returns whether there was anything to wait for; lease then says what came of it.
         """
+        version = version and self._meant(name, version)
         with self._lock:
             keys = [k for k in self._asleep if k.name == name and version in (None, k.version)]
         if not keys:
@@ -203,7 +207,7 @@ class Store(Shelf):
 
     def _carry_out(self, wish: Wish) -> None:
         present = self._loaded.get(wish.key)
-        if present and (present.sha256, present.backend) == (wish.sha256, wish.backend):
+        if present and present.fulfils(wish):
             self._say(wish, "ready", facts=_facts(present))
             return
         self._say(wish, "loading")
@@ -214,18 +218,22 @@ class Store(Shelf):
                     f"{wish.deaths} workers died while they loaded it; "
                     f"POST /models/{wish.key.name}/load tries again"
                 )
-            session = self._load(wish)
+            described = self._descriptions.of(wish.key.name, wish.described)
+            session = self._load(wish, described.manifest)
         except Exception as error:
             if not isinstance(error, ServingError):
                 log.exception("loading %s failed unexpectedly", wish.key)
-            with self._lock:
-                self._retire(wish.key, "replaced")
             code = getattr(error, "code", "internal_error")
             text = str(error) or type(error).__name__
+            if present and present.sha256 == wish.sha256:
+                text += "; until it can be loaded so, it is served as it was before"
+            else:
+                with self._lock:
+                    self._retire(wish.key, "replaced")
             meter.load_failed(wish.key, code)
             self._say(wish, "failed", error=text, facts={"code": code})
             return
-        loaded = self._open_lane(wish, session, time.perf_counter() - start)
+        loaded = self._open_lane(wish, described, session, time.perf_counter() - start)
         with self._lock:
             now = self._wishes.get(wish.key)
             current = now is not None and now.wanted
