@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.batching.lane import Lane
-from app.blueprints.errors import STATUS, problem
+from app.blueprints.errors import PROBLEM, STATUS, problem
 from app.blueprints.full import MARK, FullQueues
 from app.blueprints.requests import WAITED, new_request_id, seconds_of
 from app.blueprints.serving import Sent, Serving
@@ -33,7 +33,7 @@ from monitoring.http import in_flight
 log = logging.getLogger("app.request")
 
 _PRIORITY = re.compile(rb'"priority"')
-PROBLEM_TYPE = ("Content-Type", "application/problem+json")
+PROBLEM_TYPE = ("Content-Type", PROBLEM)
 # How often refusals are logged, which come by the thousand when there are any.
 _LOG_SECONDS = 1.0
 

@@ -80,7 +80,8 @@ def test_every_part_becomes_true_at_load_and_not_before(tmp_path: Path) -> None:
         assert len(answer.json()["actions"][0]["workers"]) == 2
         (after,) = everywhere(seen)
         assert all(new != old for new, old in zip(after, before, strict=True))
-        assert after[0] == "[2, 4]" and after[2].startswith("label-")
+        assert after[0] == "[2, 4]"
+        assert after[2].startswith("label-")
         # The same again is no change: nothing is loaded anew.
         seconds = server.model("digits")["versions"][0]["load_seconds"]
         assert server.post("/models/digits/load").status_code == 200
