@@ -77,6 +77,8 @@ class Runtime:
         end = time.monotonic() + self.settings.start_timeout_s
         while not self.store.wait_until_serving(min(1.0, self.settings.start_timeout_s)):
             notify()
+            if not alive():
+                return
             if time.monotonic() >= end:
                 log.warning("models are still loading; this worker takes requests meanwhile")
                 self.store.serve_now()

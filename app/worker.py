@@ -7,6 +7,7 @@ import ctypes
 import logging
 import logging.config
 import os
+import signal
 import sys
 import time
 import uuid
@@ -160,6 +161,16 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
             log.info("refused what is no request", extra={"peer": peer, "detail": found[1]})
         with contextlib.suppress(OSError):
             connection.send(problem_of(*found))
+
+    def init_signals(self) -> None:
+        """End well at any signal that is meant to end a worker, whoever sends it.
+
+        The master starts another. gunicorn's own workers drop their requests at INT and QUIT, and
+        die of HUP and USR2.
+        """
+        super().init_signals()
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR2):
+            signal.signal(number, self.handle_exit)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Begin to stop."""

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from app import addresses, draining, folders, logs, pinning, worker
+from app import addresses, claim, draining, folders, logs, pinning, worker
 from app.errors import SettingsError
 from app.settings import Settings
 from monitoring.hooks import MetricsConfig, MetricsHooks
@@ -52,6 +52,7 @@ def on_starting(server):
     try:
         addresses.check(settings)
         folders.check(settings)
+        server.claim = claim.claim(settings, upgrades=server.master_pid != 0)
         pinning.check(settings)
     except SettingsError as error:
         sys.exit(str(error))
@@ -60,7 +61,14 @@ def on_starting(server):
 
 when_ready = draining.before_stop
 pre_fork = metrics.pre_fork
-post_fork = metrics.post_fork
+
+
+def post_fork(server, worker):
+    """Leave to the master what is the master's."""
+    metrics.post_fork(server, worker)
+    server.claim.drop()
+
+
 worker_exit = metrics.worker_exit
 child_exit = metrics.child_exit
 on_exit = metrics.on_exit

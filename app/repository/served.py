@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ from app.repository.manifest import Batching
 from app.repository.meter import Meter
 from app.repository.names import Key
 from app.repository.records import Wish
+from app.trouble import began
 
 DRAIN_SECONDS = 60.0
 
@@ -58,10 +58,8 @@ class Loaded:
 
     def dispose(self) -> None:
         """Let go of it, without waiting for a run that its caller has left behind."""
-        if self.lane.idle:
+        if self.lane.idle or not began(self._close, "dispose"):
             self._close()
-        else:
-            threading.Thread(target=self._close, name="dispose", daemon=True).start()
 
     def _close(self) -> None:
         drained = self.lane.close(DRAIN_SECONDS)

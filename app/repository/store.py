@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.backends.session import Session
-from app.errors import ModelNotReady, ServingError
+from app.errors import ModelNotReady, ServingError, exhausted
 from app.repository import meter
 from app.repository.descriptions import Descriptions
 from app.repository.manifest import Manifest
@@ -20,6 +20,7 @@ from app.repository.records import Report, Wish
 from app.repository.served import Loaded, Opener
 from app.repository.shelf import Shelf
 from app.repository.state import State
+from app.trouble import Trouble
 
 log = logging.getLogger("app.store")
 
@@ -135,6 +136,7 @@ class Store(Shelf):
 
     def _watch(self) -> None:
         seen, swept = -1, 0.0
+        trouble = Trouble(log, "the state store cannot be followed")
         while not self._stopping.is_set():
             if self._state.lost():
                 log.error("the state file was removed or replaced; this worker begins anew")
@@ -156,9 +158,10 @@ class Store(Shelf):
                     self._state.bury()
                     self._state.purge()
                     self._sweep(self.loaded())
-            except Exception:
+                    trouble.over()
+            except Exception as error:
                 # A worker that stops following would disagree with the others for ever.
-                log.exception("the state store could not be followed; trying again")
+                trouble.met(error)
                 seen = -1
                 self._stopping.wait(1.0)
             self._stopping.wait(self._heartbeat)
@@ -176,13 +179,13 @@ class Store(Shelf):
         for wish in wishes.values():
             if self._applied.get(wish.key) == wish.generation:
                 continue
-            self._applied[wish.key] = wish.generation
             if wish.wanted:
                 self._loading.put(wish.key)
             else:
                 with self._lock:
                     self._retire(wish.key, self._asleep.get(wish.key, "requested"))
                 self._say(wish, "unloaded")
+            self._applied[wish.key] = wish.generation
 
     def _try_to_serve(self) -> None:
         """Begin to serve once all wishes are carried out, if there are no newer ones by then."""
@@ -196,14 +199,19 @@ class Store(Shelf):
             self._serving.set()
 
     def _work(self) -> None:
+        trouble = Trouble(log, "models cannot be loaded, or not be reported")
         while (key := self._loading.get()) is not None:
             wish = self._wishes.get(key)
             if wish is None or not wish.wanted:
                 continue
             try:
                 self._carry_out(wish)
-            except Exception:
-                log.exception("%s could not be loaded or reported", key)
+                trouble.over()
+            except Exception as error:
+                # The others, and whoever asked, wait for this worker's report.
+                trouble.met(error)
+                if not self._stopping.wait(1.0):
+                    self._loading.put(key)
 
     def _carry_out(self, wish: Wish) -> None:
         present = self._loaded.get(wish.key)
@@ -221,10 +229,11 @@ class Store(Shelf):
             described = self._descriptions.of(wish.key.name, wish.described)
             session = self._load(wish, described.manifest)
         except Exception as error:
-            if not isinstance(error, ServingError):
+            known = error if isinstance(error, ServingError) else exhausted(error)
+            if known is None:
                 log.exception("loading %s failed unexpectedly", wish.key)
-            code = getattr(error, "code", "internal_error")
-            text = str(error) or type(error).__name__
+            code = getattr(known, "code", "internal_error")
+            text = str(known or error) or type(error).__name__
             if present and present.sha256 == wish.sha256:
                 text += "; until it can be loaded so, it is served as it was before"
             else:
