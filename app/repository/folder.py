@@ -73,6 +73,10 @@ class Folder:
             return ""
         return f"{facts.st_size} {facts.st_mtime_ns}"
 
+    def missing(self) -> bool:
+        """Tell whether there is no repository, not even an empty one."""
+        return not self._root.is_dir()
+
     def listed(self) -> list[Key]:
         """List what is on disk; names that cannot be served, and links out of here, are not."""
         found = []

@@ -108,6 +108,10 @@ class Models:
 
     def discover(self, wanted: bool) -> None:
         """Take note of what is on disk, and forget what no longer is."""
+        if self._folder.missing():
+            # A disk that is not there just now has not lost its models.
+            log.warning("there is no folder of models (MODELS_DIR); nothing was looked for")
+            return
         present = self._folder.listed()
         for name in {key.name for key in present}:
             self._descriptions.notice(name)

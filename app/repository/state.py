@@ -13,10 +13,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from app.processes import started
 from app.repository import usage
 from app.repository.database import Database
 from app.repository.names import Key
-from app.repository.processes import started
 from app.repository.records import Report, Wish, Worker
 
 SCHEMA = """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 
+from app.processes import boot
 from app.repository.names import Key
-from app.repository.processes import boot
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS asleep (
