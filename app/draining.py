@@ -14,6 +14,8 @@ from typing import Any
 
 from gunicorn import arbiter
 
+from app.trouble import Trouble, passes
+
 log = logging.getLogger("app.draining")
 
 SO_ATTACH_FILTER = 26
@@ -63,6 +65,26 @@ def before_stop(server: Any) -> None:
         stop(graceful)
 
     server.stop = gently
+
+
+def endure(server: Any) -> None:
+    """Teach gunicorn's master to go on where it cannot fork just now; it tries every second.
+
+    Left alone it ends, and takes the workers along that there are.
+    """
+    spawn: Callable[[], None] = server.spawn_workers
+    trouble = Trouble(log, "no worker can be started")
+
+    def patiently() -> None:
+        try:
+            spawn()
+            trouble.over()
+        except OSError as error:
+            if not passes(error):
+                raise
+            trouble.met(error)
+
+    server.spawn_workers = patiently
 
 
 def accept_waiting(listener: Any, accept: Callable[[Any], object]) -> None:

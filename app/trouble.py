@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sqlite3
 import threading
 from collections.abc import Callable
 
-from app.errors import ServingError, exhausted
+from app.errors import ServingError, StorageFailed, exhausted
 
 # What says all there is to say: where in the code it was met adds nothing.
 _PLAIN = (ServingError, OSError, MemoryError, sqlite3.OperationalError)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EAGAIN)
 
 
 def began(run: Callable[[], object], name: str) -> bool:
@@ -26,6 +28,14 @@ def started(thread: threading.Thread) -> bool:
         # Source: CPython says no more of EAGAIN.
         return False
     return True
+
+
+def passes(error: BaseException) -> bool:
+    """Tell whether an error may be over in a moment, or when somebody has made room."""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return True
+    known = isinstance(error, StorageFailed | sqlite3.OperationalError)
+    return known or exhausted(error) is not None
 
 
 def report(log: logging.Logger, error: Exception, what: str, *of: object) -> None:

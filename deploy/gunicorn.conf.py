@@ -59,7 +59,12 @@ def on_starting(server):
     metrics.on_starting(server)
 
 
-when_ready = draining.before_stop
+def when_ready(server):
+    """Change what gunicorn's master does when it stops, and when there is no room for a worker."""
+    draining.before_stop(server)
+    draining.endure(server)
+
+
 pre_fork = metrics.pre_fork
 
 

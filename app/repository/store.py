@@ -20,7 +20,7 @@ from app.repository.records import Report, Wish
 from app.repository.served import Loaded, Opener
 from app.repository.shelf import Shelf
 from app.repository.state import State
-from app.trouble import Trouble
+from app.trouble import Trouble, report
 
 log = logging.getLogger("app.store")
 
@@ -97,8 +97,12 @@ class Store(Shelf):
         with self._lock:
             for key in list(self._loaded):
                 self._retire(key, "shutdown")
-        if not self._state.lost():
-            self._state.leave(self.worker)
+        try:
+            if not self._state.lost():
+                self._state.leave(self.worker)
+        except Exception as error:
+            # The others find out by themselves.
+            report(log, error, "this worker could not take its leave")
 
     def wake(self, name: str, version: str | None, deadline: float) -> bool:
         """Bring back a model that was unloaded because nobody used it, and wait for it.
