@@ -15,10 +15,13 @@ from app.tensors import Array
 _OVERHEAD = 512
 
 
-def key(model: str, version: str, sha256: str, inputs: Mapping[str, Array]) -> bytes:
-    """Name a request by what decides its answer: the model's bytes and the inputs' bytes."""
+def key(model: str, version: str, edition: str, inputs: Mapping[str, Array]) -> bytes:
+    """Name a request by what decides its answer: the model's edition and the inputs' bytes.
+
+    edition changes with the model's file and with how it is run.
+    """
     digest = hashlib.sha256()
-    for part in (model, version, sha256):
+    for part in (model, version, edition):
         digest.update(part.encode() + b"\0")
     for name in sorted(inputs):
         array = inputs[name]

@@ -8,8 +8,13 @@ import select
 import socket
 import struct
 import time
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from gunicorn import arbiter
+
+from app.trouble import Trouble, passes
 
 log = logging.getLogger("app.draining")
 
@@ -47,16 +52,39 @@ def refuse_connections(listeners: Sequence[socket.socket]) -> None:
 def before_stop(server: Any) -> None:
     """Teach gunicorn's master to refuse connections before it stops its workers for good.
 
-    Not while another master has the same sockets, as in an upgrade by USR2.
+    Not while another master has the same sockets, as in an upgrade by USR2. How long it waits for
+    them is nobody's to change who sets the clock.
     """
+    arbiter.time = types.SimpleNamespace(time=time.monotonic, monotonic=time.monotonic,
+                                         sleep=time.sleep)
     stop: Callable[..., None] = server.stop
 
     def gently(graceful: bool = True) -> None:
-        if graceful and server.reexec_pid == server.master_pid == 0:
+        if server.reexec_pid == server.master_pid == 0:
             refuse_connections([listener.sock for listener in server.LISTENERS])
         stop(graceful)
 
     server.stop = gently
+
+
+def endure(server: Any) -> None:
+    """Teach gunicorn's master to go on where it cannot fork just now; it tries every second.
+
+    Left alone it ends, and takes the workers along that there are.
+    """
+    spawn: Callable[[], None] = server.spawn_workers
+    trouble = Trouble(log, "no worker can be started")
+
+    def patiently() -> None:
+        try:
+            spawn()
+            trouble.over()
+        except OSError as error:
+            if not passes(error):
+                raise
+            trouble.met(error)
+
+    server.spawn_workers = patiently
 
 
 def accept_waiting(listener: Any, accept: Callable[[Any], object]) -> None:

@@ -23,15 +23,15 @@ from app.blueprints.express import Express
 from app.blueprints.serving import Serving
 from app.blueprints.serving import init_app as keep
 from app.predictor.predictor import Predictor
-from app.repository import manifest
 from app.repository.actions import Actions
+from app.repository.agreement import Agreement
 from app.repository.card import Card, CardOptions
 from app.repository.checks import Checks
 from app.repository.checkup import Checkup
 from app.repository.database import Database
+from app.repository.descriptions import Descriptions
 from app.repository.folder import Folder
 from app.repository.house import Housekeeper
-from app.repository.labels import Labels
 from app.repository.loading import Loader, LoadOptions
 from app.repository.models import Models
 from app.repository.sandbox import Sandbox, SandboxOptions
@@ -77,6 +77,8 @@ class Runtime:
         end = time.monotonic() + self.settings.start_timeout_s
         while not self.store.wait_until_serving(min(1.0, self.settings.start_timeout_s)):
             notify()
+            if not alive():
+                return
             if time.monotonic() >= end:
                 log.warning("models are still loading; this worker takes requests meanwhile")
                 self.store.serve_now()
@@ -99,7 +101,7 @@ def create_app(settings: Settings) -> Flask:
     answers = Answers(int(settings.cache_mb * 1e6))
     predictor = Predictor(runtime.store, answers, runtime.watch.shadow)
     serving = Serving(
-        settings, runtime.models, predictor, Totals(), runtime.checkup, VERSION, time.time()
+        settings, runtime.models, predictor, Totals(), runtime.checkup, VERSION, time.monotonic()
     )
     keep(app, serving)
     requests.init_app(app)
@@ -117,6 +119,7 @@ def build(settings: Settings) -> Runtime:
     database = Database(folder / "state.sqlite3")
     state = State(database)
     models = Folder(settings.models_dir, folder / "locks", settings.max_model_bytes)
+    descriptions = Descriptions(database, state, models)
     sandbox = Sandbox(
         Verdicts(database),
         folder / "locks",
@@ -135,7 +138,6 @@ def build(settings: Settings) -> Runtime:
         settings.interpreter_threads,
     )
     opener = Opener(
-        lambda name: manifest.read(models.manifest(name)),
         Budget(
             settings.queue_per_worker, int(settings.queue_mb * 1e6), settings.requests_per_caller
         ),
@@ -147,11 +149,11 @@ def build(settings: Settings) -> Runtime:
     )
     store = Store(
         state,
+        descriptions,
         Loader(models, sandbox, options, card),
         opener,
         settings.heartbeat_s,
         Housekeeper(state, card, settings.idle_unload_s).sweep,
-        Labels(models.manifest),
     )
     watch = Watch(
         store, card, settings.verify_period_s, settings.shadow_share,
@@ -160,9 +162,10 @@ def build(settings: Settings) -> Runtime:
     catalogue.DEVICE_WANTED.set(settings.backend == "opencl" or settings.opencl_device != "auto")
     checkup = Checkup(state, Checks(database), store.worker, watch.verify)
     store.listen(checkup.attend, lambda: restart(settings.graceful_timeout_s))
+    agreement = Agreement(state, Actions(database))
     return Runtime(
-        settings, store, Models(state, Actions(database), models, sandbox), sandbox, card, watch,
-        checkup,
+        settings, store, Models(state, agreement, descriptions, models, sandbox), sandbox, card,
+        watch, checkup,
     )  # fmt: skip
 
 

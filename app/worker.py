@@ -7,29 +7,34 @@ import ctypes
 import logging
 import logging.config
 import os
+import signal
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from gunicorn import glogging
 from gunicorn.workers import base
 
 from app.draining import accept_waiting
 from app.front.peers import Peers
+from app.trouble import Trouble, passes
 
 if TYPE_CHECKING:
     from app.front.connection import Connection
     from app.front.loop import Loop
 
 log = logging.getLogger("app.front")
+Result = TypeVar("Result")
 
 PROBES = frozenset(
     ("/health", "/health/live", "/health/ready", "/metrics", "/v2/health/live", "/v2/health/ready")
 )
 # The loop has to get the interpreter back quickly from threads that decode large bodies.
 SWITCH_SECONDS = 0.001
+RETRY_SECONDS = 1.0
 # Source: malloc.h of glibc.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
@@ -111,10 +116,33 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
 
     def load_wsgi(self) -> None:
         """Load the app, then the models, before the first connection is accepted."""
-        super().load_wsgi()
+        self._until_it_works(super().load_wsgi)
         self.runtime: Any = self.wsgi.extensions["runtime"]
+        self._until_it_works(self._start)
+        self.loop = self._until_it_works(self._front)
+
+    def _start(self) -> None:
         self.runtime.start(alive=lambda: self.alive, notify=self.notify)
-        self.loop = self._front()
+
+    def _until_it_works(self, step: Callable[[], Result]) -> Result:
+        """Take a step of the boot, again and again where there is no room for it just now.
+
+        A worker that ended instead would take the master, and with it all other workers, along.
+        """
+        trouble = Trouble(log, "a worker cannot begin")
+        while True:
+            try:
+                done = step()
+                trouble.over()
+                return done
+            except Exception as error:
+                if not passes(error):
+                    raise
+                trouble.met(error)
+            self.notify()
+            time.sleep(RETRY_SECONDS)
+            if not self.alive:
+                sys.exit(0)
 
     def _front(self) -> Loop:
         # Numpy and what else is native must not be in the master, before the fork.
@@ -160,6 +188,16 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
             log.info("refused what is no request", extra={"peer": peer, "detail": found[1]})
         with contextlib.suppress(OSError):
             connection.send(problem_of(*found))
+
+    def init_signals(self) -> None:
+        """End well at any signal that is meant to end a worker, whoever sends it.
+
+        The master starts another. gunicorn's own workers drop their requests at INT and QUIT, and
+        die of HUP and USR2.
+        """
+        super().init_signals()
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR2):
+            signal.signal(number, self.handle_exit)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Begin to stop."""

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from app import addresses, draining, folders, logs, pinning, worker
+from app import addresses, claim, draining, folders, logs, pinning, worker
 from app.errors import SettingsError
 from app.settings import Settings
 from monitoring.hooks import MetricsConfig, MetricsHooks
@@ -52,15 +52,28 @@ def on_starting(server):
     try:
         addresses.check(settings)
         folders.check(settings)
+        server.claim = claim.claim(settings, upgrades=server.master_pid != 0)
         pinning.check(settings)
     except SettingsError as error:
         sys.exit(str(error))
     metrics.on_starting(server)
 
 
-when_ready = draining.before_stop
+def when_ready(server):
+    """Change what gunicorn's master does when it stops, and when there is no room for a worker."""
+    draining.before_stop(server)
+    draining.endure(server)
+
+
 pre_fork = metrics.pre_fork
-post_fork = metrics.post_fork
+
+
+def post_fork(server, worker):
+    """Leave to the master what is the master's."""
+    metrics.post_fork(server, worker)
+    server.claim.drop()
+
+
 worker_exit = metrics.worker_exit
 child_exit = metrics.child_exit
 on_exit = metrics.on_exit

@@ -71,11 +71,21 @@ class MetricsHooks:
     def pre_fork(self, server: Any, worker: Any) -> None:
         """Take a slot for the worker to come; without one (a full disk) it counts nothing."""
         worker.metrics_slot = None
+        self._reclaim(server, worker)
         with _surviving(server):
             slot = slots.acquire(self._directory)
             worker.metrics_slot = slot
             slot.mend()
             self._ledger.started(server.num_workers)
+
+    def _reclaim(self, server: Any, worker: Any) -> None:
+        """Take back the slot of the worker before, if there was no room to fork it."""
+        before = getattr(server, "last_forked", None)
+        server.last_forked = worker
+        if before is None or before.metrics_slot is None:
+            return
+        if before.pid == worker.pid:  # neither has a number yet
+            before.metrics_slot.release()
 
     def post_fork(self, server: Any, worker: Any) -> None:
         """Make this process count into its slot's files.
@@ -100,7 +110,8 @@ class MetricsHooks:
         reason = _EXIT_REASONS.get(code, "crashed")
         if reason == "requested" and 0 < worker.max_requests <= worker.nr:
             reason = "max_requests"
-        worker.metrics_slot.write(pid=os.getpid(), exit=reason)
+        with _surviving(server):
+            worker.metrics_slot.write(pid=os.getpid(), exit=reason)
 
     def child_exit(self, server: Any, worker: Any) -> None:
         """Count the exit, remove the dead worker's gauges and hand its slot on."""

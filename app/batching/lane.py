@@ -15,7 +15,8 @@ from app.batching.budget import Budget
 from app.batching.job import Call, Inputs, Job, Outcome, Outputs, join, split
 from app.batching.policy import LONGEST_QUEUE, Policy
 from app.batching.waiting import Waiting
-from app.errors import DeadlineExceeded, ModelNotReady
+from app.errors import DeadlineExceeded, ModelNotReady, Overloaded
+from app.trouble import started
 
 # Weight of the newest value in the running estimates.
 _NEW = 0.2
@@ -169,8 +170,10 @@ class Lane:
                 job.state = "running"
                 return True
             self._queue.add(job, self._run_seconds or 0.0, self._pace)
+            if not self._wake_runner():
+                self._queue.leave(job, "refused")
+                raise Overloaded("the system has no room for one more thread; come back later")
             self._tell_depth()
-            self._wake_runner()
             return False
 
     def _meet(self, now: float) -> bool:
@@ -190,13 +193,16 @@ class Lane:
             return False
         return self._run_seconds is None or now + 4 * self._run_seconds > deadline
 
-    def _wake_runner(self) -> None:
+    def _wake_runner(self) -> bool:
+        """See to it that a job that was queued is run; tells whether anybody is there to."""
         if not self._idle_runners and len(self._runners) < self._policy.slots:
             runner = threading.Thread(target=self._serve, name="lane", daemon=True)
+            if not started(runner):
+                return bool(self._runners)
             self._runners.append(runner)
-            runner.start()
         elif self._running < self._policy.slots:
             self._changed.notify_all()
+        return True
 
     def _give_up(self, job: Job) -> None:
         """Leave at the deadline; a run that has begun goes on without its caller."""

@@ -47,6 +47,7 @@ STATUS: dict[type[ServingError], int] = {
 RETRY_SECONDS = 1.0
 # A detail may repeat what came in, however long that is.
 _LONGEST_DETAIL = 4000
+PROBLEM = "application/problem+json"
 PREFIX = "urn:rx580-inference:problem:"
 
 
@@ -86,7 +87,7 @@ def answer(
     """Make the response of a problem."""
     body = problem(status, code, detail, g.get("request_id", ""), more)
     g.problem = code
-    return Response(body, status, content_type="application/problem+json")
+    return Response(body, status, content_type=PROBLEM)
 
 
 def _serving_error(error: ServingError) -> Response:

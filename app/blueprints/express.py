@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.batching.lane import Lane
-from app.blueprints.errors import STATUS, problem
+from app.blueprints.errors import PROBLEM, STATUS, problem
 from app.blueprints.full import MARK, FullQueues
 from app.blueprints.requests import WAITED, new_request_id, seconds_of
 from app.blueprints.serving import Sent, Serving
@@ -35,7 +35,7 @@ _PRIORITY = b'"priority"'
 # A large body is nearly all numbers: its few quotes are found many times faster than the word.
 # Beyond so many quotes it is the other way round.
 _QUOTES = 64
-PROBLEM_TYPE = ("Content-Type", "application/problem+json")
+PROBLEM_TYPE = ("Content-Type", PROBLEM)
 # How often refusals are logged, which come by the thousand when there are any.
 _LOG_SECONDS = 1.0
 

@@ -24,13 +24,14 @@ def health() -> Response:
     count = Counter(state(version) for version in versions if version.wish.wanted)
     devices = {str(device) for v in versions if (device := v.facts().get("device"))}
     reasons = here.models.not_ready(here.settings.workers)
+    began = min((worker.since for worker in workers), default=here.started)
     words = {True: "ok" if not count["failed"] else "degraded", False: "starting"}
     return json_answer(
         schemas.Health(),
         {
             "status": words[not reasons],
             "version": here.version,
-            "uptime_seconds": time.time() - min((w.since for w in workers), default=here.started),
+            "uptime_seconds": time.monotonic() - began,
             "device": ", ".join(sorted(devices)) or "none in use",
             "workers": {
                 "alive": len(workers),

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, g, request
 from app import schemas
 from app.backends.fit import wanted
 from app.blueprints.requests import terms_of
-from app.blueprints.serving import Sent, Serving, serving
+from app.blueprints.serving import Sent, Serving, queried, serving
 from app.errors import InvalidInput, InvalidRequest, UnsupportedMedia
 from app.front.body import Buffer
 from app.images import image_input, tensor
@@ -108,7 +108,7 @@ def _read(named: bool) -> Meant:
     if is_json(kind):
         return _queried(_read_json(_body(), named or "model_name" in request.args))
     if kind in IMAGE_TYPES:
-        given = schemas.checked(schemas.ImageForm(), request.args)
+        given = queried(schemas.Aside())
         return given["model_name"], given["version"], _image_decoder([_body()])
     if kind == "multipart/form-data":
         return _read_form()
@@ -132,7 +132,7 @@ def _read_json(body: Buffer, named: bool) -> Meant:
 
 def _queried(meant: Meant) -> Meant:
     """Take what the query says in as well: what it names shall not be passed over."""
-    given = schemas.checked(schemas.ImageForm(), request.args)
+    given = queried(schemas.Aside())
     name, version, decode = meant
     for said, asked in ((name, given["model_name"]), (version, given["version"])):
         if None not in (said, asked) and said != asked:
@@ -144,7 +144,7 @@ def _read_form() -> Meant:
     files = [file.read() for _, file in request.files.items(multi=True)]
     if not files:
         raise InvalidRequest("the form has no file; send one like -F image=@photo.jpg")
-    given = schemas.checked(schemas.ImageForm(), {**request.args, **request.form})
+    given = queried(schemas.Aside(), request.form)
     return given["model_name"], given["version"], _image_decoder(files)
 
 
@@ -171,7 +171,7 @@ def _image_decoder(files: list[bytes]) -> Decode:
     here = serving()
 
     def decode(loaded: Loaded) -> Mapping[str, Array]:
-        how = here.models.manifest(loaded.key.name).preprocessing
+        how = loaded.described.manifest.preprocessing
         spec = image_input(loaded.session.inputs, how)
         return {spec.name: tensor(files, spec, how, here.settings.max_image_megapixels)}
 

@@ -11,9 +11,10 @@ from flask import Blueprint, Response, request, url_for
 from app import schemas
 from app.blueprints.errors import answer
 from app.blueprints.health import state
-from app.blueprints.serving import json_answer, json_object, serving
+from app.blueprints.serving import json_answer, json_object, queried, serving
 from app.errors import (
     DeviceMemoryError,
+    InvalidInput,
     InvalidModel,
     ModelLoadFailed,
     UnsupportedMedia,
@@ -58,7 +59,7 @@ def put(name: str, version: str) -> Response:
     here = serving()
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("a model is sent as it is; leave Content-Encoding away")
-    given = schemas.checked(schemas.UploadOptions(), request.args)
+    given = queried(schemas.UploadOptions())
     header = request.headers.get("X-Content-Sha256")
     if header is not None:
         given |= schemas.checked(schemas.UploadOptions(only=["sha256"]), {"sha256": header})
@@ -118,9 +119,11 @@ def action(action: str) -> Response:
 
 def _chosen() -> str | None:
     """Read the version that a load or unload means, from the query or the JSON body."""
-    given = {**request.args, **json_object()}
-    version: str | None = schemas.checked(schemas.VersionChoice(), given)["version"]
-    return version
+    asked: str | None = queried(schemas.VersionChoice())["version"]
+    said: str | None = schemas.checked(schemas.VersionChoice(), json_object())["version"]
+    if None not in (asked, said) and asked != said:
+        raise InvalidInput(f"the query says {asked!r} and the body {said!r}")
+    return asked or said
 
 
 def settled(actions: Sequence[Action]) -> Response:

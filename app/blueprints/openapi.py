@@ -3,88 +3,31 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import orjson
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Blueprint, Flask, Response, current_app
-from marshmallow import Schema, fields
+from marshmallow import fields
 
 from app import schemas
+from app.blueprints.errors import PROBLEM, STATUS
+from app.blueprints.operations import BINARY, HEADERS, JSON, OPERATIONS, Operation
 from app.blueprints.serving import serving
+from app.errors import Overloaded, ServingError
+from app.front.unreadable import STATUSES
 from app.repository.names import NAME
-from app.wire import schemas as v2
 
 blueprint = Blueprint("openapi", __name__)
 
-PROBLEM = "application/problem+json"
-JSON = "application/json"
-IMAGES = ("image/jpeg", "image/png")
-BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PARAMETER = re.compile(r"<(?:[^:<>]+:)?([^<>]+)>")
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What goes into and comes out of one route, beyond its docstring.
-
-    raw: media types whose bodies are bytes; text: the answer is no JSON.
-    """
-
-    answer: type[Schema] | None = None
-    body: type[Schema] | None = None
-    query: type[Schema] | None = None
-    statuses: tuple[int, ...] = (200,)
-    raw: tuple[str, ...] = ()
-    many: bool = False
-    body_required: bool = True
-
-
-_CHANGE = Operation(
-    schemas.ActionAnswers, schemas.VersionChoice, statuses=(200, 202), body_required=False
+# Any worker may be without a thread, or memory, for one more; and nobody is without faults.
+_EVERYWHERE = (Overloaded, ServingError)
+_READS_AS_JSON = (
+    "JSON is read without a Content-Type too, and as text/json, text/plain, any +json, or a form's."
 )
-_V2_CHANGE = Operation(
-    schemas.ActionAnswers, v2.RepositoryCommand, statuses=(200, 202), body_required=False
-)
-# By endpoint; a test compares with the routes that there are.
-OPERATIONS: dict[str, Operation] = {
-    "health.health": Operation(schemas.Health),
-    "health.live": Operation(schemas.Readiness),
-    "health.ready": Operation(schemas.Readiness),
-    "models.models": Operation(schemas.ModelList),
-    "models.model": Operation(schemas.Model),
-    "models.model_version": Operation(schemas.ModelVersion),
-    "models.put": Operation(
-        schemas.ActionAnswers,
-        query=schemas.UploadOptions,
-        statuses=(200, 202),
-        raw=("application/octet-stream",),
-    ),
-    "models.delete": Operation(schemas.ActionAnswers, statuses=(200, 202)),
-    "models.load": _CHANGE,
-    "models.unload": _CHANGE,
-    "models.verify": Operation(schemas.Verification),
-    "models.action": Operation(schemas.ActionAnswer),
-    "inference.inference": Operation(schemas.InferenceAnswer, schemas.InferenceRequest),
-    "inference.infer": Operation(
-        schemas.InferenceAnswer, schemas.NamedInferenceRequest, raw=IMAGES
-    ),
-    "v2.server": Operation(v2.ServerMetadata),
-    "v2.live": Operation(v2.Live),
-    "v2.ready": Operation(v2.Ready),
-    "v2.model": Operation(v2.ModelMetadata),
-    "v2.model_ready": Operation(v2.ModelReady),
-    "v2.config": Operation(v2.ModelConfig),
-    "v2.stats": Operation(v2.ModelStatistics),
-    "v2.infer": Operation(v2.InferAnswer, v2.InferBody, raw=("application/octet-stream",)),
-    "v2.index": Operation(v2.IndexEntry, v2.IndexQuery, many=True, body_required=False),
-    "v2.load": _V2_CHANGE,
-    "v2.unload": _V2_CHANGE,
-    "openapi.document": Operation(),
-    "prometheus_metrics": Operation(),
-}
 
 
 @blueprint.get("/openapi.json")
@@ -116,7 +59,9 @@ def describe(app: Flask, version: str) -> dict[str, Any]:
                     "operationId": f"{rule.endpoint}{len(names)}",
                     "summary": summary,
                     "tags": [rule.endpoint.split(".")[0]],
-                    **_content(operation, names),
+                    "parameters": _parameters(operation, names),
+                    "responses": _responses(operation),
+                    **_body(operation),
                 }
                 for method in sorted(methods)
             },
@@ -125,9 +70,8 @@ def describe(app: Flask, version: str) -> dict[str, Any]:
     return made
 
 
-def _content(operation: Operation, names: list[str]) -> dict[str, Any]:
-    made: dict[str, Any] = {"responses": _responses(operation)}
-    parameters: list[Any] = [
+def _parameters(operation: Operation, names: list[str]) -> list[Any]:
+    made: list[Any] = [
         {
             "in": "path", "name": name, "required": True,
             "schema": {"type": "string", "pattern": f"^(?:{NAME.pattern})$"},
@@ -135,29 +79,75 @@ def _content(operation: Operation, names: list[str]) -> dict[str, Any]:
         for name in names
     ]  # fmt: skip
     if operation.query:
-        parameters.append({"in": "query", "schema": operation.query})
-    if parameters:
-        made["parameters"] = parameters
+        made.append({"in": "query", "schema": operation.query})
+    headers = ("X-Request-Id", *operation.headers)
+    return made + [{"in": "header", "name": name, **_header(name)} for name in headers]
+
+
+def _header(name: str, **more: Any) -> dict[str, Any]:
+    schema, text = HEADERS[name]
+    return {"schema": schema, "description": text, **more}
+
+
+def _body(operation: Operation) -> dict[str, Any]:
     content: dict[str, Any] = dict.fromkeys(operation.raw, BINARY)
     if operation.body:
         content[JSON] = {"schema": operation.body}
-    if content:
-        made["requestBody"] = {"content": content, "required": operation.body_required}
-    return made
+    if operation.form:
+        content["multipart/form-data"] = {"schema": schemas.ImageForm}
+    if not content:
+        return {}
+    made = {"content": content, "required": operation.body_required}
+    if operation.form:
+        made["description"] = _READS_AS_JSON
+    return {"requestBody": made}
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    problem = {"description": "A problem", "content": {PROBLEM: {"schema": schemas.Problem}}}
-    answer: dict[str, Any] = {"description": "The answer"}
+    content: dict[str, Any] = {key: {} for key in operation.answers}
     if operation.answer:
         shown: Any = operation.answer(many=True) if operation.many else operation.answer
-        answer["content"] = {JSON: {"schema": shown}}
-    good = {str(status): answer for status in operation.statuses}
-    return {**good, "4XX": problem, "5XX": problem}
+        content[JSON] = {"schema": shown}
+    made = {
+        str(status): {
+            "description": HTTPStatus(status).phrase,
+            "headers": _sent(status, *operation.sends),
+            "content": content,
+        }
+        for status in operation.statuses
+    }
+    return {**made, **_problems(operation)}
+
+
+def _problems(operation: Operation) -> dict[str, Any]:
+    said: dict[int, list[str]] = {status: [] for status in STATUSES}
+    for error in (*operation.errors, *_EVERYWHERE):
+        said.setdefault(STATUS[error], []).append((error.__doc__ or "").splitlines()[0])
+    problem = {PROBLEM: {"schema": schemas.Problem}}
+    return {
+        str(status): {
+            "description": " ".join(texts) or HTTPStatus(status).phrase,
+            "headers": _sent(status),
+            "content": problem,
+        }
+        for status, texts in sorted(said.items())
+    }
+
+
+def _sent(status: int, *more: str) -> dict[str, Any]:
+    made = {name: _header(name) for name in more}
+    made["X-Request-Id"] = _header("X-Request-Id", required=True)
+    if status == HTTPStatus.ACCEPTED:
+        made["Location"] = _header("Location", required=True)
+    if status in (202, 429, 503):
+        made["Retry-After"] = _header("Retry-After", required=True)
+    return made
 
 
 def _lists(self: Any, field: fields.Field[Any], **_: Any) -> dict[str, Any]:
-    """Describe the one field whose lists are read outside of marshmallow."""
-    if not isinstance(field, schemas.Lists):
-        return {}
-    return {"type": ["array", "object", "number"]}
+    """Describe the fields that are read outside of marshmallow: nested lists, and files."""
+    if isinstance(field, schemas.Lists):
+        return {"type": ["array", "object", "number"]}
+    if isinstance(field, schemas.Picture):
+        return {"type": "string", "format": "binary"}
+    return {}

@@ -9,9 +9,10 @@ import orjson
 import simdjson
 from flask import Flask, Response, current_app, request
 from marshmallow import Schema
+from werkzeug.datastructures import MultiDict
 
 from app import schemas
-from app.errors import InvalidRequest
+from app.errors import InvalidInput, InvalidRequest
 from app.predictor.predictor import Predictor
 from app.repository.checkup import Checkup
 from app.repository.models import Models
@@ -25,7 +26,10 @@ EXTENSION = "rx580"
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The parts of one worker's server."""
+    """The parts of one worker's server.
+
+    Units: started in time.monotonic() seconds.
+    """
 
     settings: Settings
     models: Models
@@ -55,6 +59,19 @@ def serving() -> Serving:
     """Give the parts to a request."""
     found: Serving = current_app.extensions[EXTENSION]
     return found
+
+
+def queried(schema: Schema, also: MultiDict[str, str] | None = None) -> dict[str, Any]:
+    """Read the query, and a form's fields beside it.
+
+    Raises: InvalidInput that names what is wrong, also what is said twice in different words.
+    """
+    said = MultiDict(request.args)
+    said.update(also or {})
+    for name, values in said.lists():
+        if len(set(values)) > 1:
+            raise InvalidInput(f"{name[:80]!r} is given more than once, and not the same")
+    return schemas.checked(schema, said.to_dict())
 
 
 def json_object() -> dict[str, Any]:

@@ -14,8 +14,9 @@ from app.blueprints.health import state
 from app.blueprints.models import settled
 from app.blueprints.requests import terms_of
 from app.blueprints.serving import Sent, Serving, json_object, serving
-from app.errors import InvalidModel, InvalidRequest
+from app.errors import InvalidRequest
 from app.front.body import Buffer
+from app.repository.manifest import VersionPolicy
 from app.repository.names import Key
 from app.repository.served import Loaded
 from app.repository.standing import Version
@@ -105,7 +106,7 @@ def config(name: str, version: str | None = None) -> Response:
                 policy.max_delay,
                 joined=policy.max_batch > 1,
             ),
-            _version_policy(name),
+            _version_policy(loaded),
             session.concurrency,
         )
     )
@@ -166,8 +167,7 @@ def answer(
         environ, started, here.settings.request_timeout_s, asked.timeout, asked.priority
     )
     result = here.predictor.predict(name, version, lambda loaded: _inputs(asked, loaded), agreed)
-    labels = _labels(asked, here, name)
-    made = response.encode(asked, result.model, result.version, result.outputs, labels)
+    made = response.encode(asked, result.model, result.version, result.outputs, result.labels)
     coding = answer_coding(environ.get("HTTP_ACCEPT_ENCODING"))
     content = encoded(made.body, coding) if coding else made.body
     return Sent(content, made.content_type, coding, made.header_length), result.facts()
@@ -213,21 +213,12 @@ def _inputs(asked: InferRequest, loaded: Loaded) -> Mapping[str, Array]:
     return asked.inputs
 
 
-def _labels(asked: InferRequest, here: Serving, name: str) -> tuple[str, ...]:
-    if not any(wanted.classes for wanted in asked.outputs or ()):
-        return ()
-    return here.models.manifest(name).labels
-
-
 def _json(values: Any) -> Response:
     return Response(orjson.dumps(values), content_type="application/json")
 
 
-def _version_policy(name: str) -> dict[str, Any]:
-    try:
-        policy = serving().models.manifest(name).version_policy
-    except InvalidModel:
-        return {"all": {}}
+def _version_policy(loaded: Loaded) -> dict[str, Any]:
+    policy = loaded.described.manifest.version_policy or VersionPolicy()
     if policy.specific:
         return {"specific": {"versions": list(policy.specific)}}
     return {"latest": {"num_versions": policy.latest}} if policy.latest else {"all": {}}

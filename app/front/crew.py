@@ -7,6 +7,9 @@ import queue
 import threading
 from collections.abc import Callable
 
+from app.errors import Overloaded
+from app.trouble import Trouble, began
+
 log = logging.getLogger("app.front")
 
 # How long a thread beyond the first few waits for more to do.
@@ -16,7 +19,8 @@ IDLE_SECONDS = 10.0
 class Crew:
     """Runs what it is given, each in a thread that does nothing else meanwhile.
 
-    most bounds the threads; keep of them stay when there is nothing to do.
+    most bounds the threads; keep of them stay when there is nothing to do. One is there from the
+    start: where the system has no room for more, all waits for that.
     """
 
     def __init__(self, name: str, most: int, keep: int) -> None:
@@ -25,8 +29,11 @@ class Crew:
         self._keep = keep
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._threads = 0
+        self._threads = 1
         self._idle = 0
+        self._trouble = Trouble(log, f"a thread to {name} cannot be started")
+        if not began(self._serve, name):
+            raise Overloaded("the system has no room for the threads of a worker")
 
     @property
     def waiting(self) -> int:
@@ -39,8 +46,12 @@ class Crew:
             start = self._tasks.qsize() >= self._idle and self._threads < self._most
             self._threads += start
             self._tasks.put(task)
-        if start:
-            threading.Thread(target=self._serve, name=self._name, daemon=True).start()
+        if start and not began(self._serve, self._name):
+            with self._lock:
+                self._threads -= 1
+                self._trouble.met(Overloaded("the system has no room for one more"))
+        elif start:
+            self._trouble.over()
 
     def stop(self) -> None:
         """End the threads as they become idle."""

@@ -6,7 +6,6 @@ the reading of its head.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import select
@@ -15,14 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from app.errors import exhausted
 from app.front.connection import Connection, State
 from app.front.intake import Intake
 from app.front.peers import Peer
+from app.trouble import Trouble
 
 log = logging.getLogger("app.front")
 
-# What accept fails with when there is no room for one more.
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 READ = select.EPOLLIN
 # A client that has begun a request, or reads an answer, has so long for its next byte.
 STALL_SECONDS = 60.0
@@ -57,6 +56,7 @@ class Loop:
         self._accepting = False
         self._swept = 0.0
         self._cramped = False
+        self._trouble = Trouble(log, "no connection can be accepted")
         # When accepting goes on, if it was left to others. Units: time.monotonic() seconds.
         self._yields_until = 0.0
         # When to go on with what is waiting, however quiet it is. Units: seconds.
@@ -122,13 +122,14 @@ class Loop:
         except ConnectionAbortedError:
             return True
         except OSError as error:
-            if error.errno not in _EXHAUSTED:
+            if exhausted(error) is None:
                 raise
             # Until the next sweep, which lets idle connections go.
-            log.warning("no connection can be accepted: %s", error)
+            self._trouble.met(error)
             self._accept_if(False)
             self._cramped = True
             return False
+        self._trouble.over()
         client.setblocking(False)
         if client.family in (socket.AF_INET, socket.AF_INET6):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -75,3 +75,5 @@ _KINDS: dict[type[Exception], tuple[HTTPStatus, Callable[[Any, Any], str]]] = {
         f"Expect is {error.expect!r:.60}; 100-continue is all that can be expected"
     )),
 }  # fmt: skip
+STATUSES = sorted({int(status) for status, _ in _KINDS.values()})
+"""Whatever is asked for, bytes that are no request may be answered so."""

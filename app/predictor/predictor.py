@@ -49,7 +49,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Outputs, and how they came about.
+    """Outputs, and how they came about; labels are the classes' names.
 
     Units: seconds.
     """
@@ -61,6 +61,7 @@ class Prediction:
     device: str
     queue_seconds: float
     compute_seconds: float
+    labels: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, object]:
         """Give what the log says of it."""
@@ -157,7 +158,7 @@ class Predictor:
         inputs, _ = fit(session.inputs, decode(loaded))
         if not self._answers.on:
             return _prediction(loaded, self._compute(loaded, inputs, terms))
-        name = key(*loaded.key, loaded.sha256, inputs)
+        name = key(*loaded.key, loaded.sha256 + loaded.described.digest, inputs)
         found = self._answers.get(name)
         (cache_hit if found else cache_miss)(loaded.key)
         if found:
@@ -191,5 +192,5 @@ def _prediction(loaded: Loaded, outcome: Outcome) -> Prediction:
     session = loaded.session
     return Prediction(
         outcome.outputs, *loaded.key, session.backend, session.device,
-        outcome.queue_seconds, outcome.run_seconds,
+        outcome.queue_seconds, outcome.run_seconds, loaded.described.manifest.labels,
     )  # fmt: skip

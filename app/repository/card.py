@@ -63,6 +63,8 @@ class Card:
         self._path = folder / "vram.sqlite3"
         self._evict = evict
         self._ledger: Ledger | None = None
+        # Which session an entry of the ledger stands for: one that is replaced goes later.
+        self._entries: dict[Key, object] = {}
         self.trust = DeviceTrust()
         self.memory = RestartMemory(
             folder / "device-faults.jsonl", options.restarts, options.window
@@ -91,7 +93,9 @@ class Card:
                     session.close()
                 raise
         except BaseException:
-            ledger.release(source.name, source.version)
+            # The session that this one should have replaced still holds its memory.
+            if _key(source) not in self._entries:
+                ledger.release(source.name, source.version)
             raise
 
     def settle(self, sessions: Mapping[Key, Session]) -> None:
@@ -158,7 +162,7 @@ class Card:
         session: Session,
         known: golden.Feed,
     ) -> Session:
-        tried = iter(known(session))
+        tried, entry = iter(known(session)), object()
         guarded = GuardedSession(
             session,
             lambda: BACKENDS["tflite"](source, self._options.device),
@@ -166,7 +170,7 @@ class Card:
             self.trust,
             self._options.timeout,
             session.concurrency,
-            freed=lambda: self._release(source),
+            freed=lambda: self._release(source, entry),
         )
         while True:
             try:
@@ -183,9 +187,13 @@ class Card:
             raise DeviceError(f"the card computes {source.name} wrongly: {verdict.detail}")
         ledger.learn(source.sha256, session.memory_bytes)
         ledger.reserve(source.name, source.version, session.memory_bytes)
+        self._entries[_key(source)] = entry
         return cast(Session, guarded)
 
-    def _release(self, source: Source) -> None:
+    def _release(self, source: Source, entry: object) -> None:
+        if self._entries.get(_key(source)) is not entry:
+            return
+        del self._entries[_key(source)]
         if self._ledger is not None:
             self._ledger.release(source.name, source.version)
 

@@ -27,9 +27,10 @@ class Checks:
 
     def ask(self, key: Key, workers: Iterable[str]) -> str:
         """Ask these workers to check a version; gives the id of the question."""
-        name, now = uuid.uuid4().hex, time.time()
+        name, now = uuid.uuid4().hex, time.monotonic()
         with self._database.write() as db:
-            db.execute("DELETE FROM checks WHERE at < ?", (now - KEPT_SECONDS,))
+            # Those of another boot may lie in what is the future now.
+            db.execute("DELETE FROM checks WHERE at < ? OR at > ?", (now - KEPT_SECONDS, now))
             db.executemany(
                 "INSERT INTO checks VALUES (?, ?, ?, ?, NULL, ?)",
                 [(name, worker, *key, now) for worker in workers],

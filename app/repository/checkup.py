@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import queue
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from app.repository.names import Key
 from app.repository.records import Worker
 from app.repository.served import Loaded
 from app.repository.state import State
+from app.trouble import began, report
 from app.trust.compare import Verdict
 
 log = logging.getLogger("app.checkup")
@@ -49,7 +49,7 @@ class Checkup:
         self._verify = verify
         self._taken: set[str] = set()
         self._work: queue.SimpleQueue[tuple[str, Key]] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._runs = False
 
     def everywhere(self, key: Key, seconds: float) -> list[Finding]:
         """Let every serving worker check a version; wait for them, but no longer than that."""
@@ -73,18 +73,17 @@ class Checkup:
             if check not in self._taken:
                 self._taken.add(check)
                 self._work.put((check, key))
-        if asked and self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="checkup", daemon=True)
-            self._thread.start()
+        if asked and not self._runs:
+            self._runs = began(self._run, "checkup")
 
     def _run(self) -> None:
         while True:
             check, key = self._work.get()
             try:
                 self._checks.answer(check, self._worker, self._check(key))
-            except Exception:
+            except Exception as error:
                 # Whoever asked is told that no answer came.
-                log.exception("the check of %s failed unexpectedly", key)
+                report(log, error, "the check of %s failed unexpectedly", key)
 
     def _check(self, key: Key) -> dict[str, Any]:
         try:

@@ -25,6 +25,7 @@ from app.errors import (
 from app.repository.names import Key, is_name
 
 FILE = "model.tflite"
+DESCRIPTION = "model.yaml"
 BLOCK = 1 << 20
 
 
@@ -45,9 +46,36 @@ class Folder:
         """Say where a version's file is."""
         return self._root / key.name / key.version / FILE
 
-    def manifest(self, name: str) -> Path:
-        """Say where a model's description is."""
-        return self._root / name / "model.yaml"
+    def beside(self, name: str) -> Path:
+        """Say where a model's description and its pictures are."""
+        return self._root / name
+
+    def description(self, name: str) -> str:
+        """Read a model.yaml; "" where there is none.
+
+        Raises: InvalidModel.
+        """
+        try:
+            with self._opened(self.beside(name) / DESCRIPTION, f"the {DESCRIPTION} of {name}") as (
+                file, _,
+            ):  # fmt: skip
+                return file.read().decode("utf-8")
+        except ModelNotFound:
+            return ""
+        except (ModelLoadFailed, UnicodeDecodeError) as error:
+            raise InvalidModel(f"{DESCRIPTION} cannot be read: {error}") from error
+
+    def mark(self, name: str, picture: str) -> str:
+        """Tell a file beside a model.yaml from what it was before, without reading it."""
+        try:
+            facts = (self.beside(name) / picture).stat()
+        except OSError:
+            return ""
+        return f"{facts.st_size} {facts.st_mtime_ns}"
+
+    def missing(self) -> bool:
+        """Tell whether there is no repository, not even an empty one."""
+        return not self._root.is_dir()
 
     def listed(self) -> list[Key]:
         """List what is on disk; names that cannot be served, and links out of here, are not."""
@@ -64,7 +92,7 @@ class Folder:
 
         Raises: ModelNotFound, InvalidModel, ModelLoadFailed.
         """
-        with self._opened(key) as (file, facts):
+        with self._opened(self.path(key), f"the file of {key}") as (file, facts):
             mark = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
             if mark not in self._digests:
                 self._digests[mark] = hashlib.file_digest(file, "sha256").hexdigest()
@@ -75,31 +103,30 @@ class Folder:
 
         Raises: ModelNotFound, InvalidModel, ModelLoadFailed.
         """
-        with self._opened(key) as (file, _):
+        with self._opened(self.path(key), f"the file of {key}") as (file, _):
             return file.read()
 
     @contextmanager
-    def _opened(self, key: Key) -> Iterator[tuple[BufferedReader, os.stat_result]]:
+    def _opened(self, path: Path, what: str) -> Iterator[tuple[BufferedReader, os.stat_result]]:
         """Open a file that anybody may have put there, or put something else in its place."""
         try:
             # A pipe would be waited for.
-            handle = os.open(self.path(key), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             with open(handle, "rb") as file:
                 facts = os.fstat(handle)
-                self._check(key, facts)
+                self._check(what, facts)
                 yield file, facts
         except FileNotFoundError as error:
-            raise ModelNotFound(f"there is no file for {key}") from error
+            raise ModelNotFound(f"{what} is not there") from error
         except OSError as error:
-            raise ModelLoadFailed(f"the file of {key} cannot be read: {error.strerror}") from error
+            raise ModelLoadFailed(f"{what} cannot be read: {error.strerror}") from error
 
-    def _check(self, key: Key, facts: os.stat_result) -> None:
+    def _check(self, what: str, facts: os.stat_result) -> None:
         if not stat.S_ISREG(facts.st_mode):
-            raise InvalidModel(f"what is in the place of the file of {key} is no file")
+            raise InvalidModel(f"what is in the place of {what} is no file")
         if facts.st_size > self._largest:
             raise InvalidModel(
-                f"the file of {key} has {facts.st_size} bytes; {self._largest} are taken "
-                "(MAX_MODEL_MB)"
+                f"{what} has {facts.st_size} bytes; {self._largest} are taken (MAX_MODEL_MB)"
             )
 
     @contextmanager

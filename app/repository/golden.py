@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -19,7 +19,7 @@ from app.backends.runtimes import RUNTIMES
 from app.backends.session import Session
 from app.backends.tflite import TfliteOptions, TfliteSession
 from app.errors import InvalidInput, InvalidRequest, ModelLoadFailed
-from app.repository.manifest import Golden, read
+from app.repository.manifest import Golden, Preprocessing, read
 from app.tensors import Array, TensorSpec
 
 # The inputs of a session that may be tried.
@@ -29,6 +29,13 @@ _MEGAPIXELS = 64.0
 FREE_SIZES = (1, 16, 256, 4096, 16000)
 # Whole numbers may be indices into a table of so many rows.
 INDICES = (256, 16, 2, 1)
+
+
+class Pictures(NamedTuple):
+    """Where golden pictures are, and how they are read."""
+
+    folder: Path
+    how: Preprocessing
 
 
 def ramp(spec: TensorSpec, free: int = 1) -> Array:
@@ -52,17 +59,16 @@ def ramp(spec: TensorSpec, free: int = 1) -> Array:
 
 
 def inputs(
-    session: Session, golden: Golden | None, described: Path | None = None
+    session: Session, golden: Golden | None, pictures: Pictures | None = None
 ) -> dict[str, Array]:
     """Make the warm-up input of a model: the golden one where it is given, else the ramp.
 
-    described is the model.yaml, which tells how a golden picture is read.
     Raises: ModelLoadFailed if the picture cannot be read.
     """
     given = golden.input if golden else {}
     made = {}
-    if golden is not None and golden.image is not None and described is not None:
-        return _picture(session, described, golden.image)
+    if golden is not None and golden.image is not None and pictures is not None:
+        return _picture(session, pictures, golden.image)
     for spec in session.inputs:
         made[spec.name] = ramp(spec)
         if spec.name in given:
@@ -78,7 +84,7 @@ def shaped(spec: TensorSpec, free: int) -> tuple[int, ...]:
 
 
 def tries(
-    session: Session, golden: Golden | None, described: Path | None = None
+    session: Session, golden: Golden | None, pictures: Pictures | None = None
 ) -> Iterator[Mapping[str, Array]]:
     """Give the golden input; without one, ramps, each plainer or larger than the one before.
 
@@ -86,7 +92,7 @@ def tries(
     Raises: ModelLoadFailed if the golden picture cannot be read.
     """
     if golden is not None:
-        yield inputs(session, golden, described)
+        yield inputs(session, golden, pictures)
         return
     kinds = {spec.name: np.dtype(spec.dtype).kind for spec in session.inputs
              if spec.dtype != "bytes"}
@@ -115,11 +121,11 @@ def answered(
     raise refusal
 
 
-def _picture(session: Session, described: Path, image: str) -> dict[str, Array]:
-    how = read(described).preprocessing
+def _picture(session: Session, pictures: Pictures, image: str) -> dict[str, Array]:
+    how = pictures.how
     try:
         spec = images.image_input(session.inputs, how)
-        file = (described.parent / image).read_bytes()
+        file = (pictures.folder / image).read_bytes()
         return {spec.name: images.tensor([file], spec, how, _MEGAPIXELS)}
     except (OSError, InvalidRequest) as error:
         raise ModelLoadFailed(f"the golden picture {image} cannot be used: {error}") from error
@@ -156,7 +162,9 @@ def draw(path: Path, image: str | None = None, count: int = 16) -> dict[str, Any
     if image:
         drawn["image"] = image
     known = Golden({}, {}, image=image)
-    fed = inputs(session, known, path.parents[1] / "model.yaml")
+    folder = path.parents[1]
+    how = read(folder / "model.yaml").preprocessing
+    fed = inputs(session, known, Pictures(folder, how))
     for name, array in session.run(fed).items():
         flat = array.reshape(-1)
         positions = np.unique(np.linspace(0, flat.size - 1, count).astype(int))

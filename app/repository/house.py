@@ -37,16 +37,14 @@ class Housekeeper:
         if fresh:
             self._card.touch({(key.name, key.version): used for key, used in fresh.items()})
             if self._idle:
-                # The workers agree on the wall clock, which a reboot does not set back to 0.
-                shift = time.time() - time.monotonic()
-                self._state.touch({key: used + shift for key, used in fresh.items()})
+                self._state.touch(fresh)
         self._told = {item.key: item.used for item in loaded}
         if self._idle:
             self._rest(loaded)
 
     def _rest(self, loaded: Sequence[Loaded]) -> None:
         used = self._state.last_used()
-        now = time.time()
+        now = time.monotonic()
         for item in loaded:
             if not item.users and now - used.get(item.key, now) > self._idle:
                 self._state.sleep(item.key, "idle", unused_since=now - self._idle)

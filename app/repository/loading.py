@@ -10,9 +10,10 @@ from app.backends.choice import BACKENDS, PRECISIONS, OpenclOptions, Source
 from app.backends.session import Session
 from app.backends.tflite import TfliteOptions
 from app.errors import DeviceError, InvalidInput, InvalidModel, ModelLoadFailed, ServingError
-from app.repository import golden, manifest, meter
+from app.repository import golden, meter
 from app.repository.card import Card
 from app.repository.folder import Folder
+from app.repository.manifest import Golden, Manifest
 from app.repository.records import Wish
 from app.repository.sandbox import Sandbox
 
@@ -39,13 +40,11 @@ class Loader:
         self._sandbox = sandbox
         self._options = options
 
-    def __call__(self, wish: Wish) -> Session:
+    def __call__(self, wish: Wish, described: Manifest) -> Session:
         """Load, run once and compare with the golden answer.
 
         Raises: ServingError with the reason.
         """
-        page = self._folder.manifest(wish.key.name)
-        described = manifest.read(page)
         data = self._folder.read(wish.key)
         digest = hashlib.sha256(data).hexdigest()
         if digest != wish.sha256:
@@ -63,7 +62,10 @@ class Loader:
         if precision == "default":
             precision = self._options.precision
         source = Source(*wish.key, digest, data, self._cpu(wish), precision)
-        feed = partial(golden.tries, golden=known, described=page)
+        pictures = golden.Pictures(
+            self._folder.beside(wish.key.name), described.preprocessing
+        )
+        feed = partial(golden.tries, golden=known, pictures=pictures)
         session = self._open(source, self.backend(wish, described), feed)
         try:
             # Halved weights answer less exactly than a golden answer may have been told to be.
@@ -93,7 +95,7 @@ class Loader:
             meter.fallback(source.name, source.version, error.code)
             return session
 
-    def backend(self, wish: Wish, described: manifest.Manifest) -> str:
+    def backend(self, wish: Wish, described: Manifest) -> str:
         """Say which backend is meant: the caller's, else model.yaml's, else the server's."""
         for choice in (wish.backend, described.backend):
             if choice != "default":
@@ -117,7 +119,7 @@ class Loader:
         )
 
     def _warm_up(
-        self, session: Session, known: manifest.Golden | None, feed: golden.Feed, least: float
+        self, session: Session, known: Golden | None, feed: golden.Feed, least: float
     ) -> None:
         free = any(size < 0 for spec in session.inputs for size in spec.shape[1:])
         if free and known is None:

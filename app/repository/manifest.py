@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import yaml
 
 from app.errors import InvalidModel
-from app.repository.names import is_name
+from app.repository.names import is_name, order
 
 BACKENDS = ("auto", "tflite", "opencl")
 PRECISIONS = ("default", "fp32", "fp16-storage")
@@ -74,6 +75,12 @@ class VersionPolicy:
     latest: int = 0
     specific: tuple[str, ...] = ()
 
+    def allows(self, version: str, versions: Iterable[str]) -> bool:
+        """Tell whether a version should be loaded, of these that there are."""
+        if self.specific:
+            return version in self.specific
+        return not self.latest or version in sorted(versions, key=order)[-self.latest :]
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -96,7 +103,7 @@ class Manifest:
     precision: str = "default"
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     batching: Batching = field(default_factory=Batching)
-    version_policy: VersionPolicy = field(default_factory=VersionPolicy)
+    version_policy: VersionPolicy | None = None
     version_labels: dict[str, str] = field(default_factory=dict)
     versions: dict[str, Origin] = field(default_factory=dict)
     golden: dict[str, Golden] = field(default_factory=dict)
@@ -108,17 +115,24 @@ def read(path: Path) -> Manifest:
     Raises: InvalidModel that names the file, the key and what is allowed.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        return understood(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Manifest()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidModel(f"{path.name} cannot be read: {error}") from error
+
+
+def understood(text: str) -> Manifest:
+    """Turn the text of a model.yaml into a manifest.
+
+    Raises: InvalidModel that names the key and what is allowed.
+    """
     try:
         return parse(yaml.safe_load(text))
     except yaml.YAMLError as error:
-        raise InvalidModel(f"{path.name} is not YAML: {error}") from error
+        raise InvalidModel(f"model.yaml is not YAML: {error}") from error
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise InvalidModel(f"{path.name}: {error}") from error
+        raise InvalidModel(f"model.yaml: {error}") from error
 
 
 def parse(document: Any) -> Manifest:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import logging
-import time
-import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
 from app.errors import (
     InvalidInput,
     InvalidModel,
-    ModelConflict,
     ModelError,
     ModelNotFound,
     UnsupportedOp,
 )
-from app.repository.actions import Actions
+from app.repository.agreement import Agreement
+from app.repository.descriptions import Descriptions
 from app.repository.folder import Folder
-from app.repository.manifest import Manifest, read
+from app.repository.manifest import Manifest, VersionPolicy
 from app.repository.names import Key, checked, order
 from app.repository.records import Action, Wish, Worker
 from app.repository.sandbox import Sandbox
-from app.repository.standing import Outcome, Version, reached
+from app.repository.standing import Outcome, Version
 from app.repository.state import State
 
 log = logging.getLogger("app.models")
@@ -33,10 +31,12 @@ class Models:
     """Changes the desired state and waits until every living worker has followed."""
 
     def __init__(
-        self, state: State, actions: Actions, folder: Folder, sandbox: Sandbox
-    ) -> None:
+        self, state: State, agreement: Agreement, descriptions: Descriptions, folder: Folder,
+        sandbox: Sandbox,
+    ) -> None:  # fmt: skip
         self._state = state
-        self._actions = actions
+        self._agreement = agreement
+        self._descriptions = descriptions
         self._folder = folder
         self._sandbox = sandbox
 
@@ -76,11 +76,11 @@ class Models:
         )
 
     def manifest(self, name: str) -> Manifest:
-        """Read what is known of a model beyond its file.
+        """Give what is known of a model beyond its files, as it was when it was last loaded.
 
         Raises: InvalidModel.
         """
-        return read(self._folder.manifest(name))
+        return self._descriptions.of(name).manifest
 
     def workers(self) -> list[Worker]:
         """List the living workers."""
@@ -108,10 +108,18 @@ class Models:
 
     def discover(self, wanted: bool) -> None:
         """Take note of what is on disk, and forget what no longer is."""
+        if self._folder.missing():
+            # A disk that is not there just now has not lost its models.
+            log.warning("there is no folder of models (MODELS_DIR); nothing was looked for")
+            return
         present = self._folder.listed()
+        for name in {key.name for key in present}:
+            self._descriptions.notice(name)
         for key in present:
+            versions = [k.version for k in present if k.name == key.name]
             try:
-                self._adopt(key, wanted and self._allowed(key, present))
+                allowed = self._policy(key.name).allows(key.version, versions)
+                self._adopt(key, wanted and allowed)
             except ModelError as error:
                 # One file that cannot be read must not keep the server down.
                 log.warning("passed over: %s", error)
@@ -120,23 +128,49 @@ class Models:
                 self._state.delete(wish.key)
 
     def load(self, name: str, version: str | None) -> list[Action]:
-        """Wish for a version, the newest if none is named, to be loaded everywhere.
+        """Wish for a version to be loaded everywhere, with what its model.yaml says now.
 
-        Raises: ModelNotFound; InvalidModel or ModelLoadFailed if its file cannot be read.
+        If none is named, those that its version_policy names, or else the newest. Other versions
+        of the model that are loaded follow where model.yaml has changed.
+        Raises: ModelNotFound; InvalidModel or ModelLoadFailed if a file cannot be read.
         """
         unread = self._notice(name)
-        known = [wish.key for wish in self._state.wishes() if not wish.deleted]
-        keys = [key for key in (*known, *unread) if key.name == name]
-        if version is None and keys:
-            version = max((key.version for key in keys), key=order)
-        key = Key(name, version or "")
-        if key in unread:
-            raise unread[key]
-        found = self.version(key)
-        self._sandbox.forget(found.wish.sha256)
-        failed = any(report and report.state == "failed" for _, report in found.reports)
-        wish = self._state.want(key, True, again=failed)
-        return [self._begin("load", key, wish)]
+        wishes = [wish for wish in self._state.wishes() if not wish.deleted]
+        known = [key for key in (*(wish.key for wish in wishes), *unread) if key.name == name]
+        changed = bool(known) and self._descriptions.refresh(name)
+        explicit = self.manifest(name).version_policy is not None if known else False
+        kind = "policy" if version is None and explicit else "load"
+        actions = []
+        for key in self._chosen(name, version, known, explicit):
+            if key in unread:
+                raise unread[key]
+            found = self.version(key)
+            self._sandbox.forget(found.wish.sha256)
+            failed = any(report and report.state == "failed" for _, report in found.reports)
+            wish = self._state.want(key, True, again=failed)
+            actions.append(self._agreement.begin(kind, key, wish))
+        if changed and kind == "load":
+            begun = {action.key for action in actions}
+            for wish in self._state.wishes():
+                if wish.key.name == name and wish.wanted and wish.key not in begun:
+                    actions.append(self._agreement.begin(kind, wish.key, wish))
+        return actions
+
+    def _chosen(
+        self, name: str, version: str | None, known: Sequence[Key], explicit: bool
+    ) -> list[Key]:
+        if version is not None or not known:
+            return [Key(name, version or "")]
+        if not explicit:
+            return [max(known, key=lambda key: order(key.version))]
+        versions = [key.version for key in known]
+        chosen = [key for key in known if self._policy(name).allows(key.version, versions)]
+        if not chosen:
+            raise ModelNotFound(
+                f"version_policy in model.yaml of {name!r} names no version that is there: "
+                f"{', '.join(sorted(versions, key=order))}"
+            )
+        return chosen
 
     def unload(self, name: str, version: str | None) -> list[Action]:
         """Wish for a version, or for all of a model, to be unloaded everywhere.
@@ -149,7 +183,7 @@ class Models:
             versions = self.versions(name)
             chosen = [item for item in versions if item.wish.wanted] or versions[-1:]
         return [
-            self._begin("unload", item.wish.key, self._state.want(item.wish.key, False))
+            self._agreement.begin("unload", item.wish.key, self._state.want(item.wish.key, False))
             for item in chosen
         ]
 
@@ -168,6 +202,7 @@ class Models:
                 raise InvalidInput(f"the body has sha256 {digest}, not {sha256} as was said")
             self._sandbox.forget(digest)
             self._sound(path, digest)
+            self._descriptions.refresh(key.name)
             with self._folder.locked(key):
                 self._folder.publish(path, key)
                 wish: Wish | None = self._state.put(key, digest, backend=backend)
@@ -176,7 +211,7 @@ class Models:
                 for report in self._state.reports(key)
             ):
                 wish = self._state.want(key, True, again=True)
-        return self._begin("put", key, wish)
+        return self._agreement.begin("put", key, wish)
 
     def _sound(self, path: Path, digest: str) -> None:
         try:
@@ -196,28 +231,13 @@ class Models:
         with self._folder.locked(key):
             self._folder.remove(key)
             wish = self._state.delete(key)
-        return self._begin("delete", key, wish)
+        return self._agreement.begin("delete", key, wish)
 
-    def _allowed(self, key: Key, present: Iterable[Key]) -> bool:
-        """Tell whether the model's version policy wants this version loaded."""
+    def _policy(self, name: str) -> VersionPolicy:
         try:
-            policy = self.manifest(key.name).version_policy
+            return self.manifest(name).version_policy or VersionPolicy()
         except InvalidModel:
-            return True
-        if policy.specific:
-            return key.version in policy.specific
-        versions = sorted((k.version for k in present if k.name == key.name), key=order)
-        return not policy.latest or key.version in versions[-policy.latest :]
-
-    def _thin(self, name: str) -> None:
-        """Unload the versions that a newer one has pushed out of a policy of the latest ones."""
-        try:
-            latest = self.manifest(name).version_policy.latest
-        except InvalidModel:
-            return
-        wanted = [item.wish.key for item in self.versions(name) if item.wish.wanted]
-        for key in wanted[:-latest] if latest else ():
-            self._state.want(key, False)
+            return VersionPolicy()
 
     def _adopt(self, key: Key, wanted: bool) -> None:
         with self._folder.locked(key):
@@ -235,13 +255,6 @@ class Models:
                     unread[key] = error
         return unread
 
-    def _begin(self, kind: str, key: Key, wish: Wish | None) -> Action:
-        if wish is None:
-            raise ModelConflict(f"{key} was deleted by another request meanwhile")
-        action = Action(uuid.uuid4().hex, kind, key, wish.sha256, wish.generation, time.time())
-        self._actions.begin(action)
-        return action
-
     # --- agreement ---
 
     def outcome(self, action_id: str) -> Outcome:
@@ -249,49 +262,26 @@ class Models:
 
         Raises: ModelNotFound.
         """
-        action = self._actions.find(action_id)
-        if action is None:
-            raise ModelNotFound(f"there is no action {action_id[:80]!r}, or not any more")
-        return self._outcome(action)
+        return self._settled(self._agreement.find(action_id))
 
     def wait(self, action: Action, seconds: float) -> Outcome:
         """Wait until all living workers have followed, or the time is up."""
-        end = time.monotonic() + seconds
-        while True:
-            outcome = self._outcome(action)
-            if outcome.state == "done" and action.kind == "put":
-                self._thin(action.key.name)
-            if outcome.state != "pending" or time.monotonic() >= end:
-                return outcome
-            seen = self._state.changed()
-            self._state.wait_for_change(seen, end)
+        return self._settled(self._agreement.wait(action, seconds))
 
-    def _outcome(self, action: Action) -> Outcome:
-        wish = self._state.wish(action.key)
-        if not _HOLDS[action.kind](wish, action):
-            return Outcome(action, "superseded", ())
-        goal = wish.generation if wish else action.generation
-        reports = {report.worker: report for report in self._state.reports(action.key)}
-        states = tuple(
-            reached(worker, reports.get(worker.worker), goal, purged=wish is None)
-            for worker in self._state.workers()
-            if worker.phase == "serving"
-        )
-        found = {item.state for item in states}
-        state = next((word for word in ("pending", "failed") if word in found), "done")
-        return Outcome(action, state, states)
+    def _settled(self, outcome: Outcome) -> Outcome:
+        """Unload what the version policy keeps no longer, now that others have taken its place."""
+        if outcome.state == "done" and outcome.action.kind in ("put", "policy"):
+            name = outcome.action.key.name
+            policy = self._policy(name)
+            wanted = [item.wish.key for item in self.versions(name) if item.wish.wanted]
+            for key in wanted:
+                # An upload names its version: only a count has no room left for others.
+                fixed = outcome.action.kind == "put" and not policy.latest
+                if not fixed and not policy.allows(key.version, [k.version for k in wanted]):
+                    self._state.want(key, False)
+        return outcome
 
     def _unknown(self, name: str, wishes: list[Wish]) -> ModelNotFound:
         names = ", ".join(sorted({wish.key.name for wish in wishes})) or "none yet"
         return ModelNotFound(f"there is no model {name[:80]!r}; the models are: {names}")
 
-
-# Whether what an action asked for is still what is wished for, perhaps by a later action.
-_HOLDS: dict[str, Callable[[Wish | None, Action], bool]] = {
-    "load": lambda wish, action: wish is not None and wish.wanted,
-    "put": lambda wish, action: (
-        wish is not None and wish.wanted and wish.sha256 == action.sha256
-    ),
-    "unload": lambda wish, action: wish is None or not wish.wanted,
-    "delete": lambda wish, action: wish is None or wish.deleted,
-}

@@ -13,6 +13,7 @@ class Wish:
     """What should be true of one model version on every worker.
 
     deaths: workers that died while they loaded it since the wish was last made.
+    described: names what its model.yaml says; see descriptions.py.
     """
 
     key: Key
@@ -22,11 +23,15 @@ class Wish:
     deleted: bool
     generation: int
     deaths: int
+    described: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One registered worker process; phase is starting, serving or draining."""
+    """One registered worker process; phase is starting, serving or draining.
+
+    Units: since in time.monotonic() seconds, when it was registered.
+    """
 
     worker: str
     pid: int
@@ -48,7 +53,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A load, unload, upload or delete that somebody asked for."""
+    """A load, unload, upload or delete that somebody asked for.
+
+    kind: load, unload, put or delete; policy is a load of what version_policy names.
+    """
 
     id: str
     kind: str

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.backends.session import Session
@@ -12,10 +10,12 @@ from app.batching.budget import Budget
 from app.batching.lane import Lane
 from app.batching.policy import Policy
 from app.repository import meter as counts
-from app.repository.manifest import Batching, Manifest
+from app.repository.descriptions import Described
+from app.repository.manifest import Batching
 from app.repository.meter import Meter
 from app.repository.names import Key
 from app.repository.records import Wish
+from app.trouble import began
 
 DRAIN_SECONDS = 60.0
 
@@ -24,12 +24,14 @@ DRAIN_SECONDS = 60.0
 class Loaded:
     """One version that this worker serves; users counts the requests that hold it now.
 
+    sha256, backend and described are what its wish said.
     Units: used on time.monotonic's clock.
     """
 
     key: Key
     sha256: str
     backend: str
+    described: Described
     session: Session
     lane: Lane
     meter: Meter
@@ -39,6 +41,11 @@ class Loaded:
     retired: bool = field(default=False)
     used: float = field(default_factory=time.monotonic)
     counted: tuple[str, int] = ("", 0)
+
+    def fulfils(self, wish: Wish) -> bool:
+        """Tell whether it is what is wished for."""
+        mine = (self.sha256, self.backend, self.described.digest)
+        return mine == (wish.sha256, wish.backend, wish.described)
 
     def published(self) -> None:
         """Count it in; the size is kept, since a session's may change."""
@@ -51,10 +58,8 @@ class Loaded:
 
     def dispose(self) -> None:
         """Let go of it, without waiting for a run that its caller has left behind."""
-        if self.lane.idle:
+        if self.lane.idle or not began(self._close, "dispose"):
             self._close()
-        else:
-            threading.Thread(target=self._close, name="dispose", daemon=True).start()
 
     def _close(self) -> None:
         drained = self.lane.close(DRAIN_SECONDS)
@@ -65,29 +70,28 @@ class Loaded:
 
 
 class Opener:
-    """Puts a lane in front of a session, after model.yaml and the server's bounds.
+    """Puts a lane in front of a session, after its description and the server's bounds.
 
     Units: max_queue in requests that may wait for one model in one worker; max_wait in seconds
            that they may wait if they are more.
     """
 
-    def __init__(
-        self, describe: Callable[[str], Manifest], budget: Budget, max_queue: int,
-        max_wait: float = 0.0,
-    ) -> None:
-        self._describe = describe
+    def __init__(self, budget: Budget, max_queue: int, max_wait: float = 0.0) -> None:
         self._budget = budget
         self._max_queue = max_queue
         self._max_wait = max_wait
 
-    def __call__(self, wish: Wish, session: Session, load_seconds: float) -> Loaded:
+    def __call__(
+        self, wish: Wish, described: Described, session: Session, load_seconds: float
+    ) -> Loaded:
         """Make a session ready to serve."""
-        policy = self._policy(self._describe(wish.key.name).batching, session)
+        policy = self._policy(described.manifest.batching, session)
         meter = Meter(wish.key, session.backend, policy.max_queue)
         lane = Lane(session.run, policy, self._budget, meter, session.joins)
         return Loaded(
-            wish.key, wish.sha256, wish.backend, session, lane, meter, policy, load_seconds
-        )
+            wish.key, wish.sha256, wish.backend, described, session, lane, meter, policy,
+            load_seconds,
+        )  # fmt: skip
 
     def _policy(self, chosen: Batching, session: Session) -> Policy:
         bound = self._max_queue

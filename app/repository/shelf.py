@@ -16,10 +16,10 @@ from app.repository.served import Loaded
 class Shelf:
     """What this worker serves.
 
-    label resolves a version's label of a model; None if there is none of that name.
+    label gives the version that a label of a wish's model stands for; None if there is no such.
     """
 
-    def __init__(self, label: Callable[[str, str], str | None]) -> None:
+    def __init__(self, label: Callable[[Wish, str], str | None]) -> None:
         self._label = label
         self._lock = threading.Lock()
         self._loaded: dict[Key, Loaded] = {}
@@ -64,12 +64,17 @@ class Shelf:
 
     def _find(self, name: str, version: str | None) -> Loaded:
         loaded = self.peek(name, version)
-        if loaded is None and version is not None and any(k.name == name for k in self._wishes):
-            version = self._label(name, version) or version
+        if loaded is None and version is not None:
+            version = self._meant(name, version)
             loaded = self.peek(name, version)
         if loaded is None:
             raise self._absent(name, version)
         return loaded
+
+    def _meant(self, name: str, version: str) -> str:
+        """Give the version that a label stands for, or else what was given."""
+        wish = next((wish for key, wish in self._wishes.items() if key.name == name), None)
+        return (wish and self._label(wish, version)) or version
 
     def _absent(self, name: str, version: str | None) -> ServingError:
         known = {key: wish for key, wish in self._wishes.items() if not wish.deleted}

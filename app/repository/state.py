@@ -13,9 +13,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from app.processes import started
+from app.repository import usage
 from app.repository.database import Database
 from app.repository.names import Key
-from app.repository.processes import started
 from app.repository.records import Report, Wish, Worker
 
 SCHEMA = """
@@ -29,11 +30,9 @@ CREATE TABLE IF NOT EXISTS workers (
 CREATE TABLE IF NOT EXISTS reports (
     worker TEXT, name TEXT, version TEXT, generation INTEGER, state TEXT, error TEXT, facts TEXT,
     PRIMARY KEY (worker, name, version));
-CREATE TABLE IF NOT EXISTS asleep (
-    name TEXT, version TEXT, reason TEXT, PRIMARY KEY (name, version));
-CREATE TABLE IF NOT EXISTS used (name TEXT, version TEXT, at REAL, PRIMARY KEY (name, version));
+CREATE TABLE IF NOT EXISTS descriptions (
+    name TEXT PRIMARY KEY, digest TEXT, text TEXT, error TEXT);
 """
-
 
 POLL_SECONDS = 0.005
 LONGEST_WAIT_SECONDS = 0.25
@@ -44,7 +43,7 @@ class State:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        database.create(SCHEMA)
+        database.create(SCHEMA + usage.SCHEMA)
 
     def changed(self) -> int:
         """Give a number that differs after any other connection has written; cheap."""
@@ -117,31 +116,45 @@ class State:
     def sleep(self, key: Key, reason: str, unused_since: float = float("inf")) -> None:
         """Wish for a version to be unloaded until the next request for it.
 
-        unused_since (seconds since the epoch) spares a version that was used or woken later.
+        unused_since (time.monotonic() seconds) spares a version that was used or woken later.
         """
         with self._database.write(durable=True) as db:
             old = self.wish(key)
             if old is None or old.deleted or not old.wanted:
                 return
-            if self.last_used().get(key, 0.0) > unused_since:
+            if usage.last_used(db).get(key, 0.0) > unused_since:
                 return
             self._store(db, key, (old.sha256, old.backend, False, False))
-            db.execute("INSERT OR REPLACE INTO asleep VALUES (?, ?, ?)", (*key, reason))
+            usage.sleep(db, key, reason)
 
     def asleep(self) -> dict[Key, str]:
         """List what was unloaded until the next request, and why: "idle" or "evicted"."""
-        rows = self._database.open().execute("SELECT name, version, reason FROM asleep")
-        return {Key(row[0], row[1]): row[2] for row in rows}
+        return usage.asleep(self._database.open())
 
     def touch(self, used: Mapping[Key, float]) -> None:
-        """Write down when this worker used its models last (seconds since the epoch)."""
+        """Write down when this worker used its models last (time.monotonic() seconds)."""
         with self._database.write() as db:
-            _touch(db, used)
+            usage.touch(db, used)
 
     def last_used(self) -> dict[Key, float]:
-        """List when any worker used a model last (seconds since the epoch)."""
-        rows = self._database.open().execute("SELECT name, version, at FROM used")
-        return {Key(row[0], row[1]): row[2] for row in rows}
+        """List when any worker used a model last (time.monotonic() seconds)."""
+        return usage.last_used(self._database.open())
+
+    # --- descriptions ---
+
+    def describe(self, name: str, digest: str, text: str) -> bool:
+        """Describe a model; where that is a change, all its wanted versions are wished anew."""
+        with self._database.write(durable=True) as db:
+            row = db.execute("SELECT digest, error FROM descriptions WHERE name=?", (name,))
+            if (row.fetchone() or ("", "")) == (digest, ""):
+                return False
+            db.execute(
+                "INSERT OR REPLACE INTO descriptions VALUES (?, ?, ?, '')", (name, digest, text)
+            )
+            for wish in self.wishes():
+                if wish.key.name == name and wish.wanted:
+                    self._store(db, wish.key, (wish.sha256, wish.backend, True, False))
+            return True
 
     def _store(
         self, db: sqlite3.Connection, key: Key, new: tuple[str, str, bool, bool]
@@ -152,10 +165,10 @@ class State:
             " (?, ?, ?, ?, ?, ?, (SELECT generation FROM counter), 0)",
             (*key, *new),
         )
-        db.execute("DELETE FROM asleep WHERE name=? AND version=?", key)
+        usage.wake(db, key)
         if new[2]:
             # To be wanted counts as a use: a worker that kept the model must not rest it again.
-            _touch(db, {key: time.time()})
+            usage.touch(db, {key: time.monotonic()})
         stored = self.wish(key)
         assert stored is not None
         return stored
@@ -175,7 +188,7 @@ class State:
         with self._database.write() as db:
             db.execute(
                 "INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, 'starting')",
-                (worker, pid, started(pid), time.time()),
+                (worker, pid, started(pid), time.monotonic()),
             )
 
     def serve(self, worker: str, generation: int) -> bool:
@@ -235,6 +248,11 @@ class State:
                         "DELETE FROM models WHERE name=? AND version=? AND generation=?",
                         (*wish.key, wish.generation),
                     )
+                    db.execute(
+                        "DELETE FROM descriptions WHERE name=?"
+                        " AND name NOT IN (SELECT name FROM models)",
+                        (wish.key.name,),
+                    )
 
     # --- reports ---
 
@@ -265,18 +283,14 @@ class State:
         return [Report(r[0], Key(r[1], r[2]), r[3], r[4], r[5], json.loads(r[6])) for r in rows]
 
 
-_WISH = "SELECT name, version, sha256, backend, wanted, deleted, generation, deaths FROM models"
+_WISH = (
+    "SELECT name, version, sha256, backend, wanted, deleted, generation, deaths,"
+    " coalesce(digest, '') FROM models LEFT JOIN descriptions USING (name)"
+)
 
 
 def _wish(row: tuple[Any, ...]) -> Wish:
-    return Wish(Key(row[0], row[1]), row[2], row[3], bool(row[4]), bool(row[5]), row[6], row[7])
-
-
-def _touch(db: sqlite3.Connection, used: Mapping[Key, float]) -> None:
-    db.executemany(
-        "INSERT INTO used VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
-        [(*key, at) for key, at in used.items()],
-    )
+    return Wish(Key(row[0], row[1]), row[2], row[3], bool(row[4]), bool(row[5]), *row[6:])
 
 
 def _forget(db: sqlite3.Connection, worker: str) -> None:

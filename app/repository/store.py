@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.backends.session import Session
-from app.errors import ModelNotReady, ServingError
+from app.errors import ModelNotReady, ServingError, exhausted
 from app.repository import meter
+from app.repository.descriptions import Descriptions
+from app.repository.manifest import Manifest
 from app.repository.names import Key, order
 from app.repository.records import Report, Wish
 from app.repository.served import Loaded, Opener
 from app.repository.shelf import Shelf
 from app.repository.state import State
+from app.trouble import Trouble, report
 
 log = logging.getLogger("app.store")
 
@@ -34,15 +37,16 @@ class Store(Shelf):
     def __init__(
         self,
         state: State,
-        load: Callable[[Wish], Session],
+        descriptions: Descriptions,
+        load: Callable[[Wish, Manifest], Session],
         open_lane: Opener,
         heartbeat: float,
         sweep: Callable[[Sequence[Loaded]], None],
-        label: Callable[[str, str], str | None],
     ) -> None:
-        super().__init__(label)
+        super().__init__(descriptions.label)
         self.worker = f"{os.getpid()}-{time.time_ns():x}"
         self._state = state
+        self._descriptions = descriptions
         self._load = load
         self._open_lane = open_lane
         self._heartbeat = heartbeat
@@ -93,8 +97,12 @@ class Store(Shelf):
         with self._lock:
             for key in list(self._loaded):
                 self._retire(key, "shutdown")
-        if not self._state.lost():
-            self._state.leave(self.worker)
+        try:
+            if not self._state.lost():
+                self._state.leave(self.worker)
+        except Exception as error:
+            # The others find out by themselves.
+            report(log, error, "this worker could not take its leave")
 
     def wake(self, name: str, version: str | None, deadline: float) -> bool:
         """Bring back a model that was unloaded because nobody used it, and wait for it.
@@ -102,6 +110,7 @@ class Store(Shelf):
         Units: deadline in time.monotonic() seconds.
         Returns whether there was anything to wait for; lease then says what came of it.
         """
+        version = version and self._meant(name, version)
         with self._lock:
             keys = [k for k in self._asleep if k.name == name and version in (None, k.version)]
         if not keys:
@@ -131,6 +140,7 @@ class Store(Shelf):
 
     def _watch(self) -> None:
         seen, swept = -1, 0.0
+        trouble = Trouble(log, "the state store cannot be followed")
         while not self._stopping.is_set():
             if self._state.lost():
                 log.error("the state file was removed or replaced; this worker begins anew")
@@ -152,9 +162,10 @@ class Store(Shelf):
                     self._state.bury()
                     self._state.purge()
                     self._sweep(self.loaded())
-            except Exception:
+                    trouble.over()
+            except Exception as error:
                 # A worker that stops following would disagree with the others for ever.
-                log.exception("the state store could not be followed; trying again")
+                trouble.met(error)
                 seen = -1
                 self._stopping.wait(1.0)
             self._stopping.wait(self._heartbeat)
@@ -172,13 +183,13 @@ class Store(Shelf):
         for wish in wishes.values():
             if self._applied.get(wish.key) == wish.generation:
                 continue
-            self._applied[wish.key] = wish.generation
             if wish.wanted:
                 self._loading.put(wish.key)
             else:
                 with self._lock:
                     self._retire(wish.key, self._asleep.get(wish.key, "requested"))
                 self._say(wish, "unloaded")
+            self._applied[wish.key] = wish.generation
 
     def _try_to_serve(self) -> None:
         """Begin to serve once all wishes are carried out, if there are no newer ones by then."""
@@ -192,18 +203,23 @@ class Store(Shelf):
             self._serving.set()
 
     def _work(self) -> None:
+        trouble = Trouble(log, "models cannot be loaded, or not be reported")
         while (key := self._loading.get()) is not None:
             wish = self._wishes.get(key)
             if wish is None or not wish.wanted:
                 continue
             try:
                 self._carry_out(wish)
-            except Exception:
-                log.exception("%s could not be loaded or reported", key)
+                trouble.over()
+            except Exception as error:
+                # The others, and whoever asked, wait for this worker's report.
+                trouble.met(error)
+                if not self._stopping.wait(1.0):
+                    self._loading.put(key)
 
     def _carry_out(self, wish: Wish) -> None:
         present = self._loaded.get(wish.key)
-        if present and (present.sha256, present.backend) == (wish.sha256, wish.backend):
+        if present and present.fulfils(wish):
             self._say(wish, "ready", facts=_facts(present))
             return
         self._say(wish, "loading")
@@ -214,18 +230,23 @@ class Store(Shelf):
                     f"{wish.deaths} workers died while they loaded it; "
                     f"POST /models/{wish.key.name}/load tries again"
                 )
-            session = self._load(wish)
+            described = self._descriptions.of(wish.key.name, wish.described)
+            session = self._load(wish, described.manifest)
         except Exception as error:
-            if not isinstance(error, ServingError):
+            known = error if isinstance(error, ServingError) else exhausted(error)
+            if known is None:
                 log.exception("loading %s failed unexpectedly", wish.key)
-            with self._lock:
-                self._retire(wish.key, "replaced")
-            code = getattr(error, "code", "internal_error")
-            text = str(error) or type(error).__name__
+            code = getattr(known, "code", "internal_error")
+            text = str(known or error) or type(error).__name__
+            if present and present.sha256 == wish.sha256:
+                text += "; until it can be loaded so, it is served as it was before"
+            else:
+                with self._lock:
+                    self._retire(wish.key, "replaced")
             meter.load_failed(wish.key, code)
             self._say(wish, "failed", error=text, facts={"code": code})
             return
-        loaded = self._open_lane(wish, session, time.perf_counter() - start)
+        loaded = self._open_lane(wish, described, session, time.perf_counter() - start)
         with self._lock:
             now = self._wishes.get(wish.key)
             current = now is not None and now.wanted

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import DeviceMemoryError
-from app.repository.processes import started
+from app.processes import started
 from app.repository.sqlite import Connection, sound, transaction
 
 _SCHEMA = """

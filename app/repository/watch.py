@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import cast
 
 from app.repository.card import Card
@@ -13,6 +14,7 @@ from app.repository.names import Key
 from app.repository.served import Loaded
 from app.repository.store import Store
 from app.tensors import Array
+from app.trouble import began
 from app.trust.compare import Verdict
 from app.trust.device import HUNG, LOST
 from app.trust.guarded import GuardedSession
@@ -103,7 +105,8 @@ class Watch:
         catalogue.SHADOW_DIFFERENCE.labels(name).set(self._worst[name])
 
     def _fault(self, kind: str, detail: str) -> None:
-        threading.Thread(target=self._answer, args=(kind,), name="fault", daemon=True).start()
+        if not began(partial(self._answer, kind), "fault"):
+            self._answer(kind)
 
     def _answer(self, kind: str) -> None:
         for loaded in self._store.loaded():
@@ -111,10 +114,14 @@ class Watch:
         self._store.restate()
         if kind not in (HUNG, LOST):
             return
-        count = self._card.memory.note(kind)
-        if self._card.memory.exhausted():
-            log.error("the card failed %d times: this worker stays on the CPU", count)
-            return
+        try:
+            count = self._card.memory.note(kind)
+        except OSError as error:
+            log.error("it cannot be noted that the card failed: %s", error)
+        else:
+            if self._card.memory.exhausted():
+                log.error("the card failed %d times: this worker stays on the CPU", count)
+                return
         log.error("this worker restarts, since the device was %s", kind)
         threading.Timer(RESTART_AFTER_SECONDS, self._restart).start()
 

@@ -14,10 +14,12 @@ from app.schemas.answered import (
     output,
 )
 from app.schemas.asked import (
+    Aside,
     ImageForm,
     InferenceRequest,
     Lists,
     NamedInferenceRequest,
+    Picture,
     UploadOptions,
     VersionChoice,
     checked,
@@ -28,6 +30,7 @@ from app.schemas.asked import (
 __all__ = [
     "ActionAnswer",
     "ActionAnswers",
+    "Aside",
     "Health",
     "ImageForm",
     "InferenceAnswer",
@@ -37,6 +40,7 @@ __all__ = [
     "ModelList",
     "ModelVersion",
     "NamedInferenceRequest",
+    "Picture",
     "Problem",
     "Readiness",
     "UploadOptions",

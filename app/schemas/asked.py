@@ -55,14 +55,24 @@ class NamedInferenceRequest(InferenceRequest):
     model_name = fields.String(load_default=None, validate=NAME_RULE)
 
 
-class ImageForm(Schema):
-    """The fields beside an image: of a form, or of the query."""
+class Aside(Schema):
+    """What is said beside a body: in the query, or in the other fields of a form."""
 
     class Meta:
         unknown = RAISE
 
     model_name = fields.String(load_default=None, validate=NAME_RULE)
     version = VersionText(load_default=None, validate=NAME_RULE)
+
+
+class Picture(fields.Field[Any]):
+    """A file of a form; its name does not matter, and several are a batch."""
+
+
+class ImageForm(Aside):
+    """A form with pictures."""
+
+    image = Picture(required=True)
 
 
 class VersionChoice(Schema):

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
+from app.processes import boot
+
 # The kinds of faults, as the metrics name them.
 HUNG, LOST, WRONG = "hung", "lost", "wrong_results"
 
@@ -61,7 +63,7 @@ class RestartMemory:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.with_suffix(".lock").open("w") as lock:
             flock(lock, LOCK_EX)
-            entries = [*self.recent(), (time.time(), kind)]
+            entries = [*self._entries(), (boot(), time.monotonic(), kind)]
             # Replaced, not rewritten: a worker killed in between leaves the old file whole.
             fresh = self._path.with_suffix(".new")
             fresh.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
@@ -69,14 +71,18 @@ class RestartMemory:
         return len(entries)
 
     def recent(self) -> list[tuple[float, str]]:
-        """Give the restarts within the window: when (seconds since the epoch) and why."""
+        """Give the restarts within the window: when (time.monotonic() seconds) and why."""
+        return [(at, kind) for _, at, kind in self._entries()]
+
+    def _entries(self) -> list[tuple[str, float, str]]:
+        """Read what happened since the boot, a card's new chance: the clock may have been set."""
         try:
-            lines = self._path.read_text().splitlines()
+            lines = self._path.read_text(errors="replace").splitlines()
         except FileNotFoundError:
             return []
-        oldest = time.time() - self._window
-        entries = [json.loads(line) for line in lines]
-        return [(float(at), str(kind)) for at, kind in entries if at >= oldest]
+        oldest = time.monotonic() - self._window
+        entries = [entry for line in lines if (entry := _entry(line)) is not None]
+        return [entry for entry in entries if entry[0] == boot() and entry[1] >= oldest]
 
     def exhausted(self) -> bool:
         """Tell whether the device had its chances, so that the CPU has to do."""
@@ -89,3 +95,12 @@ class RestartMemory:
             f"the device failed {len(self.recent())} times within {self._window / 60:g} minutes "
             f"({kinds}); it is tried again when the first of these is older than that"
         )
+
+
+def _entry(line: str) -> tuple[str, float, str] | None:
+    """Read a line; None for one that a bad disk, or another version of this, has left."""
+    try:
+        since, at, kind = json.loads(line)
+        return str(since), float(at), str(kind)
+    except (ValueError, TypeError):
+        return None

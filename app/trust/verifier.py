@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from app.backends.session import Session
+from app.errors import ServingError
 from app.tensors import Array
+from app.trouble import began
 from app.trust.compare import Tolerance, Verdict, compare
 
 # A model that is never idle is checked all the same, after so many periods.
@@ -69,7 +71,12 @@ class Verifier:
             due = age >= self._period * 0.8
             if due and (subject.idle() or age >= self._period * _PATIENCE):
                 self._last[subject.model] = now
-                self._told(subject.model, subject.check())
+                try:
+                    verdict = subject.check()
+                except ServingError:
+                    # It was unloaded meanwhile, or there is no room to check it: the next time.
+                    continue
+                self._told(subject.model, verdict)
 
 
 class Pair(NamedTuple):
@@ -96,7 +103,7 @@ class Shadow:
         self._told = told
         self._work: queue.Queue[Pair] = queue.Queue(maxsize=1)
         self._random = random.Random()
-        self._thread: threading.Thread | None = None
+        self._runs = False
         self._lock = threading.Lock()
 
     def offer(
@@ -111,9 +118,8 @@ class Shadow:
         if not self._share or self._random.random() >= self._share:
             return False
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
-                self._thread.start()
+            if not self._runs:
+                self._runs = began(self._run, "shadow")
         try:
             self._work.put_nowait(Pair(model, cpu(), inputs, outputs, tolerance))
         except queue.Full:

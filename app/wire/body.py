@@ -9,6 +9,7 @@ from app.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
 Buffer = bytes | memoryview
 # wbits of zlib: gzip's header and checksum, or zlib's.
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+CODINGS = ("identity", *_WINDOWS)
 # Level 1: answers are floats, which higher levels hardly shrink further.
 _LEVEL = 1
 # What follows a member is copied for each: neither may it be long, nor may there be many.
@@ -28,7 +29,7 @@ def decoded(body: Buffer, encoding: str | None, limit: int) -> Buffer:
         return body
     if coding not in _WINDOWS:
         raise UnsupportedMedia(
-            f"Content-Encoding {coding!r} is not read here; allowed are gzip, deflate, identity"
+            f"Content-Encoding {coding!r:.60} is not read here; allowed are {', '.join(CODINGS)}"
         )
     return _inflated(memoryview(body), coding, limit)
 

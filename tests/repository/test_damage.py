@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import signal
 import sqlite3
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import requests
 
+from app.draining import endure
 from app.errors import StorageFailed
 from app.repository.database import Database
 from app.repository.names import Key
 from app.repository.state import State
 from app.repository.vram import Ledger
+from monitoring.hooks import MetricsConfig, MetricsHooks
 from tests.service import tiny
 from tests.service.live import Server
 
@@ -119,3 +127,66 @@ def test_a_state_that_is_removed_is_begun_anew_by_every_worker(tmp_path: Path) -
         assert server.upload("n", "1", tiny.add(1)).status_code == 200
         assert len(server.model("n")["versions"][0]["workers"]) == 2
         assert "Traceback" not in server.text()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MB for the state; only root may mount one."""
+    state = tmp_path / "state"
+    state.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(state)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    yield state
+    subprocess.run(["umount", "-l", str(state)], check=True)
+
+
+def test_a_worker_that_dies_while_the_disk_is_full_takes_nobody_along(
+    tmp_path: Path, small: Path
+) -> None:
+    """The next one waits for room, the other serves, and neither fills the log."""
+    with Server(tmp_path, workers=2, LOG_FORMAT="json") as server:
+        assert server.upload("m", "1", tiny.add(1)).status_code == 200
+        with contextlib.suppress(OSError), (small / "fill").open("wb", buffering=0) as fill:
+            while True:
+                fill.write(bytes(4096))
+        assert server.post("/models/m/unload").status_code == 507
+        os.kill(server.pids()[0], signal.SIGKILL)
+        server.until(lambda: "a worker cannot begin" in server.text())
+        assert server.infer("m", [[0] * 4]).status_code == 200
+        assert server.get("/health/ready").status_code == 503
+        (small / "fill").unlink()
+        server.wait_ready()
+        assert "a worker cannot begin: this works again" in server.text()
+        assert server.upload("n", "1", tiny.add(2)).status_code == 200
+        assert server.text().count("a worker cannot begin") == 2
+        assert "Traceback" not in server.text()
+
+
+def test_a_master_that_cannot_fork_goes_on_and_tries_again() -> None:
+    tries: list[int] = []
+
+    def spawn() -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    master = SimpleNamespace(spawn_workers=spawn)
+    endure(master)
+    for _ in range(3):
+        master.spawn_workers()
+    assert len(tries) == 3
+
+
+def test_the_slot_of_a_worker_that_was_never_forked_is_taken_back(tmp_path: Path) -> None:
+    hooks = MetricsHooks(MetricsConfig(directory=tmp_path, port=0))
+    server = SimpleNamespace(WORKERS={}, num_workers=1, master_pid=0, log=None)
+    hooks.on_starting(server)
+    for _ in range(3):
+        worker = SimpleNamespace(aborted=False, pid="[booting]")
+        hooks.pre_fork(server, worker)
+        assert worker.metrics_slot.number == 0
+    worker.pid = 1  # this one was
+    after = SimpleNamespace(aborted=False, pid="[booting]")
+    hooks.pre_fork(server, after)
+    assert after.metrics_slot.number == 1

@@ -9,7 +9,7 @@ import pytest
 
 from app.backends.tflite import TfliteOptions, TfliteSession
 from app.errors import InvalidModel, ModelLoadFailed
-from app.repository.golden import check, draw, inputs
+from app.repository.golden import Pictures, check, draw, inputs
 from app.repository.manifest import Golden, parse, read
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -27,11 +27,15 @@ def session(folder: Path) -> TfliteSession:
     return TfliteSession(blob, TfliteOptions("ai-edge-litert", "test"))
 
 
+def pictures(folder: Path) -> Pictures:
+    return Pictures(folder, read(folder / "model.yaml").preprocessing)
+
+
 def test_a_drawn_picture_is_the_golden_answer(digits: Path) -> None:
     drawn = draw(digits / "1" / "model.tflite", "example.png")
     golden = parse({"golden": {"1": drawn}}).golden["1"]
     model = session(digits)
-    outputs = model.run(inputs(model, golden, digits / "model.yaml"))
+    outputs = model.run(inputs(model, golden, pictures(digits)))
     check(outputs, golden)
     wrong = {name: array + 0.01 for name, array in outputs.items()}
     with pytest.raises(ModelLoadFailed, match="off its golden answer"):
@@ -40,7 +44,7 @@ def test_a_drawn_picture_is_the_golden_answer(digits: Path) -> None:
 
 def test_a_picture_that_is_missing_is_named(digits: Path) -> None:
     with pytest.raises(ModelLoadFailed, match=r"none\.png"):
-        inputs(session(digits), Golden({}, {}, image="none.png"), digits / "model.yaml")
+        inputs(session(digits), Golden({}, {}, image="none.png"), pictures(digits))
 
 
 @pytest.mark.parametrize("image", ["../example.png", "/etc/passwd", "", 5])

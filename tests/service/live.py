@@ -16,6 +16,8 @@ from typing import Any
 
 import requests
 
+from tests.service.described import Described
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -38,6 +40,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "log.txt"
         self._environment = environment
+        self._described: Described | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Server:
@@ -122,16 +125,25 @@ class Server:
     # --- HTTP ---
 
     def get(self, path: str, **more: Any) -> requests.Response:
-        return requests.get(self.url + path, **{"timeout": 60, **more})
+        return self._ask("GET", path, more)
 
     def post(self, path: str, **more: Any) -> requests.Response:
-        return requests.post(self.url + path, **{"timeout": 60, **more})
+        return self._ask("POST", path, more)
 
     def put(self, path: str, **more: Any) -> requests.Response:
-        return requests.put(self.url + path, **{"timeout": 60, **more})
+        return self._ask("PUT", path, more)
 
     def delete(self, path: str, **more: Any) -> requests.Response:
-        return requests.delete(self.url + path, **{"timeout": 60, **more})
+        return self._ask("DELETE", path, more)
+
+    def _ask(self, method: str, path: str, more: dict[str, Any]) -> requests.Response:
+        """Call; whatever the answer is, the server's own description has to know it."""
+        answer = requests.request(method, self.url + path, **{"timeout": 60, **more})
+        if self._described is None:
+            document = requests.get(self.url + "/openapi.json", timeout=60)
+            self._described = Described(document.json())
+        self._described.check(answer)
+        return answer
 
     def upload(self, name: str, version: str, data: bytes, **query: str) -> requests.Response:
         """PUT a model."""

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from app.claim import claim
 from app.errors import SettingsError
 from app.settings import Settings, table
 from tests.service.live import ROOT, Server, free_port
@@ -95,6 +97,30 @@ def test_what_cannot_be_listened_to_or_read_stops_the_start(
     done = _started(tmp_path, **settings)
     assert done.returncode != 0
     assert says in done.stderr.strip().splitlines()[-1]
+
+
+def test_two_servers_do_not_share_a_state(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1) as server:
+        done = _started(tmp_path)
+        assert done.returncode != 0
+        line = done.stderr.strip().splitlines()[-1]
+        assert f"belongs to a server that runs as process {server.master} on 127.0.0.1" in line
+        assert server.get("/health").json()["workers"] == {
+            "alive": 1, "serving": 1, "expected": 1,
+        }  # fmt: skip
+        server.stop(signal.SIGKILL)
+        claim(Settings(state_dir=tmp_path / "state"), upgrades=False).drop()
+
+
+def test_a_master_may_take_the_place_of_the_one_that_started_it(tmp_path: Path) -> None:
+    settings = Settings(state_dir=tmp_path)
+    old = claim(settings, upgrades=False)
+    new = claim(settings, upgrades=True)
+    for held in (old, new):
+        with pytest.raises(SettingsError, match=f"process {os.getpid()}"):
+            claim(settings, upgrades=False)
+        held.drop()
+    claim(settings, upgrades=False).drop()
 
 
 def test_it_starts_from_another_folder_and_on_an_ipv6_address(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     negative_data_rejection,
@@ -20,12 +19,19 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from app.blueprints.openapi import OPERATIONS
+from app.blueprints.operations import OPERATIONS
 from tests.service.live import Server
+
+
+@schemathesis.check
+def no_internal_error(ctx: Any, response: Any, case: Any) -> None:
+    """A deadline may pass, and a queue be full; but nothing a client sends is a 500."""
+    assert response.status_code != 500, response.text
+
 
 # What fits the schema may still not fit the model, so "accepts all that is valid" cannot hold.
 CHECKS = [
-    not_a_server_error,
+    no_internal_error,
     content_type_conformance,
     negative_data_rejection,
     response_headers_conformance,
@@ -94,6 +100,49 @@ def test_it_does_so_for_a_model_that_is_there(api: Any) -> None:
     assert len(chosen) > 10
     wrong = [text for operation in chosen for text in explore(operation, known)]
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "takes"),
+    [
+        ("post", "/inference", {
+            "query": {"model_name", "version"},
+            "header": {"X-Request-Id", "X-Request-Timeout", "X-Caller", "Content-Encoding"},
+            "body": {"application/json", "image/jpeg", "image/png", "multipart/form-data"},
+        }),
+        ("post", "/models/{name}/load", {
+            "path": {"name"}, "query": {"version"}, "header": {"X-Request-Id", "Content-Encoding"},
+            "body": {"application/json"},
+        }),
+        ("put", "/models/{name}/versions/{version}", {
+            "path": {"name", "version"}, "query": {"sha256", "backend"},
+            "header": {"X-Request-Id", "X-Content-Sha256"}, "body": {"application/octet-stream"},
+        }),
+        ("get", "/metrics", {"query": {"name[]"}, "header": {"X-Request-Id"}}),
+    ],
+)  # fmt: skip
+def test_what_a_route_takes_is_described(
+    protocol: Server, method: str, path: str, takes: dict[str, set[str]]
+) -> None:
+    operation = protocol.get("/openapi.json").json()["paths"][path][method]
+    found: dict[str, set[str]] = {}
+    for parameter in operation["parameters"]:
+        found.setdefault(parameter["in"], set()).add(parameter["name"])
+    if "requestBody" in operation:
+        found["body"] = set(operation["requestBody"]["content"])
+    assert found == takes
+
+
+def test_what_the_query_says_twice_is_no_secret(protocol: Server) -> None:
+    body = {"model_name": "plus-one", "input_data": [[0, 0, 0, 0]]}
+    for path, more in (
+        ("/inference?version=1&version=2", {"json": body}),
+        ("/models/plus-one/load?version=1", {"json": {"version": "2"}}),
+        ("/models/plus-one/versions/1?backend=auto&backend=tflite", {}),
+    ):
+        call = protocol.put if "backend" in path else protocol.post
+        assert call(path, **more).status_code == 422
+    assert protocol.post("/inference?version=1&version=1", json=body).status_code == 200
 
 
 def test_every_route_is_described_and_nothing_else(protocol: Server) -> None:

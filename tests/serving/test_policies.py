@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import yaml
 
 from app.repository.manifest import Batching, VersionPolicy, parse
 from tests.service import tiny
-from tests.service.live import Server
+from tests.service.live import Load, Server
 
 
 def put(folder: Path, name: str, described: dict[str, Any], **versions: bytes) -> None:
@@ -65,61 +65,63 @@ def test_version_policies_and_labels(tmp_path: Path) -> None:
 
 
 def test_a_quota_is_answered_with_429_and_a_full_queue_with_503(tmp_path: Path) -> None:
-    bounds = {"REQUESTS_PER_CALLER": "1", "INTERPRETERS": "1"}
+    bounds = {"REQUESTS_PER_CALLER": "1", "QUEUE_PER_MODEL": "2", "QUEUE_WAIT_S": "0"}
     put(tmp_path, "slow", {}, v1=tiny.deep())
-    body = {"model_name": "slow", "input_data": [[0.0] * 1024] * 40}
-    with Server(tmp_path, workers=1, **bounds) as server, ThreadPoolExecutor(24) as pool:
+    body = {"model_name": "slow", "input_data": [[0.0] * 1024] * 4}
+    callers = itertools.count()
+    with Server(tmp_path, workers=1, INTERPRETERS="1", **bounds) as server:
 
         def ask(caller: str) -> requests.Response:
-            url, headers = server.url + "/inference", {"X-Caller": caller}
-            return requests.post(url, json=body, headers=headers, timeout=60)
+            return server.post("/inference", json=body, headers={"X-Caller": caller})
 
-        same = [f.result() for f in [pool.submit(ask, "greedy") for _ in range(6)]]
-        assert {a.status_code for a in same} == {200, 429}
-        many = [f.result() for f in [pool.submit(ask, f"caller-{i}") for i in range(24)]]
-        assert {a.status_code for a in many} == {200, 503}
-        refused = [a for a in (*same, *many) if a.status_code != 200]
+        def seen(load: Load) -> set[int]:
+            return {answer.status_code for answer in list(load.answers)}
+
+        # As long as it takes for two of them to meet there.
+        with Load(lambda: ask("greedy"), threads=2) as same:
+            server.until(lambda: seen(same) >= {200, 429}, 60)
+        assert seen(same) == {200, 429}
+        with Load(lambda: ask(f"caller-{next(callers)}"), threads=8) as many:
+            server.until(lambda: seen(many) >= {200, 503}, 60)
+        assert seen(many) == {200, 503}
+        refused = [a for a in (*same.answers, *many.answers) if a.status_code != 200]
         assert all(int(a.headers["Retry-After"]) >= 1 for a in refused)
 
 
 def test_deadlines_and_hang_ups_are_dropped_and_counted(tmp_path: Path) -> None:
     put(tmp_path, "slow", {}, v1=tiny.deep())
     put(tmp_path, "quick", {}, v1=tiny.add(1))
-    body = {"model_name": "slow", "input_data": [[0.0] * 1024] * 200}
-    with Server(tmp_path, workers=1, INTERPRETERS="1") as server, ThreadPoolExecutor(4) as pool:
-        busy = pool.submit(
-            lambda: requests.post(server.url + "/inference", json=body, timeout=60)
-        )
-        time.sleep(0.3)
-        began = time.monotonic()
-        late = requests.post(
-            server.url + "/inference", json=body, headers={"X-Request-Timeout": "0.2"}, timeout=60
-        )
-        assert late.status_code == 504
-        assert time.monotonic() - began < 5
-        raw = b'{"model_name":"slow","input_data":[[' + b"0," * 1023 + b"0]]}"
-        with socket.create_connection(("127.0.0.1", server.port)) as gone:
-            head = f"POST /inference HTTP/1.1\r\nHost: x\r\nContent-Length: {len(raw)}\r\n\r\n"
-            gone.sendall(head.encode() + raw)
-            time.sleep(0.1)
-        assert busy.result(60).status_code == 200
-        assert value(infer(server, "quick")) == 1
-        server.until(lambda: dropped(server)["hangup"] >= 1 or dropped(server)["deadline"] >= 2)
-        assert dropped(server)["deadline"] >= 1
+    body = {"model_name": "slow", "input_data": [[0.0] * 1024] * 20}
+    raw = b'{"model_name":"slow","input_data":[[' + b"0," * 1023 + b"0]]}"
+    head = f"POST /inference HTTP/1.1\r\nHost: x\r\nContent-Length: {len(raw)}\r\n\r\n"
+    patience = itertools.cycle((0.1, 0.2, 0.4, 0.8, 1.6))
+    with Server(tmp_path, workers=1, INTERPRETERS="1") as server:
 
-        # How long a run takes is known now: who cannot be answered in time hears it at once.
-        busy = pool.submit(
-            lambda: requests.post(server.url + "/inference", json=body, timeout=60)
-        )
-        time.sleep(0.3)
-        late = requests.post(
-            server.url + "/models/slow/infer", json={"input_data": body["input_data"]},
-            headers={"X-Request-Timeout": "0.05"}, timeout=60,
-        )  # fmt: skip
-        assert late.status_code == 503
-        assert int(late.headers["Retry-After"]) >= 1
-        assert "allow more time" in late.json()["detail"]
-        assert busy.result(60).status_code == 200
+        def late(seconds: float) -> requests.Response:
+            headers = {"X-Request-Timeout": str(seconds)}
+            return server.post("/models/slow/infer", data=raw, headers=headers)
+
+        def dropped_late() -> bool:
+            # Who asks for too little is refused at the door once it is known how long a run takes.
+            assert late(next(patience)).status_code in (200, 503, 504)
+            return dropped(server)["deadline"] >= 1
+
+        def dropped_gone() -> bool:
+            with socket.create_connection(("127.0.0.1", server.port)) as gone:
+                gone.sendall(head.encode() + raw)
+                time.sleep(0.05)
+            return dropped(server)["hangup"] >= 1
+
+        def refused() -> bool:
+            answer = late(0.01)
+            return answer.status_code == 503 and "allow more time" in answer.json()["detail"]
+
+        with Load(lambda: server.post("/inference", json=body), threads=1) as busy:
+            server.until(dropped_late, 60)
+            server.until(dropped_gone, 60)
+            assert value(infer(server, "quick")) == 1
+            server.until(refused, 60)
+        assert busy.failed() == []
 
 
 def test_who_leaves_the_line_of_small_requests_is_dropped_before_compute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 
@@ -17,3 +18,12 @@ def started(pid: int) -> int | None:
         return None
     fields = text[text.rindex(")") + 2 :].split()
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+@functools.cache
+def boot() -> str:
+    """Name the time since the machine was booted, in which time.monotonic() goes on.
+
+    Source: random(4), /proc/sys/kernel/random/boot_id.
+    """
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
