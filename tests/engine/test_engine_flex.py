@@ -79,6 +79,30 @@ def pooled(x: oracle.Array, join: Any, kernel: Any, strides: Any, padding: str) 
     return y
 
 
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("kernel", "strides", "rates"), [
+    ((2, 3), (2, 3), (1, 1)), ((3, 3), (2, 1), (1, 1)), ((2, 2), (1, 2), (3, 2)),
+    ((9, 9), (1, 1), (1, 1))], ids=str)
+def test_patches_of_pictures(runtime: Runtime, padding: str, kernel: Any, strides: Any,
+                             rates: Any) -> None:
+    x = floats(2, 9, 11, 3)
+    reach = [(k - 1) * r + 1 for k, r in zip(kernel, rates, strict=True)]
+    out = [-(-e // s) if padding == "SAME" else (e - r) // s + 1
+           for e, s, r in zip(x.shape[1:3], strides, reach, strict=True)]
+    pads = [max(0, (o - 1) * s + r - e) if padding == "SAME" else 0
+            for o, s, r, e in zip(out, strides, reach, x.shape[1:3], strict=True)]
+    wide = np.pad(x, [(0, 0), *((p // 2, p - p // 2) for p in pads), (0, 0)])
+    views = np.lib.stride_tricks.sliding_window_view(wide, reach, (1, 2))
+    cut = views[:, ::strides[0], ::strides[1], :, ::rates[0], ::rates[1]]
+    expected = cut.transpose(0, 1, 2, 4, 5, 3).reshape(2, *out, -1)
+    blob = single_op("FlexExtractImagePatches", [Spec((-1, -1, *x.shape[2:]))],
+                     [Spec((-1, -1, *expected.shape[2:]))],
+                     custom=node_def("ExtractImagePatches", ksizes=(1, *kernel, 1),
+                                     strides=(1, *strides, 1), rates=(1, *rates, 1),
+                                     padding=padding))
+    check(runtime, blob, [x], expected, on_device=padding == "VALID" or max(kernel) < 9)
+
+
 def numbers(graph: Any, shape: tuple[int, ...]) -> Value:
     """Two inputs as one tensor of complex numbers."""
     (z,) = graph.op("FlexComplex", [graph.input(shape), graph.input(shape)],

@@ -18,6 +18,7 @@ SAME = {FLEX + name: other for name, other in {
     "IRFFT": "IRFFT"}.items()}
 SCATTERS = {FLEX + "TensorScatterMax": "MAX", FLEX + "TensorScatterMin": "MIN",
             FLEX + "TensorScatterSub": "DIFFERENCE"}
+PATCHES = FLEX + "ExtractImagePatches"
 POOLS = {FLEX + "MaxPool3D": "MAX_POOL_3D", FLEX + "AvgPool3D": "AVERAGE_POOL_3D"}
 
 NOTHING = Tensor("", (), "float32", np.zeros((), np.float32))
@@ -66,6 +67,18 @@ def _pool(node: Node) -> list[Node] | None:
     return [Node(POOLS[node.op], node.inputs, node.outputs, options)]
 
 
+def _patches(node: Node) -> list[Node] | None:
+    given = _given(node)
+    options = {own: given.get(name) for own, name in (
+        ("kernel", "ksizes"), ("strides", "strides"), ("rates", "rates"))}
+    ones = [(v[0], v[3]) if isinstance(v, tuple) and len(v) == 4 else None
+            for v in options.values()]
+    if ones != [(1, 1)] * 3 or given.get("padding") not in ("SAME", "VALID"):
+        return None
+    inner = {own: v[1:3] for own, v in options.items() if isinstance(v, tuple)}
+    return [Node("PATCHES", node.inputs, node.outputs, {**inner, "padding": given["padding"]})]
+
+
 def _spectrum(node: Node) -> list[Node] | None:
     x, length, y = node.input(0), node.input(1).data, node.outputs[0]
     if length is None or not x.shape:
@@ -91,5 +104,5 @@ def _cast(node: Node) -> list[Node] | None:
 _RULES: dict[str, Callable[[Node], list[Node] | None]] = {
     FLEX + "StridedSlice": _slice, FLEX + "RFFT": _spectrum, FLEX + "Cumprod": _product,
     **dict.fromkeys(SAME, _same), **dict.fromkeys(SCATTERS, _scatter),
-    **dict.fromkeys(POOLS, _pool), "CAST": _cast}
+    **dict.fromkeys(POOLS, _pool), PATCHES: _patches, "CAST": _cast}
 NAMES = tuple(name for name in _RULES if name != "CAST")
