@@ -1,4 +1,4 @@
-"""Refuse a model at load if it has operations that nobody knows, and name all of them."""
+"""Refuse a model at load if it has operations that nobody knows, or has lost its weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from app.engine.cpu.interpreter import MODULES, installed
 from app.engine.cpu.part import open_part
 from app.engine.ir import Graph, Model, Node
 from app.engine.passes import bodies, flex, lists, stablehlo, volumes
-from app.errors import UnsupportedOp
+from app.engine.passes.variables import never_assigned
+from app.errors import InvalidModel, UnsupportedOp
 
 CUSTOM = "CUSTOM:"
 # What passes make of other operations, which have kernels.
@@ -28,7 +29,8 @@ UNRESOLVED = ("unresolved custom op", "Didn't find op", "not supported by this i
 def refuse_unknown(model: Model) -> None:
     """Look at every node of every subgraph.
 
-    Raises: UnsupportedOp with all the names, and what they are where that is known.
+    Raises: UnsupportedOp with all the names, and what they are where that is known; InvalidModel
+            if it reads variables that nothing gives a value.
     """
     unknown = dict.fromkeys(_label(n.op) for g in model.graphs for n in g.nodes
                             if not _known(g, n))
@@ -37,6 +39,12 @@ def refuse_unknown(model: Model) -> None:
             f"the model has {len(unknown)} operation(s) that neither the card nor the CPU can "
             f"run: {', '.join(unknown)}. Convert it without custom operations and without "
             "Select TF ops, or leave that part out of the model")
+    empty = never_assigned(dict(enumerate(model.graphs)))
+    if empty:
+        raise InvalidModel(
+            f"the model reads {len(empty)} variable(s) that nothing in the file gives a value: "
+            f"{', '.join(empty)}. The converter left out their values; give it the whole model "
+            "(from_keras_model, from_saved_model), or freeze the variables")
 
 
 def _label(name: str) -> str:

@@ -13,7 +13,7 @@ from app.engine.ir import Launch
 from app.engine.passes.control import settle
 from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
-from app.errors import UnsupportedOp
+from app.errors import InvalidModel, UnsupportedOp
 from tests.engine import oracle
 from tests.engine.builder import GraphBuilder, ModelBuilder, Spec, Value
 from tests.engine.corpus import CORPUS
@@ -149,8 +149,11 @@ def test_variables_live_for_one_request(runtime: Runtime) -> None:
             np.testing.assert_array_equal(a, b)
 
 
-def counting(kind: str) -> bytes:
-    """Two variables that start at 1 and 2; what a step does with them depends on kind."""
+def counting(kind: str, other: bool = False) -> bytes:
+    """Two variables that start at 1 and 2; what a step does with them depends on kind.
+
+    other: the file has a graph for another signature, which uses a variable as well.
+    """
     model = ModelBuilder()
     graph = model.graph()
     x = graph.input((2, 3))
@@ -173,7 +176,38 @@ def counting(kind: str) -> bytes:
         first = once.const(np.full((2, 3), value, "f4"))
         once.op("ASSIGN_VARIABLE", [handle(once, name), first], [])
     once.outputs()
+    if other:
+        query = model.graph("query")
+        query.outputs(*query.op("READ_VARIABLE", [handle(query, "a")], [Spec((2, 3))]))
     return model.build()
+
+
+def test_another_signature_keeps_no_variable_from_the_device(runtime: Runtime) -> None:
+    blob = counting("sums", other=True)
+    steps = [[np.full((2, 3), i, "f4")] for i in range(3)]
+    loaded = LoadedModel(runtime, read(blob))
+    try:
+        plan = loaded.prepare().plan
+        assert len(plan.states) == 2
+        assert all(isinstance(step, Launch) for step in plan.steps)
+        for ours, expected in zip(loaded.run_steps(steps), oracle.run_steps(blob, steps),
+                                  strict=True):
+            for a, e in zip(ours, expected, strict=True):
+                np.testing.assert_allclose(a, e, rtol=1e-6)
+    finally:
+        loaded.close()
+
+
+def test_variables_without_values_are_named_at_load(runtime: Runtime) -> None:
+    """As a converter writes the weights of a function that it does not know to be a model's."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((2, 3))
+    (handle,) = graph.op("VAR_HANDLE", [], [Spec((), "resource")], {"sharedName": "dense/kernel"})
+    (weights,) = graph.op("READ_VARIABLE", [handle], [Spec((4, 3))])
+    graph.outputs(*graph.op("FULLY_CONNECTED", [x, weights, None], [Spec((2, 4))], {}))
+    with pytest.raises(InvalidModel, match=r"gives a value: dense/kernel\."):
+        LoadedModel(runtime, read(model.build()))
 
 
 @pytest.mark.parametrize("kind", ["sums", "swapped", "given"])

@@ -185,3 +185,12 @@ def test_weights_that_tiles_of_four_spoil_get_smaller_ones(
     assert tile() == 4
     monkeypatch.setattr(winograd, "ACCURATE", 0.0)
     assert tile() == 2
+
+
+@pytest.mark.parametrize("stride", [7, 1 << 20])
+def test_strides_wider_than_the_picture(runtime: Runtime, stride: int) -> None:
+    weights = np.random.default_rng(1).uniform(-1, 1, (2, 3, 3, 4)).astype("f4")
+    blob = single_op("TRANSPOSE_CONV", [np.array([1, 3, 3, 2], "i4"), weights, Spec((1, 1, 1, 4))],
+                     [Spec((1, 3, 3, 2))],
+                     {"padding": "VALID", "strideH": stride, "strideW": stride})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))

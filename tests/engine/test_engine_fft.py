@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from flatbuffers import flexbuffers
 
 from app.engine.reader import read
 from app.engine.runtime import LoadedModel, Runtime
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec
 from tests.engine.engine_check import assert_op_same
+from tests.engine.node_defs import node_def
 
 SHAPES = [((3, 1, 16), (1, 16)), ((5, 1, 400), (1, 512)), ((2, 8, 8), (8, 8)), ((1, 5, 9), (4, 8)),
           ((2, 3, 3), (8, 16)), ((1, 2), (1, 2)), ((2, 3, 1, 64), (1, 32)),
@@ -74,17 +74,6 @@ def test_a_length_that_tflite_does_not_take(runtime: Runtime, given: int, length
     expected = np.fft.rfft(x, length)
     oracle.assert_close(actual, (expected.real if part == "REAL" else expected.imag).astype("f4"),
                         2e-6 if length > 1 else 1e-4)
-
-
-def node_def(name: str, **numbers: int) -> bytes:
-    """What TensorFlow's converter keeps of an operation that it leaves to TensorFlow."""
-    parts = [(1, name.encode()), *((5, field(1, key.encode()) + field(2, bytes([0x18, value])))
-                                   for key, value in numbers.items())]
-    return bytes(flexbuffers.Dumps([name, b"".join(field(n, part) for n, part in parts).decode()]))
-
-
-def field(number: int, content: bytes) -> bytes:
-    return bytes([number << 3 | 2, len(content)]) + content
 
 
 def test_the_cosine_transform_of_tensorflow(runtime: Runtime) -> None:

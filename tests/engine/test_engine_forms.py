@@ -66,6 +66,14 @@ def test_many_dimensions(runtime: Runtime, name: str, rank: int) -> None:
     assert_op_same(runtime, blob, oracle.random_inputs(blob), on_device=False)
 
 
+@pytest.mark.parametrize("op", ["ADD", "MUL"])
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_a_broadcast_of_six_dimensions(runtime: Runtime, op: str, dtype: str) -> None:
+    blob = single_op(op, [Spec((2, 1, 3, 1, 2, 4), dtype), Spec((1, 3, 1, 2, 2, 1), dtype)],
+                     [Spec((2, 3, 3, 2, 2, 4), dtype)])
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
 @pytest.mark.parametrize("shapes", [((), ()), ((), (5,)), ((1,), ())])
 def test_no_dimensions(runtime: Runtime, shapes: Any) -> None:
     blob = single_op("ADD", [Spec(s) for s in shapes], [Spec(np.broadcast_shapes(*shapes))])

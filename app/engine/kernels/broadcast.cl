@@ -1,24 +1,24 @@
-// broadcast: y[a,b,c,d,e] = epilogue(OP(x1[...], x2[...])), each operand with its own strides
-// y is dense [A,B,C,D,E]; a stride of 0 repeats an operand. float32.
-// Work-item (d, c, a*B+b): one row of E; (d*E+e, c, a*B+b) with FLAT: one element.
+// broadcast: y[z,a,b,c,d,e] = epilogue(OP(x1[...], x2[...])), each operand with its own strides
+// y is dense [Z,A,B,C,D,E]; a stride of 0 repeats an operand. float32.
+// Work-item (d, c, (z*A+a)*B+b): one row of E; (d*E+e, c, ..) with FLAT: one element.
 // An epilogue sees channels of L. Defines: VW (1), OP(v, o) FLAT
 __kernel void broadcast(__global const float* restrict x1, __global const float* restrict x2,
-                        __global float* restrict y, int A, int B, int C, int D, int E,
-                        int a1, int b1, int c1, int d1, int e1,
-                        int a2, int b2, int c2, int d2, int e2, int L EPI_PARAMS)
+                        __global float* restrict y, int Z, int A, int B, int C, int D,
+                        int E, int z1, int a1, int b1, int c1, int d1, int e1,
+                        int z2, int a2, int b2, int c2, int d2, int e2, int L EPI_PARAMS)
 {
 #ifdef FLAT
     const int d = get_global_id(0) / E, from = get_global_id(0) % E, to = from + 1;
 #else
     const int d = get_global_id(0), from = 0, to = E;
 #endif
-    const int k = get_global_id(1), ab = get_global_id(2);
-    if (d >= D || k >= C || ab >= A * B) return;
-    const int a = ab / B, b = ab % B;
-    x1 += a * a1 + b * b1 + k * c1 + d * d1;
-    x2 += a * a2 + b * b2 + k * c2 + d * d2;
+    const int k = get_global_id(1), zab = get_global_id(2);
+    if (d >= D || k >= C || zab >= Z * A * B) return;
+    const int z = zab / (A * B), a = zab / B % A, b = zab % B;
+    x1 += z * z1 + a * a1 + b * b1 + k * c1 + d * d1;
+    x2 += z * z2 + a * a2 + b * b2 + k * c2 + d * d2;
     for (int e = from; e < to; e++) {
-        const int idx = ((ab * C + k) * D + d) * E + e, c = idx % L;
+        const int idx = ((zab * C + k) * D + d) * E + e, c = idx % L;
         VT v = x1[e * e1];
         const VT other = x2[e * e2];
         OP

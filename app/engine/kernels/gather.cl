@@ -35,6 +35,25 @@ __kernel void gather_nd(__global const T* restrict x, __global const TI* restric
     for (int n = from; n < to; n++) y[n] = x[n];
 }
 
+// reversed_rows: y[o,p,m,q,n] = x[o,p',m,q',n]: one of p and q counts the lines, the other the places in
+// them, of which so many as length[line] are in the other order, the rest as they were
+// x, y [O,P,M,Q,N]; length holds a number for each line. Work-item (h, q, (o*P+p)*M+m): chunk h of
+// `per` elements of N. Defines: T TI
+__kernel void reversed_rows(__global const T* restrict x, __global const TI* restrict length,
+                            __global T* restrict y, int O, int P, int M, int Q, int N,
+                            int lines_first, int per)
+{
+    const int q = get_global_id(1), opm = get_global_id(2), p = opm / M % P;
+    const int from = get_global_id(0) * per, to = min(from + per, N);
+    if (q >= Q || opm >= O * P * M) return;
+    const int line = lines_first ? p : q, at = lines_first ? q : p;
+    const int count = (int)clamp(length[line], (TI)0, (TI)(lines_first ? Q : P));
+    const int shift = at < count ? count - 1 - 2 * at : 0;
+    y += ((size_t)opm * Q + q) * N;
+    x += ((size_t)(opm + (lines_first ? 0 : shift * M)) * Q + q + (lines_first ? shift : 0)) * N;
+    for (int n = from; n < to; n++) y[n] = x[n];
+}
+
 // one_hot: y[o,k,i] = index[o,i] == k ? on : off
 // index [O,I], y [O,K,I]. Work-item (i, k, o).
 __kernel void one_hot(__global const TI* restrict index, __global const T* restrict on,

@@ -18,21 +18,24 @@ __kernel void arg(__global const T* restrict x, __global TY* restrict y, int A, 
     y[a * C + c] = (TY)at;
 }
 
-// cumsum: y[a,k,c] = sum of x[a,0..k,c], without the last term if EXCLUSIVE, from the end if
-// REVERSE. Work-item (c, a).
-__kernel void cumsum(__global const T* restrict x, __global T* restrict y, int A, int K, int C,
-                     int exclusive, int reverse)
+// running: y[a,k,c] = JOIN of x[a,0..k,c] beginning with FIRST, without the last term if exclusive,
+// from the end if reverse. Work-item (c, a). Defines: T FIRST JOIN(a, b)
+#ifdef FIRST
+__kernel void running(__global const T* restrict x, __global T* restrict y, int A, int K, int C,
+                      int exclusive, int reverse)
 {
     const int c = get_global_id(0), a = get_global_id(1);
     if (c >= C || a >= A) return;
-    T sum = 0;
+    T all = FIRST;
     for (int i = 0; i < K; i++) {
         const size_t at = ((size_t)a * K + (reverse ? K - 1 - i : i)) * C + c;
         const T v = x[at];
-        y[at] = exclusive ? sum : sum + v;
-        sum += v;
+        const T with = JOIN(all, v);
+        y[at] = exclusive ? all : with;
+        all = with;
     }
 }
+#endif
 
 // top: the N largest of each row of x [A,K], largest first, earlier first among equals; NaN is above
 // all numbers, so that each place is given once. values [A,N], places [A,N]. Work-item a.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.engine.registry import Shape
 
-MAX_RANK = 5
+MAX_RANK = 6
 
 
 def strides(shape_: Shape, rank: int) -> list[int]:

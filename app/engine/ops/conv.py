@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -223,70 +223,6 @@ def depthwise_conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
 # What one work-item shall do at least, so that starting it costs nothing (0.1 us on PoCL).
 CHUNK_FLOPS = 200_000
 OUTPUTS_FIRST: Selection = ("outputs first", lambda w: w[0].transpose(2, 0, 1))
-
-
-@shape("TRANSPOSE_CONV")
-def transpose_conv_shape(node: Node) -> Sequence[Shape]:
-    """The constant output shape, with the batch of x."""
-    wanted = node.input(0).data
-    require(wanted is not None, "TRANSPOSE_CONV with a computed output shape has no kernel")
-    assert wanted is not None
-    return [(node.input(2).shape[0], *(int(e) for e in wanted.reshape(-1)[1:]))]
-
-
-@op("TRANSPOSE_CONV")
-def transpose_conv(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
-    """Plan a transposed convolution as one plain convolution per phase of the stride.
-
-    Shapes: output shape [4], w [O,KH,KW,C], x [N,H,W,C], bias [O] -> y [N,OH,OW,O].
-    Raises: UnsupportedOp unless x is float32.
-    Source: TFLite reference_ops::TransposeConv.
-    """
-    x, w, y = node.input(2), node.input(1), node.outputs[0]
-    turned = replace(node, inputs=(x, w, node.optional(3)))
-    require_dtype(turned, "float32")
-    forward = axes(y.shape, (w.shape[1], w.shape[2]), node.options)
-    if w.data is None:
-        return with_packing(turned, 1, profile,
-                            lambda n, p: transposed_launches(n, p, forward))
-    return transposed_launches(turned, profile, forward)
-
-
-def transposed_launches(node: Node, profile: DeviceProfile,
-                        forward: tuple[Axis, Axis]) -> list[Launch]:
-    """One launch per phase; node has inputs x, w [O,KH,KW,C], bias; forward is the window that
-    the convolution from y to x would have."""
-    x, y = node.input(0), node.outputs[0]
-    launches: list[Launch] = []
-    for r, rows in enumerate(phases(forward[0], x.shape[1])):
-        for c, columns in enumerate(phases(forward[1], x.shape[2])):
-            (first, tap), (left, side) = rows[1:], columns[1:]
-            if not rows[0].out or not columns[0].out:
-                continue
-            sh, sw = forward[0].stride, forward[1].stride
-            width = y.shape[2]
-            pixels = (first * width + left, y.shape[1] * width, sh * width, sw)
-            g = Geometry(x.shape[0], x.shape[3], y.shape[3], 1, rows[0], columns[0], pixels)
-            select = (f"phase {r},{c}", _taps(tap, sh, side, sw))
-            launches.extend(conv_launch(node, profile, g, select))
-    return launches
-
-
-def _taps(tap: int, sh: int, side: int, sw: int) -> Callable[[Data], Data]:
-    return lambda w: w[:, tap::sh, side::sw][:, ::-1, ::-1]
-
-
-def phases(forward: Axis, extent: int) -> list[tuple[Axis, int, int]]:
-    """For each remainder of the stride: the window over x, its first output, its first tap."""
-    found = []
-    for tap in range(forward.stride):
-        count = len(range(tap, forward.kernel, forward.stride))
-        first = (tap - forward.before) % forward.stride
-        begin = (first + forward.before - tap) // forward.stride
-        out = len(range(first, forward.extent, forward.stride))
-        before = count - 1 - begin
-        found.append((Axis(extent, count, 1, 1, before, 0, out), first, tap))
-    return found
 
 
 @shape("FULLY_CONNECTED")

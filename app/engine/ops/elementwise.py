@@ -59,7 +59,7 @@ def broadcast_shape(node: Node) -> Sequence[Shape]:
 def binary(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """Plan y = f(a, b) with broadcasting of both sides.
 
-    Raises: UnsupportedOp for types that have no kernel, or if the broadcast has more than 5
+    Raises: UnsupportedOp for types that have no kernel, or if the broadcast has more than 6
             dimensions after adjacent ones that behave alike are merged.
     """
     if node.input(0).dtype != "float32":
@@ -112,11 +112,11 @@ def _broadcast(node: Node, a: Tensor, b: Tensor, own: Sequence[Fused],
     text, names, values = step_text(Fused(node.op, options=node.options), "other", len(operands))
     defines |= {"OP": text, "EPI_PARAMS": str(defines["EPI_PARAMS"]) + "".join(names)}
     operands += values
-    d, c, ab = numbers[3], numbers[2], numbers[0] * numbers[1]
+    d, c, zab = numbers[4], numbers[3], numbers[0] * numbers[1] * numbers[2]
     row = i32(y.shape[-1] if y.shape else 1)
     args = (_flat(a), _flat(b), y, *map(i32, numbers), row, *operands)
     wide = {} if profile.is_cpu else {"FLAT": 1}
-    return Launch("broadcast", "broadcast", args, (d * numbers[4] if wide else d, c, ab),
+    return Launch("broadcast", "broadcast", args, (d * numbers[5] if wide else d, c, zab),
                   (profile.group, 1, 1), {"VW": 1, **wide, **defines}, y.size)
 
 

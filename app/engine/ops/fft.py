@@ -1,30 +1,21 @@
-"""Spectra of real signals, and what is read off complex numbers."""
+"""Spectra of real signals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
-from app.engine.ir import Arg, Const, Data, Launch, Local, Node, Scratch, Tensor
-from app.engine.ops.cast import TYPES
-from app.engine.ops.conv import Geometry, conv_launch
+from app.engine.ir import Arg, Const, Data, Launch, Local, Node, Scratch
+from app.engine.ops.spectra import LONGEST, of_reals, product
 from app.engine.ops.tiles import lanes
-from app.engine.ops.typed import map_launch
-from app.engine.ops.window import Axis
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, host, op, require, shape
 
 i32 = np.int32
-PARTS = {"REAL": "p.x", "IMAG": "p.y", "COMPLEX_ABS": "length(p)"}
 # Work-items that share a row on a GPU.
 GROUP = 64
 PAIR_BYTES = 8
-
-
-# The longest row whose spectrum is a product: its matrix takes 4 MB.
-MATRIX = 1024
 
 
 def _lengths(node: Node) -> tuple[int, int]:
@@ -40,28 +31,6 @@ def rfft_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
     """The same in numpy, for lengths that neither a kernel nor TFLite knows."""
     assert arrays[0] is not None
     return [np.fft.rfft2(arrays[0], _lengths(node)).astype(np.complex64)]
-
-
-def _by_matrix(node: Node, profile: DeviceProfile, length: int) -> Sequence[Launch]:
-    x, y = node.input(0), node.outputs[0]
-    given, outputs = x.shape[-1], 2 * (length // 2 + 1)
-    one, rows = Axis(1, 1, 1, 1, 0, 0, 1), x.size // max(given, 1)
-    require(given > 0, "RFFT2D of rows without numbers has no kernel")
-    inner = Node("FULLY_CONNECTED", (x, _matrix(length, given)), (y,), index=node.index)
-    return conv_launch(inner, profile, Geometry(1, given, outputs, 1, one,
-                                                Axis(rows, 1, 1, 1, 0, 0, rows)))
-
-
-@lru_cache(8)
-def _matrix(length: int, given: int) -> Tensor:
-    """What makes given numbers, cut or filled with zeros to a length, their spectrum.
-
-    Shapes: [2*bins, given]: real and imaginary parts by turns, as complex numbers lie in memory.
-    """
-    angles = np.outer(np.arange(length // 2 + 1), np.arange(given)) % length * (2 * np.pi / length)
-    rows = np.stack([np.cos(angles), -np.sin(angles)], 1).reshape(-1, given)
-    rows[:, length:] = 0
-    return Tensor("", rows.shape, "float32", rows.astype(np.float32))
 
 
 @shape("RFFT2D")
@@ -90,12 +59,12 @@ def rfft(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     height, width = _lengths(node)
     require(x.dtype == "float32", f"RFFT2D of {x.dtype} has no kernel")
     even = all(n > 0 and not n & (n - 1) for n in (height, width)) and width > 1
-    alone = height == 1 and x.shape[-2] == 1 and 0 < width <= MATRIX
+    alone = height == 1 and x.shape[-2] == 1 and 0 < width <= LONGEST
     require(even or alone, f"RFFT2D of {height}x{width} has no kernel")
     if not y.size:
         return []
     if not even:
-        return _by_matrix(node, profile, width)
+        return product(node, of_reals(width, x.shape[-1]), profile)
     bins = width // 2 + 1
     count = y.size // (height * bins)
     given = x.shape[-2:]
@@ -148,18 +117,3 @@ def _roots(node: Node, order: int) -> Const:
         return pairs.astype(np.float32)
 
     return Const(node.input(1), f"roots of order {order}", pack)
-
-
-@shape(*PARTS)
-def part_shape(node: Node) -> Sequence[Shape]:
-    """Output as input."""
-    return [node.input(0).shape]
-
-
-@op(*PARTS)
-def part(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
-    """Plan y = the real part, the imaginary part or the length of each number."""
-    x: Tensor = node.input(0)
-    require(x.dtype == "complex64", f"{node.op} of {x.dtype} has no kernel")
-    return map_launch(node, (x,), PARTS[node.op], profile,
-                      types={**TYPES, "complex64": "float2"})

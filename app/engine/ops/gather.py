@@ -1,4 +1,4 @@
-"""Lookups: GATHER, GATHER_ND, embeddings, ONE_HOT."""
+"""Lookups: GATHER, GATHER_ND, embeddings, REVERSE_SEQUENCE, ONE_HOT."""
 
 from __future__ import annotations
 
@@ -123,6 +123,55 @@ def gather_nd_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Dat
     assert x is not None
     assert index is not None
     return [x[tuple(np.moveaxis(index, -1, 0))]]
+
+
+@shape("REVERSE_SEQUENCE")
+def reversed_shape(node: Node) -> Sequence[Shape]:
+    """Output as input.
+
+    Raises: ValueError if there is not one length for each line.
+    """
+    x, lengths = node.input(0).shape, node.input(1).shape
+    lines, _ = _reversed_axes(node)
+    if lengths != (x[lines],):
+        raise ValueError(f"{lengths} lengths for {x[lines]} lines")
+    return [x]
+
+
+def _reversed_axes(node: Node) -> tuple[int, int]:
+    """The axis of the lines and that of the places in them.
+
+    Raises: ValueError if they are none, or the same.
+    """
+    rank = len(node.input(0).shape)
+    lines, places = (int(node.options[key]) for key in ("batch_dim", "seq_dim"))
+    if not (0 <= lines < rank and 0 <= places < rank and lines != places):
+        raise ValueError(f"dimensions {lines} and {places} of {rank}")
+    return lines, places
+
+
+@op("REVERSE_SEQUENCE")
+def reverse_sequence(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan y = x with the beginning of each line in the other order; each has its own length.
+
+    Shapes: x [X0..], lengths [lines] -> y as x.
+    Raises: UnsupportedOp for types that no kernel knows.
+    Source: TFLite reference_ops::ReverseSequence.
+    """
+    x, lengths, y = node.input(0), node.input(1), node.outputs[0]
+    _known(node, x, lengths)
+    if not y.size:
+        return []
+    lines, places = _reversed_axes(node)
+    first, second = sorted((lines, places))
+    o, p, m = _count(x.shape[:first]), x.shape[first], _count(x.shape[first + 1:second])
+    q, n = x.shape[second], _count(x.shape[second + 1:])
+    per = chunk(n, profile)
+    return [Launch("gather", "reversed_rows",
+                   (flat(x), flat(lengths), y,
+                    *map(i32, (o, p, m, q, n, int(lines < places), per))),
+                   (-(-n // per), q, o * p * m), (profile.group, 1, 1),
+                   {"T": TYPES[x.dtype], "TI": INDEX[lengths.dtype]}, y.size)]
 
 
 @shape("ONE_HOT")

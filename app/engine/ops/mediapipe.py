@@ -10,8 +10,8 @@ import numpy as np
 from flatbuffers import flexbuffers
 
 from app.engine.ir import Const, Launch, Node, Tensor
-from app.engine.ops.conv import transposed_launches
 from app.engine.ops.movement import fill_launch
+from app.engine.ops.transposed import transposed_launches
 from app.engine.ops.window import Axis, axis
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require, require_dtype, shape

@@ -1,8 +1,9 @@
-"""Ops that walk along one axis: ARG_MAX, ARG_MIN, CUMSUM, TOPK_V2."""
+"""Ops that walk along one axis: ARG_MAX, ARG_MIN, CUMSUM, CUMPROD, TOPK_V2."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, host, op, require, shape
 
 i32 = np.int32
+# What a running value begins with and how it takes in the next, for kernels and for numpy.
+RUNNING: dict[str, tuple[str, str, Any]] = {"CUMSUM": ("0", "(a) + (b)", np.add),
+                                            "CUMPROD": ("1", "(a) * (b)", np.multiply)}
 BETTER = {"ARG_MAX": "((v) > (best))", "ARG_MIN": "((v) < (best))"}
 
 
@@ -47,8 +51,8 @@ def arg(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     return _along(node, profile, "arg", better=BETTER[node.op])
 
 
-def _along(node: Node, profile: DeviceProfile, kernel: str, *flags: bool,
-           better: str = "false") -> Sequence[Launch]:
+def _along(node: Node, profile: DeviceProfile, kernel: str, *flags: bool, better: str = "false",
+           more: Mapping[str, str] | None = None) -> Sequence[Launch]:
     """One work-item for each line along the axis."""
     x, y = node.input(0), node.outputs[0]
     require(x.dtype in TYPES, f"{node.op} on {x.dtype} has no kernel")
@@ -56,35 +60,37 @@ def _along(node: Node, profile: DeviceProfile, kernel: str, *flags: bool,
         return []
     a, k, c = _split(x.shape, _axis(node))
     return [Launch("scan", kernel, (x, y, *map(i32, (a, k, c, *flags))), (c, a),
-                   (profile.group, 1), _defines(x, y, better))]
+                   (profile.group, 1), {**_defines(x, y, better), **(more or {})})]
 
 
-@shape("CUMSUM")
-def cumsum_shape(node: Node) -> Sequence[Shape]:
+@shape(*RUNNING)
+def running_shape(node: Node) -> Sequence[Shape]:
     """Output as input."""
     return [node.input(0).shape]
 
 
-@op("CUMSUM")
-def cumsum(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
-    """Plan running sums along an axis.
+@op(*RUNNING)
+def running(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan running sums or products along an axis.
 
     Raises: UnsupportedOp for types that no kernel knows, or a computed axis.
     """
-    return _along(node, profile, "cumsum", bool(node.options.get("exclusive")),
-                  bool(node.options.get("reverse")))
+    first, join, _ = RUNNING[node.op]
+    return _along(node, profile, "running", bool(node.options.get("exclusive")),
+                  bool(node.options.get("reverse")), more={"FIRST": first, "JOIN(a, b)": join})
 
 
-@host("CUMSUM")
-def cumsum_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
-    """Fold running sums of a constant."""
+@host(*RUNNING)
+def running_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """The same in numpy."""
     assert arrays[0] is not None
-    axis = _axis(node)
+    axis, (first, _, join) = _axis(node), RUNNING[node.op]
     x = np.flip(arrays[0], axis) if node.options.get("reverse") else arrays[0]
-    sums = np.cumsum(x, axis, dtype=x.dtype)
     if node.options.get("exclusive"):
-        sums = sums - x
-    return [np.flip(sums, axis) if node.options.get("reverse") else sums]
+        begin = np.full_like(x.take([0] if x.shape[axis] else [], axis), int(first))
+        x = np.concatenate([begin, x.take(range(x.shape[axis] - 1), axis)], axis)
+    made = join.accumulate(x, axis, dtype=x.dtype)
+    return [np.flip(made, axis) if node.options.get("reverse") else made]
 
 
 @shape("TOPK_V2")

@@ -19,7 +19,8 @@ i32 = np.int32
 MOST = 1 << 28
 # How two numbers become one, for kernels and for numpy.
 FOLDS: dict[str, tuple[str, Any]] = {
-    "SUM": ("(a) + (b)", np.add), "PRODUCT": ("(a) * (b)", np.multiply),
+    "SUM": ("(a) + (b)", np.add), "DIFFERENCE": ("(a) - (b)", np.subtract),
+    "PRODUCT": ("(a) * (b)", np.multiply),
     "MAX": ("((a) < (b) ? (b) : (a))", np.maximum), "MIN": ("((b) < (a) ? (b) : (a))", np.minimum),
     "ALL": ("((a) && (b))", np.logical_and), "ANY": ("((a) || (b))", np.logical_or),
 }

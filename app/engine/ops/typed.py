@@ -55,7 +55,7 @@ def map_launch(node: Node, operands: Sequence[Tensor], text: str, profile: Devic
                ) -> Sequence[Launch]:
     """Compute text over broadcast operands of any of the types; shapes are theirs unless given.
 
-    Raises: UnsupportedOp for unknown types or more than 5 dimensions after merging.
+    Raises: UnsupportedOp for unknown types or more than 6 dimensions after merging.
     """
     y = node.outputs[0]
     for tensor in (*operands, y):
@@ -72,9 +72,10 @@ def map_launch(node: Node, operands: Sequence[Tensor], text: str, profile: Devic
     given += [given[0]] * (3 - len(given))
     names = [types[t.dtype] for t in operands]
     names += [names[0]] * (3 - len(names))
-    per = chunk(extents[4], profile)
+    per = chunk(extents[5], profile)
     return [Launch("map", "map", (*given, y, *map(i32, extents), *map(i32, numbers), i32(per)),
-                   (extents[3] * -(-extents[4] // per), extents[2], extents[0] * extents[1]),
+                   (extents[4] * -(-extents[5] // per), extents[3],
+                    extents[0] * extents[1] * extents[2]),
                    (profile.group, 1, 1),
                    {"T1": names[0], "T2": names[1], "T3": names[2], "TY": types[y.dtype],
                     "EXPR": text}, y.size)]

@@ -15,6 +15,7 @@ from app.engine.ir import Data, Graph, Node, Tensor
 from app.engine.passes import cells, lstm
 from app.engine.passes.integers import centred_data, is_quantised, zero_point
 from app.engine.passes.specialise import drop_dead, fold, substitute
+from app.engine.passes.variables import reached
 from app.engine.values import variable_name
 
 VARIABLES = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE"}
@@ -51,8 +52,8 @@ def functional(graph: Graph, lasting: bool = False) -> tuple[Graph, tuple[State,
 
     lasting: so are the state tensors of recurrent layers, which come as inputs of theirs and go as
     more outputs.
-    None where other subgraphs use variables too, where one starts with what must be computed, or
-    where there is none.
+    None where graphs that it refers to use variables too, where one starts with what must be
+    computed, or where there is none.
     """
     if graph.index or not any(n.op in VARIABLES or (lasting and _keeps(n)) for n in graph.nodes):
         return None
@@ -70,8 +71,9 @@ def _initial(graph: Graph) -> dict[str, Data] | None:
     """What the subgraphs that run once give the variables."""
     once = {int(n.options["init_subgraph_index"]) for n in graph.nodes if n.op == "CALL_ONCE"}
     values: dict[str, Data] = {}
-    for index, other in graph.siblings.items():
-        if index == graph.index or not any(n.op in VARIABLES for n in other.nodes):
+    for index in reached(graph.siblings, graph.index) - {graph.index}:
+        other = graph.siblings.get(index)
+        if other is None or not any(n.op in VARIABLES for n in other.nodes):
             continue
         if index not in once:
             return None

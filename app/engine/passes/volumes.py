@@ -1,4 +1,5 @@
-"""3D convolutions as 2D ones: the frames under a window become channels of one picture."""
+"""3D convolutions and pooling as 2D ones: the frames under a window of weights become channels of
+one picture; what is pooled are pictures at first, then columns of frames."""
 
 from __future__ import annotations
 
@@ -9,19 +10,21 @@ import numpy as np
 
 from app.engine.blame import blamed
 from app.engine.ir import Data, Graph, Node, Tensor, integers
+from app.engine.ops import pool3d
 from app.engine.ops.frames import depth_axis
+from app.engine.ops.window import Axis
 
 Constants = dict[tuple[Tensor, str], Tensor]
 NAMES = ("CONV_3D", "CONV_3D_TRANSPOSE")
 
 
 def flatten(graph: Graph, constants: Constants) -> Graph:
-    """Rewrite every 3D convolution of floats by constant weights.
+    """Rewrite every 3D convolution and pooling of floats.
 
     constants keeps the rewritten weights, so that all plans of a model share them.
     Source: TFLite reference_ops::Conv3D, Conv3DTranspose.
     """
-    if not any(node.op in NAMES for node in graph.nodes):
+    if not any(node.op in _RULES for node in graph.nodes):
         return graph
     nodes: list[Node] = []
     for node in graph.nodes:
@@ -31,10 +34,9 @@ def flatten(graph: Graph, constants: Constants) -> Graph:
 
 
 def _fits(node: Node) -> bool:
-    if node.op not in NAMES:
+    if node.op not in _RULES:
         return False
-    w = node.input(1)
-    return (w.dtype == "float32"
+    return (node.input(1 if node.op in NAMES else 0).dtype == "float32"
             and all(t is None or t.dtype in ("float32", "int32") for t in node.inputs)
             and node.outputs[0].dtype == "float32" and node.outputs[0].size > 0)
 
@@ -78,8 +80,31 @@ def _backward(node: Node, constants: Constants) -> list[Node]:
     return nodes
 
 
+def _pool(node: Node, constants: Constants) -> list[Node]:
+    # First pictures, then columns of frames; a mean of means is the mean, as windows have sides.
+    x, y = node.input(0), node.outputs[0]
+    depth, rows, columns = pool3d.windows(node)
+    images = Tensor(f"{x.name}/images", (x.shape[0] * depth.extent, *x.shape[2:]), "float32")
+    small = Tensor(f"{x.name}/small", (*images.shape[:1], rows.out, columns.out, x.shape[4]),
+                   "float32")
+    frames = Tensor(f"{x.name}/frames", (x.shape[0], depth.extent, rows.out * columns.out,
+                                         x.shape[4]), "float32")
+    few = Tensor(f"{y.name}/few", (x.shape[0], depth.out, *frames.shape[2:]), "float32")
+    along = Axis(frames.shape[2], 1, 1, 1, 0, 0, frames.shape[2])
+    return [_named(x, images, node), _window(node, images, small, rows, columns),
+            _named(small, frames, node), _window(node, frames, few, depth, along),
+            _named(few, y, node)]
+
+
+def _window(node: Node, x: Tensor, y: Tensor, rows: Axis, columns: Axis) -> Node:
+    options = {"filter_height": rows.kernel, "filter_width": columns.kernel,
+               "stride_h": rows.stride, "stride_w": columns.stride,
+               "padding": node.options["padding"], "fused_activation_function": "NONE"}
+    return Node(node.op.replace("3D", "2D"), (x,), (y,), options, index=node.index)
+
+
 _RULES: dict[str, Callable[[Node, Constants], list[Node]]] = {
-    "CONV_3D": _forward, "CONV_3D_TRANSPOSE": _backward}
+    "CONV_3D": _forward, "CONV_3D_TRANSPOSE": _backward, **dict.fromkeys(pool3d.KINDS, _pool)}
 
 
 def _named(x: Tensor, y: Tensor, node: Node) -> Node:

@@ -103,6 +103,8 @@ CASES: dict[str, Case] = {
     "transpose": ("TRANSPOSE", [spec(2, 3, 5), i4(2, 0, 1)], [spec(5, 2, 3)], {}),
     "reverse": ("REVERSE_V2", [spec(3, 5), i4(1)], [spec(3, 5)], {}),
     "gather": ("GATHER", [spec(5, 3), i4(4, 0, 2)], [spec(3, 3)], {"axis": 0}),
+    "sequences": ("REVERSE_SEQUENCE", [spec(3, 2, 4), i4(4, 1, 0)], [spec(3, 2, 4)],
+                  {"seqDim": 2, "batchDim": 0}),
     "gather points": ("GATHER_ND", [spec(4, 3, 2), i4([1, 2], [3, 0])], [spec(2, 2)], {}),
     "windows": ("REDUCE_WINDOW", [spec(4, 5), np.float32(0), *[np.array(v, "i8") for v in (
         [2, 2], [1, 2], [1, 1])]], [spec(3, 2)], {"reduceFunction": 1}),

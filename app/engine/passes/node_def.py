@@ -1,0 +1,83 @@
+"""What TensorFlow's converter keeps of an operation that it leaves to TensorFlow: a NodeDef."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flatbuffers import flexbuffers
+
+Attribute = int | str | tuple[int, ...]
+# Of NodeDef: the map of attributes. Of an entry: its name and its value. Of a value: a list, a
+# text, an integer or a truth. Of a list: its integers.
+ATTRIBUTES, KEY, VALUE, LIST, TEXT, INTEGER, TRUTH, INTEGERS = 5, 1, 2, 1, 2, 3, 5, 3
+VARINT, BYTES = 0, 2
+
+
+def attributes(custom: bytes) -> dict[str, Attribute]:
+    """The attributes of a Flex operation that are whole numbers, truths, texts or lists of whole
+    numbers.
+
+    Raises: ValueError if the bytes are no name and NodeDef.
+    Source: TFLite delegates/flex; tensorflow/core/framework/node_def.proto, attr_value.proto.
+    """
+    definition = flexbuffers.GetRoot(bytearray(custom)).AsVector[1].AsStringBytes
+    found: dict[str, Attribute] = {}
+    for number, entry in _fields(bytes(definition)):
+        if number == ATTRIBUTES and isinstance(entry, bytes):
+            parts = dict(_fields(entry))
+            key, value = parts.get(KEY, b""), parts.get(VALUE, b"")
+            if isinstance(key, bytes) and isinstance(value, bytes):
+                found.update((key.decode(), given) for given in _values(value))
+    return found
+
+
+def _values(message: bytes) -> Iterator[Attribute]:
+    for number, value in _fields(message):
+        if isinstance(value, int):
+            if number in (INTEGER, TRUTH):
+                yield value
+        elif number == TEXT:
+            yield value.decode()
+        elif number == LIST:
+            yield tuple(_integers(value))
+
+
+def _integers(message: bytes) -> Iterator[int]:
+    for number, value in _fields(message):
+        if number == INTEGERS and isinstance(value, int):
+            yield value
+        elif number == INTEGERS and isinstance(value, bytes):
+            at = 0
+            while at < len(value):
+                one, at = _varint(value, at)
+                yield one
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """The fields of a protocol buffer that are numbers or have a length."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        value, at = _varint(message, at)
+        if tag & 7 == BYTES:
+            if at + value > len(message):
+                raise ValueError("a field leaves its message")
+            yield tag >> 3, message[at:at + value]
+            at += value
+        elif tag & 7 == VARINT:
+            yield tag >> 3, value
+        else:
+            raise ValueError(f"a field of wire type {tag & 7} in a NodeDef")
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if at >= len(message):
+            raise ValueError("a number leaves its message")
+        byte = message[at]
+        at += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return value, at

@@ -1,0 +1,168 @@
+"""Operations that TensorFlow's converter leaves to TensorFlow, which no runtime here takes: they
+equal numpy's, on the device and without one."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.engine.cpu.whole import WholeModel
+from app.engine.reader import read
+from app.engine.runtime import LoadedModel, Runtime
+from tests.engine import oracle
+from tests.engine.builder import ModelBuilder, Spec, Value, single_op
+from tests.engine.node_defs import node_def
+
+RNG = np.random.default_rng(11)
+
+
+def floats(*shape: int) -> oracle.Array:
+    return RNG.uniform(-1, 1, shape).astype("f4")
+
+
+def check(runtime: Runtime, blob: bytes, inputs: list[oracle.Array], expected: oracle.Array,
+          on_device: bool = True) -> None:
+    loaded = LoadedModel(runtime, read(blob))
+    try:
+        (actual,) = loaded.run(inputs)
+        assert not on_device or "CPU" not in {r.place for r in loaded.explain()}
+    finally:
+        loaded.close()
+    oracle.assert_close(actual, expected.astype(actual.dtype), 2e-6)
+    (alone,) = WholeModel(read(blob)).run(inputs)
+    oracle.assert_close(alone, expected.astype(actual.dtype), 2e-6)
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_running_products(runtime: Runtime, exclusive: bool, reverse: bool) -> None:
+    x = floats(3, 4, 5)
+    for axis in (0, -1):
+        blob = single_op("FlexCumprod", [Spec(x.shape), np.array(axis, "i4")], [Spec(x.shape)],
+                         custom=node_def("Cumprod", exclusive=exclusive, reverse=reverse))
+        turned = np.flip(x, axis) if reverse else x
+        expected = np.cumprod(turned, axis)
+        if exclusive:
+            expected = np.roll(expected, 1, axis)
+            np.moveaxis(expected, axis, 0)[0] = 1
+        check(runtime, blob, [x], np.flip(expected, axis) if reverse else expected)
+
+
+@pytest.mark.parametrize("name", ["MaxPool3D", "AvgPool3D"])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("kernel", "strides"), [((2, 3, 2), (2, 2, 1)), ((3, 1, 1), (1, 1, 2)),
+                                                 ((1, 2, 2), (1, 2, 2))], ids=str)
+def test_pooling_of_volumes(runtime: Runtime, name: str, padding: str, kernel: Any,
+                            strides: Any) -> None:
+    x = floats(2, 5, 7, 6, 3)
+    expected = pooled(x, np.max if name == "MaxPool3D" else np.mean, kernel, strides, padding)
+    blob = single_op(f"Flex{name}", [Spec((-1, *x.shape[1:]))], [Spec((-1, *expected.shape[1:]))],
+                     custom=node_def(name, ksize=(1, *kernel, 1), strides=(1, *strides, 1),
+                                     padding=padding, data_format="NDHWC"))
+    check(runtime, blob, [x], expected)
+
+
+def pooled(x: oracle.Array, join: Any, kernel: Any, strides: Any, padding: str) -> oracle.Array:
+    """Window by window, as TensorFlow documents it: what lies in the padding does not count."""
+    ranges = []
+    for extent, k, s in zip(x.shape[1:4], kernel, strides, strict=True):
+        out = -(-extent // s) if padding == "SAME" else (extent - k) // s + 1
+        before = max(0, (out - 1) * s + k - extent) // 2 if padding == "SAME" else 0
+        ranges.append([slice(max(i * s - before, 0), i * s - before + k) for i in range(out)])
+    y = np.empty((x.shape[0], *map(len, ranges), x.shape[4]), "f4")
+    for place in itertools.product(*map(range, y.shape[1:4])):
+        box = tuple(own[i] for own, i in zip(ranges, place, strict=True))
+        y[:, *place] = join(x[:, *box], (1, 2, 3))
+    return y
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("kernel", "strides", "rates"), [
+    ((2, 3), (2, 3), (1, 1)), ((3, 3), (2, 1), (1, 1)), ((2, 2), (1, 2), (3, 2)),
+    ((9, 9), (1, 1), (1, 1))], ids=str)
+def test_patches_of_pictures(runtime: Runtime, padding: str, kernel: Any, strides: Any,
+                             rates: Any) -> None:
+    x = floats(2, 9, 11, 3)
+    reach = [(k - 1) * r + 1 for k, r in zip(kernel, rates, strict=True)]
+    out = [-(-e // s) if padding == "SAME" else (e - r) // s + 1
+           for e, s, r in zip(x.shape[1:3], strides, reach, strict=True)]
+    pads = [max(0, (o - 1) * s + r - e) if padding == "SAME" else 0
+            for o, s, r, e in zip(out, strides, reach, x.shape[1:3], strict=True)]
+    wide = np.pad(x, [(0, 0), *((p // 2, p - p // 2) for p in pads), (0, 0)])
+    views = np.lib.stride_tricks.sliding_window_view(wide, reach, (1, 2))
+    cut = views[:, ::strides[0], ::strides[1], :, ::rates[0], ::rates[1]]
+    expected = cut.transpose(0, 1, 2, 4, 5, 3).reshape(2, *out, -1)
+    blob = single_op("FlexExtractImagePatches", [Spec((-1, -1, *x.shape[2:]))],
+                     [Spec((-1, -1, *expected.shape[2:]))],
+                     custom=node_def("ExtractImagePatches", ksizes=(1, *kernel, 1),
+                                     strides=(1, *strides, 1), rates=(1, *rates, 1),
+                                     padding=padding))
+    check(runtime, blob, [x], expected, on_device=padding == "VALID" or max(kernel) < 9)
+
+
+def numbers(graph: Any, shape: tuple[int, ...]) -> Value:
+    """Two inputs as one tensor of complex numbers."""
+    (z,) = graph.op("FlexComplex", [graph.input(shape), graph.input(shape)],
+                    [Spec(shape, "complex64")], custom=node_def("Complex"))
+    return z  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("length", [20, 13, 6, 40, 1])
+def test_rows_from_spectra(runtime: Runtime, length: int) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    z = numbers(graph, (2, 3, 11))
+    graph.outputs(*graph.op("FlexIRFFT", [z, graph.const(np.array([length], "i4"))],
+                            [Spec((2, 3, length))], custom=node_def("IRFFT")))
+    a, b = floats(2, 3, 11), floats(2, 3, 11)
+    check(runtime, model.build(), [a, b], np.fft.irfft(a + 1j * b, length))
+
+
+@pytest.mark.parametrize(("name", "length"), [("FFT", 12), ("IFFT", 15), ("FFT", 600)])
+@pytest.mark.parametrize("part", ["REAL", "IMAG"])
+def test_spectra_of_complex_numbers(runtime: Runtime, name: str, length: int, part: str) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    z = numbers(graph, (3, length))
+    (made,) = graph.op(f"Flex{name}", [z], [z.spec], custom=node_def(name))
+    graph.outputs(*graph.op(part, [made], [Spec(z.spec.shape)]))
+    a, b = floats(3, length), floats(3, length)
+    spectrum = (np.fft.fft if name == "FFT" else np.fft.ifft)(a + 1j * b)
+    check(runtime, model.build(), [a, b], spectrum.real if part == "REAL" else spectrum.imag,
+          on_device=length < 600)
+
+
+def test_angles_and_conjugates(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    z = numbers(graph, (4, 5))
+    (c,) = graph.op("FlexConj", [z], [z.spec], custom=node_def("Conj"))
+    graph.outputs(*graph.op("FlexAngle", [c], [Spec((4, 5))], custom=node_def("Angle")))
+    a, b = floats(4, 5), floats(4, 5)
+    check(runtime, model.build(), [a, b], -np.arctan2(b, a))
+
+
+def test_reals_as_complex_numbers(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    (z,) = graph.op("CAST", [graph.input((3, 8))], [Spec((3, 8), "complex64")],
+                    {"inDataType": "float32", "outDataType": "complex64"})
+    (made,) = graph.op("FlexFFT", [z], [z.spec], custom=node_def("FFT"))
+    graph.outputs(*graph.op("IMAG", [made], [Spec((3, 8))]))
+    x = floats(3, 8)
+    check(runtime, model.build(), [x], np.fft.fft(x).imag)
+
+
+@pytest.mark.parametrize("name", ["Max", "Min", "Sub"])
+def test_updates_at_indices(runtime: Runtime, name: str) -> None:
+    x, updates = floats(5, 3), floats(6, 3)
+    index = np.array([[4], [0], [4], [1], [0], [4]], "i4")
+    expected = x.copy()
+    {"Max": np.maximum, "Min": np.minimum, "Sub": np.subtract}[name].at(
+        expected, index[:, 0], updates)
+    blob = single_op(f"FlexTensorScatter{name}", [Spec(x.shape), index, Spec(updates.shape)],
+                     [Spec(x.shape)], custom=node_def(f"TensorScatter{name}"))
+    check(runtime, blob, [x, updates], expected)
