@@ -78,7 +78,7 @@ class LoadedModel:
     """A model on a runtime. Thread-safe: plans are made under a lock of its own, so that other
     models run meanwhile; runs take turns on the runtime's queue.
 
-    fp16_storage: keep weights as float16 on the device where they fit.
+    fp16_storage: keep weights as float16 on the device where they fit, on cards activations too.
     Raises: UnsupportedOp that names every operation that nothing here knows.
     """
 

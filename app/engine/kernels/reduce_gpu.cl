@@ -1,10 +1,10 @@
 // reduce_gpu: y[a,b,c] = epilogue(DONE(fold of STEP over p,q of x[a,p,b,q,c])), shaped for GPUs
-// x [A,P,B,Q,C], y [A,B,C]; float32. A work-group of 64 owns 64/SHARE vectors of VW neighbours along
+// x [A,P,B,Q,C], y [A,B,C]; XT, YT. A work-group of 64 owns 64/SHARE vectors of VW neighbours along
 // C at one (a,b); SHARE lanes take the values of P and Q in turn and are folded in LDS.
 // Work-group (i, b, a). An epilogue sees channels of L, which vectors do not cross.
 // Defines: VW SHARE | INIT STEP DONE (text on v and in; DONE may use int count)
 __kernel WAVES(4) __attribute__((reqd_work_group_size(64, 1, 1)))
-void reduce_gpu(__global const float* restrict x, __global float* restrict y,
+void reduce_gpu(__global const XT* restrict x, __global YT* restrict y,
                 int A, int P, int B, int Q, int C, int L EPI_PARAMS)
 {
     __local float folded[64 * VW] __attribute__((aligned(16)));
@@ -15,7 +15,7 @@ void reduce_gpu(__global const float* restrict x, __global float* restrict y,
     const int count = P * Q;
     VT v = (VT)(INIT);
     for (int i = part; i < count; i += SHARE) {
-        const VT in = VLOAD(x + (((a * P + i / Q) * B + b) * Q + i % Q) * C + at);
+        const VT in = XLOAD(x + (((a * P + i / Q) * B + b) * Q + i % Q) * C + at);
         STEP
     }
     for (int step = SHARE / 2; step > 0; step /= 2) {
@@ -31,5 +31,5 @@ void reduce_gpu(__global const float* restrict x, __global float* restrict y,
     DONE
     const int idx = (a * B + b) * C + at, c = idx % L;
     EPILOGUE
-    VSTORE(v, y + idx);
+    YSTORE(v, y + idx);
 }

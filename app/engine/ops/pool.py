@@ -51,4 +51,4 @@ def pool_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
                                          x.shape[0] * rows.out))
     return [Launch("pool", "pool", (x, y, *map(i32, numbers), *operands), size, local,
                    {"VW": width, **flat, **KINDS[node.op], **defines},
-                   y.size * rows.kernel * columns.kernel)]
+                   y.size * rows.kernel * columns.kernel, even=channels % width == 0)]

@@ -77,7 +77,8 @@ def reduce(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
         share = _share(p * q, -(-c // width) * a * b)
         size = (-(-c // (width * (WAVE // share))) * WAVE, b, a)
         return [Launch("reduce_gpu", "reduce_gpu", args, size, (WAVE, 1, 1),
-                       {"VW": width, "SHARE": share, **KINDS[node.op], **defines}, x.size)]
+                       {"VW": width, "SHARE": share, **KINDS[node.op], **defines}, x.size,
+                       even=c % width == 0)]
     return [Launch("reduce", "reduce", args,
                    (-(-c // width), b, a), (min(profile.group, 64), 1, 1),
                    {"VW": width, **KINDS[node.op], **defines}, x.size)]
