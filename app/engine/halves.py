@@ -120,6 +120,9 @@ def _learn(classes: _Classes, launch: Launch, memory: Sequence[Key | None]) -> N
             classes.fixed.add(classes.root(key))
         else:
             classes.root(key)
+            if kind == "YT" and isinstance(key, Scratch):
+                # What is not a result yet.
+                classes.fixed.add(key)
             tied += [key] if kind == "T" else []
     classes.tie(tied)
     classes.fixed |= set(tied if constant else ())
