@@ -119,7 +119,8 @@ class Settings:
     )
     precision: str = setting(
         "fp32", choice("fp32", "fp16-storage"),
-        "How the card keeps weights of models that do not say: fp16-storage takes half the memory.",
+        "How the card keeps weights and activations of models that do not say: fp16-storage takes "
+        "half the memory.",
     )  # fmt: skip
     tflite_runtime: str = setting(
         "auto", choice("auto", "tflite-runtime", "ai-edge-litert"),

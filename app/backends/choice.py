@@ -12,9 +12,9 @@ from app.backends.session import Session
 from app.backends.tflite import TfliteOptions, TfliteSession
 from app.errors import DeviceError, InvalidModel, ModelLoadFailed, ServingError, UnsupportedOp
 
-# How the card keeps weights, and by what share of its largest value an output may then differ
-# from the CPU's. float16 halves their memory and keeps 11 bits of each weight; the worst of 20
-# models was 0.0021 off.
+# How the card keeps weights and activations, and by what share of its largest value an output may
+# then differ from the CPU's. float16 halves their memory and keeps 11 bits of each: by root mean
+# square the worst of 29 models was 0.0069 of its range off, single pixels of a mask by a third.
 PRECISIONS: Mapping[str, float] = {"fp32": 1e-3, "fp16-storage": 1e-2}
 
 

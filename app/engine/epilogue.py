@@ -7,7 +7,8 @@ belong to v. Comparisons are written so that NaN passes through, as TFLite's do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,37 @@ def step_text(step: Fused, operand: str, position: int,
 
 
 TYPES = ("__global const float* restrict", "int", "int")
+# The ways in which an operand may lie in memory as halves.
+LOADS = r"\bE_(?=(?:SAME|CHAN|PADDED)\({name}\b)"
+
+
+def operands_of(defines: Mapping[str, str | int], count: int) -> dict[int, str]:
+    """Of a launch of count arguments, those that are operands which may be halves, by name.
+
+    The arguments of steps are a launch's last ones.
+    """
+    texts = [str(defines.get(key, "")) for key in ("INNER_PARAMS", "EPI_PARAMS")]
+    params = "".join(texts).split(", ")[1:]
+    steps = " ".join(str(defines.get(key, "")) for key in ("INNER", "EPILOGUE"))
+    found = {}
+    for position, param in enumerate(params, count - len(params)):
+        kind, _, name = param.rpartition(" ")
+        if kind == TYPES[0] and re.search(LOADS.format(name=name), steps):
+            found[position] = name
+    return found
+
+
+def halved_operands(defines: Mapping[str, str | int],
+                    names: Sequence[str]) -> dict[str, str | int]:
+    """The defines of a launch whose operands of those names are halves."""
+    changed = dict(defines)
+    for name in names:
+        for key in ("INNER", "EPILOGUE", "INNER_PARAMS", "EPI_PARAMS"):
+            if key in changed:
+                text = re.sub(LOADS.format(name=name), "E_HALF_", str(changed[key]))
+                changed[key] = text.replace(f"{TYPES[0]} {name}",
+                                            f"{TYPES[0].replace('float', 'half')} {name}")
+    return changed
 
 
 def uses_channel(steps: Sequence[Fused], output: Tensor) -> bool:

@@ -192,7 +192,8 @@ class Launch:
 
     source is the basename of a file in kernels/; defines specialise it (one program per distinct
     source and defines, so keep extents in args unless the compiler needs them). parts are the
-    launches that this one runs one after the other: see chains.
+    launches that this one runs one after the other: see chains. even: vectors begin at multiples of
+    VW elements in every tensor, so that vectors of halves can be moved whole.
     Units: flops counts a multiply-add as two; it only serves reports and the tuner.
     """
 
@@ -204,3 +205,4 @@ class Launch:
     defines: Mapping[str, str | int] = field(default_factory=dict)
     flops: int = 0
     parts: tuple[Launch, ...] = ()
+    even: bool = False

@@ -10,6 +10,7 @@ from app.engine.blame import sound
 from app.engine.bundles import bundled
 from app.engine.chains import chained
 from app.engine.clusters import Storage
+from app.engine.halves import halve_activations
 from app.engine.ir import Const, Graph, Launch, Scratch, Tensor
 from app.engine.passes.fuse import fuse
 from app.engine.passes.pairs import pair
@@ -94,6 +95,8 @@ def plan(graph: Graph, profile: DeviceProfile,
 
 def _laid_out(graph: Graph, whole: Graph, draft: Draft, profile: DeviceProfile,
               states: tuple[State, ...]) -> Plan:
+    halve_activations(draft, graph, (*whole.inputs, *whole.outputs, *graph.outputs,
+                                     *(t for s in states for t in (s.before, s.after))), profile)
     draft.steps = chained(bundled(draft.steps, draft.views, profile), profile)
     on_device = used_on_device(draft)
     spans = _lifetimes(whole, draft, on_device)

@@ -85,8 +85,9 @@ class LoadedModel:
     """A model on a runtime. Thread-safe: plans are made under locks of its own, so that other
     models run meanwhile; runs take turns on the runtime's queue.
 
-    fp16_storage: keep weights as float16 on the device where they fit; ahead: make plans of larger
-    batches beside the requests that could use them, which do with smaller ones until then.
+    fp16_storage: keep weights as float16 on the device where they fit, on cards activations too;
+    ahead: make plans of larger batches beside the requests that could use them, which do with
+    smaller ones until then.
     Raises: UnsupportedOp that names every operation that nothing here knows.
     """
 

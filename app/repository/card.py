@@ -214,7 +214,7 @@ def _answer(
 
     Raises: ModelLoadFailed if the model takes no input that is tried.
     """
-    tolerance = Tolerance(relative=PRECISIONS[source.precision])
+    tolerance = Tolerance(PRECISIONS[source.precision], mean=source.precision != "fp32")
     if isinstance(source.cpu, TfliteOptions) and source.cpu.random:
         tolerance = Tolerance(relative=0.0, absolute=math.inf, steps=math.inf)
     try:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from app.engine.planner import Plan
 from app.engine.profile import RX_580
-from bench.kernels.gfx803 import Usage, compile_all
-from bench.kernels.plans import Program, plan_all, programs
+from bench.kernels.gfx803 import GEMM_LIKE, Usage, compile_all
+from bench.kernels.plans import Program, launches, plan_all, programs
 from bench.kernels.roofline import predict
 
 LAUNCH_SECONDS = 7e-6
@@ -22,16 +23,22 @@ LAUNCH_SECONDS = 7e-6
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables; the exit code is 1 with --check if a kernel is not made for the card."""
     options = _options(argv)
+    launch = options.launch_us * 1e-6
     plans, refused = plan_all(options.model or None)
+    halves = {name: plan for name, plan in plan_all(options.model or None, HALVES)[0].items()
+              if any("HALVES" in step.defines for step in launches(plan))}
     wanted = programs(plans.values())
     usages = compile_all(sorted(wanted, key=lambda p: (p.source, p.label)))
+    others = [p for p in programs(halves.values()) if p not in wanted]
+    more = compile_all(sorted(others, key=lambda p: (p.source, p.label)))
     without = [f"- `{name}` has no plan: {why[:160]}" for name, why in refused.items()]
-    text = "\n".join([*HEAD, *_models(plans, options.launch_us * 1e-6), "", *without, "",
-                      *_kernels(usages, wanted)])
+    text = "\n".join([*HEAD, *_models(plans, launch), "", *without, "",
+                      *_halves(plans, halves, more, launch), "", *_kernels(usages, wanted)])
     print(text)
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text(text + "\n", "utf-8")
+    usages |= more
     faults = [f"{p.label}: {f}" for p, u in usages.items() for f in u.faults(p.kernel)]
     for fault in faults:
         print("not made for gfx803:", fault, file=sys.stderr)
@@ -51,6 +58,14 @@ HEAD = (
     "the bytes that the launches read and write, *least* are inputs, weights and outputs once; "
     "what lies between stays in 2 MB of L2 where it fits. *Thin* launches have fewer wavefronts "
     "than the card has SIMDs (144).", "",
+)
+
+
+HALVES = replace(RX_580, fp16_storage=True)
+HALVES_HEAD = (
+    "## With `precision: fp16-storage`", "",
+    "Models whose activations are kept as float16, beside the same in float32 (float32 → "
+    "float16-storage). Arithmetic is float32 in both. Integer models stay as they are.", "",
 )
 
 
@@ -75,6 +90,24 @@ def _models(plans: Mapping[str, Plan], launch: float) -> list[str]:
             f"{r.least / 1e6:.2f} | {r.moved / max(r.least, 1):.1f}× | {r.thin} | "
             f"{plan.arena_bytes / 1e6:.2f} ({plan.arena_bytes / max(plan.bound_bytes, 1):.2f}×) | "
             f"{r.compute * 1e3:.3f} | {r.total * 1e3:.3f} |")
+    return rows
+
+
+def _halves(plans: Mapping[str, Plan], halves: Mapping[str, Plan], usages: Mapping[Program, Usage],
+            launch: float) -> list[str]:
+    rows = [*HALVES_HEAD, "| model | moved MB | arena MB | arithmetic and memory ms | "
+            "with launches ms |", "|---|--:|--:|--:|--:|"]
+    for name, half in sorted(halves.items()):
+        full, r = plans[name], [predict(p, RX_580, launch) for p in (plans[name], half)]
+        rows.append(f"| {name} | {r[0].moved / 1e6:.2f} → {r[1].moved / 1e6:.2f} | "
+                    f"{full.arena_bytes / 1e6:.2f} → {half.arena_bytes / 1e6:.2f} | "
+                    f"{r[0].compute * 1e3:.3f} → {r[1].compute * 1e3:.3f} | "
+                    f"{r[0].total * 1e3:.3f} → {r[1].total * 1e3:.3f} |")
+    spilled = sum(bool(u.scratch or u.spills) for u in usages.values())
+    waves = [u.waves for p, u in usages.items() if p.kernel in GEMM_LIKE]
+    rows += ["", f"For them {len(usages)} more kernel variants are compiled: {spilled} spill, "
+                 f"those that do the arithmetic keep at least {min(waves, default=0)} waves per "
+                 "SIMD."]
     return rows
 
 

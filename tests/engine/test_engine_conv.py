@@ -90,6 +90,19 @@ def test_pool_2d(runtime: Runtime, case: dict[str, Any], kind: str) -> None:
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
 
 
+@pytest.mark.parametrize(("shape", "window", "padding"), [
+    ((2, 130, 131, 5), (130, 131), "VALID"), ((1, 16, 16, 96), (16, 16), "VALID"),
+    ((1, 5, 4, 7), (9, 8), "SAME")])
+@pytest.mark.parametrize("kind", ["MAX_POOL_2D", "AVERAGE_POOL_2D", "L2_POOL_2D"])
+def test_pools_of_whole_images(runtime: Runtime, kind: str, shape: tuple[int, ...],
+                               window: tuple[int, int], padding: str) -> None:
+    blob = single_op(kind, [Spec(shape)], [Spec((shape[0], 1, 1, shape[3]))],
+                     {"padding": padding, "strideH": shape[1], "strideW": shape[2],
+                      "filterHeight": window[0], "filterWidth": window[1],
+                      "fusedActivationFunction": "RELU"})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
 @pytest.mark.parametrize("groups", [2, 3])
 def test_grouped_conv_2d(runtime: Runtime, groups: int) -> None:
     weights = np.random.default_rng(3).uniform(-1, 1, (groups * 9, 3, 3, 4)).astype("f4")

@@ -65,6 +65,30 @@ def test_reduce(runtime: Runtime, kind: str, axes: tuple[int, ...]) -> None:
     assert_op_same(runtime, blob, oracle.random_inputs(blob, low=0.8, high=1.2))
 
 
+# Cards do these in slices, or by work-groups of several wavefronts.
+MANY = {"all": ((172, 309), (0, 1)), "images": ((2, 130, 131, 6), (1, 2)),
+        "rows": ((3, 17000), (1,)), "two runs": ((40, 3, 500), (0, 2)),
+        "short": ((1, 5, 3000), (2,)), "lines": ((2, 7000, 3, 1), (1,))}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_reductions_of_many_values(runtime: Runtime, name: str) -> None:
+    shape, axes = MANY[name]
+    out = tuple(e for i, e in enumerate(shape) if i not in axes)
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input(shape)
+    gone = graph.const(np.array(axes, "i4"))
+    channels = graph.const(np.linspace(1, 2, out[-1] if out else 1, dtype="f4"))
+    ends = []
+    for kind in ("MEAN", "REDUCE_MAX"):
+        (made,) = graph.op(kind, [x, gone], [Spec(out)], {"keepDims": False})
+        ends += graph.op("MUL", [made, channels], [Spec(out or (1,))], {})
+    graph.outputs(*ends)
+    blob = model.build()
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
 @pytest.mark.parametrize("kind", ["SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION"])
 @pytest.mark.parametrize("shape", [(3, 10), (1, 1001), (2, 3, 4, 21), (4, 1)], ids=str)
 def test_rows(runtime: Runtime, kind: str, shape: tuple[int, ...]) -> None:

@@ -6,9 +6,9 @@ import pytest
 
 from app.engine.ir import Const, Launch, Scratch, Tensor
 from app.engine.planner import Plan
-from app.engine.profile import RX_580
+from app.engine.profile import RX_580, DeviceProfile
 from bench.kernels import gfx803
-from bench.kernels.__main__ import main
+from bench.kernels.__main__ import HALVES, main
 from bench.kernels.plans import launches, plan_all, programs
 from bench.kernels.roofline import predict
 from tests.engine.corpus import CORPUS, nets
@@ -32,10 +32,15 @@ def test_the_samples_kernels_neither_spill_nor_starve() -> None:
     check_programs(plan_all(SAMPLE)[0], SAMPLE_PROGRAMS)
 
 
+def test_nor_do_those_that_read_halves() -> None:
+    check_programs(plan_all(SAMPLE, HALVES)[0], SAMPLE_PROGRAMS // 4)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_every_kernel_of_the_corpus_neither_spills_nor_starves() -> None:
-    check_programs(plan_all()[0])
+@pytest.mark.parametrize("profile", [RX_580, HALVES])
+def test_every_kernel_of_the_corpus_neither_spills_nor_starves(profile: DeviceProfile) -> None:
+    check_programs(plan_all(profile=profile)[0])
 
 
 def test_tiled_products_spend_their_inner_loop_on_products() -> None:

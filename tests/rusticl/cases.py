@@ -9,7 +9,9 @@ import numpy as np
 
 from tests.engine import oracle
 from tests.engine.corpus import CORPUS
+from tests.engine.safety.test_small_halves import EVERY, between_halves, exact
 from tests.engine.safety.test_small_shapes import CASES, SMALL_NETS, blob_of
+from tests.rusticl.inside import HALVES
 
 # llvmpipe does half a GFLOP a second: the small models of the corpus.
 MODELS = ("face_detection_short_range", "embedding_model", "oww_alexa")
@@ -22,6 +24,10 @@ def write_cases(folder: Path, models: Iterable[str] = MODELS) -> list[str]:
         blob = blob_of(name)
         plain = name.startswith(("quantised", "hybrid"))
         written.append(_write(folder, name, blob, oracle.random_inputs(blob), plain))
+    for name, case in EVERY.items():
+        blob = between_halves(case)
+        inputs = [exact(a) for a in oracle.random_inputs(blob)]
+        written.append(_write(folder, f"{HALVES} {name}", blob, inputs, False))
     for name in models:
         blob = CORPUS[name].blob()
         written.append(_write(folder, name, blob, CORPUS[name].inputs(blob), False))

@@ -297,6 +297,18 @@ def test_quantised_answers_may_differ_by_steps() -> None:
     assert not compare({"y": x}, {"y": x - 8}, Tolerance()).ok
 
 
+def test_a_mean_tolerance_bears_single_values_that_are_off() -> None:
+    x = np.ones(10000, np.float32)
+    one, all_of_it = x.copy(), x + 0.02
+    one[5] = 0.5
+    tolerance = Tolerance(1e-2, mean=True)
+    assert compare({"y": x}, {"y": one}, tolerance).ok
+    assert not compare({"y": x}, {"y": one}, Tolerance(1e-2)).ok
+    assert not compare({"y": x}, {"y": all_of_it}, tolerance).ok
+    one[5] = np.nan
+    assert not compare({"y": x}, {"y": one}, tolerance).ok
+
+
 # -- memory of restarts --------------------------------------------------------------------------
 
 

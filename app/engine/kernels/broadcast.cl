@@ -1,9 +1,9 @@
 // broadcast: y[z,a,b,c,d,e] = epilogue(OP(x1[...], x2[...])), each operand with its own strides
-// y is dense [Z,A,B,C,D,E]; a stride of 0 repeats an operand. float32.
+// y is dense [Z,A,B,C,D,E]; a stride of 0 repeats an operand. XT, X2T, YT.
 // Work-item (d, c, (z*A+a)*B+b): one row of E; (d*E+e, c, ..) with FLAT: one element.
 // An epilogue sees channels of L. Defines: VW (1), OP(v, o) FLAT
-__kernel void broadcast(__global const float* restrict x1, __global const float* restrict x2,
-                        __global float* restrict y, int Z, int A, int B, int C, int D,
+__kernel void broadcast(__global const XT* restrict x1, __global const X2T* restrict x2,
+                        __global YT* restrict y, int Z, int A, int B, int C, int D,
                         int E, int z1, int a1, int b1, int c1, int d1, int e1,
                         int z2, int a2, int b2, int c2, int d2, int e2, int L EPI_PARAMS)
 {
@@ -19,10 +19,10 @@ __kernel void broadcast(__global const float* restrict x1, __global const float*
     x2 += z * z2 + a * a2 + b * b2 + k * c2 + d * d2;
     for (int e = from; e < to; e++) {
         const int idx = ((zab * C + k) * D + d) * E + e, c = idx % L;
-        VT v = x1[e * e1];
-        const VT other = x2[e * e2];
+        VT v = XLOAD(x1 + e * e1);
+        const VT other = X2LOAD(x2 + e * e2);
         OP
         EPILOGUE
-        y[idx] = v;
+        YSTORE(v, y + idx);
     }
 }

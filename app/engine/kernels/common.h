@@ -24,13 +24,58 @@ static inline VT vector_at(__global const float* p) { return *(__global const VU
 #define TO_ARRAY(v, t) CAT(vstore, VW)(v, 0, t)
 #endif
 #endif
-// Constant weights: half in memory with HALF_WEIGHTS, float in registers always.
+// What is half in memory is float in registers always. With HALVES a tensor's vectors begin at
+// multiples of so many elements, 1 or VW; constant weights are packed in whole vectors.
+#ifdef __AMDGCN__
+// LLVM's own vload_half and vloada_half load one after the other.
+#pragma OPENCL EXTENSION cl_khr_fp16 : enable
+#define WHOLE_LOAD(n, p) CAT(convert_float, n)(*(__global const CAT(half, n)*)(p))
+#define WHOLE_STORE(n, v, p) (*(__global CAT(half, n)*)(p) = CAT(CAT(convert_half, n), _rte)(v))
+#else
+#define WHOLE_LOAD(n, p) CAT(vloada_half, n)(0, p)
+#define WHOLE_STORE(n, v, p) CAT(CAT(vstorea_half, n), _rte)(v, 0, p)
+#endif
+#if VW == 1
+#define HLOAD(p) vload_half(0, p)
+#define HSTORE(v, p) vstore_half_rte(v, 0, p)
+#elif HALVES == VW
+#define HLOAD(p) WHOLE_LOAD(VW, p)
+#define HSTORE(v, p) WHOLE_STORE(VW, v, p)
+#else
+#define HLOAD(p) CAT(vload_half, VW)(0, p)
+#define HSTORE(v, p) CAT(CAT(vstore_half, VW), _rte)(v, 0, p)
+#endif
+// Tensors that may be either: the first and the second that a kernel reads, and what it writes.
+// LOAD and STORE move vectors of VW, ONE a single number.
+#if X_HALF
+#define XT half
+#define XLOAD(p) HLOAD(p)
+#define XONE(p) vload_half(0, p)
+#else
+#define XT float
+#define XLOAD(p) VLOAD(p)
+#define XONE(p) (*(p))
+#endif
+#if X2_HALF
+#define X2T half
+#define X2LOAD(p) HLOAD(p)
+#else
+#define X2T float
+#define X2LOAD(p) VLOAD(p)
+#endif
+#if Y_HALF
+#define YT half
+#define YSTORE(v, p) HSTORE(v, p)
+#else
+#define YT float
+#define YSTORE(v, p) VSTORE(v, p)
+#endif
 #if HALF_WEIGHTS
 #define WT half
 #if VW == 1
 #define WLOAD(p) vload_half(0, p)
 #else
-#define WLOAD(p) CAT(vload_half, VW)(0, p)
+#define WLOAD(p) WHOLE_LOAD(VW, p)
 #endif
 #else
 #define WT float
@@ -49,8 +94,20 @@ static inline VT padded(__global const float* p, int idx, int c, int channels, i
     for (int i = 0; i < VW; i++) t[i] = c + i < channels ? p[i] : 0.0f;
     return OF_ARRAY(t);
 }
+#if HALVES
+static inline VT padded_half(__global const half* p, int idx, int c, int channels, int all)
+{
+    p += (idx - c) / all * channels + c;
+    float t[VW];
+    for (int i = 0; i < VW; i++) t[i] = c + i < channels ? vload_half(i, p) : 0.0f;
+    return OF_ARRAY(t);
+}
+#endif
 #endif
 #define E_PADDED(p, channels, all) padded(p, idx, c, channels, all)
+#define E_HALF_SAME(p) HLOAD((p) + idx)
+#define E_HALF_CHAN(p) HLOAD((p) + c)
+#define E_HALF_PADDED(p, channels, all) padded_half(p, idx, c, channels, all)
 #ifndef EPI_PARAMS
 #define EPI_PARAMS
 #define EPILOGUE

@@ -1,8 +1,8 @@
 // elementwise: y[r,k] = epilogue(x[r,k])
-// x, y [R,K]; float32. Without operands per channel the caller passes one row, R = 1, K = size.
+// x, y [R,K]; XT, YT. Without operands per channel the caller passes one row, R = 1, K = size.
 // Work-item (i, r): PER vectors of row r from i*PER on; the last vector is moved back to fit.
 // Defines: VW PER
-__kernel void elementwise(__global const float* restrict x, __global float* restrict y,
+__kernel void elementwise(__global const XT* restrict x, __global YT* restrict y,
                           int R, int K EPI_PARAMS)
 {
     const int vectors = (K + VW - 1) / VW;
@@ -14,8 +14,8 @@ __kernel void elementwise(__global const float* restrict x, __global float* rest
     for (int i = from; i < to; i++) {
         const int c = min(i * VW, K - VW);
         const int idx = r * K + c;
-        VT v = VLOAD(x + idx);
+        VT v = XLOAD(x + idx);
         EPILOGUE
-        VSTORE(v, y + idx);
+        YSTORE(v, y + idx);
     }
 }

@@ -1,6 +1,6 @@
 // gemm: y[m,o] = epilogue(bias[o] + sum over k of A[m,k] * w[k,o]), shaped for wavefronts of 64
 // A is never stored: row m is the window of output pixel (n,i,j), column k its value (h,w,channel).
-// x [N,H,W,C] float32, row-major; y as in conv.cl: pixel Y0 + n*YN + i*YI + j*YJ, LDY floats apart.
+// x [N,H,W,C] of XT, row-major; y of YT as in conv.cl: pixel Y0 + n*YN + i*YI + j*YJ, LDY floats apart.
 // w is packed as [group][block of BN outputs][K, padded with zeros][BN]; panels of VW outputs, the
 // last of a group begins at GN-VW, so panels may overlap and no tail exists.
 // Work-group (block of outputs, block of pixels, group): LM x LN lanes times KS slices of K, which
@@ -25,10 +25,14 @@
 #define B_LOADS ((TK * PANELS + LANES - 1) / LANES)
 #if AV == 4
 #define AT float4
+#if X_HALF
+#define ALOAD(p) WHOLE_LOAD(4, p)
+#else
 #define ALOAD(p) vload4(0, p)
+#endif
 #else
 #define AT float
-#define ALOAD(p) (*(p))
+#define ALOAD(p) XONE(p)
 #endif
 
 inline void stage(__local float* xs, __local float* ws, const AT* a, const VT* b, int t)
@@ -120,8 +124,8 @@ inline void add_slices(VT acc[TM][TN], __local float* lds, int t, int slice)
 #define WINDOW_PARAMS
 #endif
 __kernel WAVES(4) __attribute__((reqd_work_group_size(LANES * KS, 1, 1)))
-void gemm(__global const float* restrict x, __global const WT* restrict w,
-          __global const float* restrict bias, __global float* restrict y,
+void gemm(__global const XT* restrict x, __global const WT* restrict w,
+          __global const float* restrict bias, __global YT* restrict y,
           int H, int W, int C, int KC, int OW, int OHW, int M, int GN, int GROUPS, int KW, int K,
           int SH, int SW, int PT, int PL, int DH, int DW, int ROUNDS,
           int Y0, int YN, int YI, int YJ, int LDY WINDOW_PARAMS EPI_PARAMS)
@@ -158,7 +162,7 @@ void gemm(__global const float* restrict x, __global const WT* restrict w,
 #define ADVANCE k += TK; wp += TK * BN;
 #define TAP_AT(L, H_, S)                                                         \
     ((uint)(top[L] + (H_) * DH) < (uint)H && (uint)(left[L] + (S) * DW) < (uint)W \
-        ? VLOAD(x + origin[L] + ((H_) * DH * W + (S) * DW) * C + k) : (VT)(0.0f))
+        ? XLOAD(x + origin[L] + ((H_) * DH * W + (S) * DW) * C + k) : (VT)(0.0f))
 #else
     int kc = k % KC, kw = k / KC % KW, kh = k / KC / KW;
 #define ADVANCE                                            \
@@ -221,15 +225,15 @@ void gemm(__global const float* restrict x, __global const WT* restrict w,
             const int idx = pixel * GROUPS * GN + c;
             VT v = acc[r][p] + VLOAD(bias + c);
             EPILOGUE
-            VSTORE(v, y + pixel * LDY + c);
+            YSTORE(v, y + pixel * LDY + c);
         }
     }
 }
 #else
-// x [B,M,K], w [B,K,N], y [B,M,N]; entry b uses x + (b / B2) * XB1 + (b % B2) * XB2, and w likewise.
+// x [B,M,K], w [B,K,N] of X2T, y [B,M,N]; entry b uses x + (b / B2) * XB1 + (b % B2) * XB2, and w likewise.
 __kernel WAVES(4) __attribute__((reqd_work_group_size(LANES * KS, 1, 1)))
-void gemm_batch(__global const float* restrict x, __global const float* restrict w,
-                __global float* restrict y, int M, int K, int N, int B2,
+void gemm_batch(__global const XT* restrict x, __global const X2T* restrict w,
+                __global YT* restrict y, int M, int K, int N, int B2,
                 int XB1, int XB2, int WB1, int WB2, int ROUNDS EPI_PARAMS)
 {
     PLACE
@@ -248,7 +252,7 @@ void gemm_batch(__global const float* restrict x, __global const float* restrict
     UNROLL for (int l = 0; l < B_LOADS; l++) {                                   \
         const int k = base + (t + l * LANES) / PANELS;                           \
         const int q = first + (t + l * LANES) % PANELS;                          \
-        b[l] = k < K && q < panels ? VLOAD(w + k * N + min(q * VW, N - VW)) : (VT)(0.0f); \
+        b[l] = k < K && q < panels ? X2LOAD(w + k * N + min(q * VW, N - VW)) : (VT)(0.0f); \
     }
 
     MULTIPLY_ALL
@@ -263,7 +267,7 @@ void gemm_batch(__global const float* restrict x, __global const float* restrict
             const int idx = (batch * M + m) * N + c;
             VT v = acc[r][p];
             EPILOGUE
-            VSTORE(v, y + idx);
+            YSTORE(v, y + idx);
         }
     }
 }

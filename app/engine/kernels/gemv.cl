@@ -1,10 +1,10 @@
 // gemv: y[m,o] = epilogue(bias[o] + sum over k of x[m,k] * w[o,k]) for few rows m, shaped for GPUs
-// x [RM,K], w [O,K], y [RM,O]; float32, row-major. K is shared by LK neighbouring lanes, which read
+// x [RM,K], w [O,K], y [RM,O]; XT, YT, row-major. K is shared by LK neighbouring lanes, which read
 // it side by side and add up in LDS; a work-group of 64 lanes owns 64/LK outputs.
 // Defines: VW (floats of k per load, divides K) RM LK
 __kernel WAVES(4) __attribute__((reqd_work_group_size(64, 1, 1)))
-void gemv(__global const float* restrict x, __global const WT* restrict w,
-          __global const float* restrict bias, __global float* restrict y,
+void gemv(__global const XT* restrict x, __global const WT* restrict w,
+          __global const float* restrict bias, __global YT* restrict y,
           int K, int O, int Y0, int YJ, int LDY EPI_PARAMS)
 {
     __local float sums[RM * 64];
@@ -15,7 +15,7 @@ void gemv(__global const float* restrict x, __global const WT* restrict w,
     if (c < O)
         for (int k = lane * VW; k < K; k += LK * VW) {
             const VT column = WLOAD(w + c * K + k);
-            UNROLL for (int m = 0; m < RM; m++) acc[m] += VLOAD(x + m * K + k) * column;
+            UNROLL for (int m = 0; m < RM; m++) acc[m] += XLOAD(x + m * K + k) * column;
         }
     UNROLL for (int m = 0; m < RM; m++) {
 #if VW == 4
@@ -32,13 +32,19 @@ void gemv(__global const float* restrict x, __global const WT* restrict w,
     if (lane || c >= O) return;
 #undef VT
 #undef VLOAD
+#undef VSTORE
+#undef HLOAD
+#undef HSTORE
 #define VT float
 #define VLOAD(p) (*(p))
+#define VSTORE(v, p) (*(p) = (v))
+#define HLOAD(p) vload_half(0, p)
+#define HSTORE(v, p) vstore_half_rte(v, 0, p)
     UNROLL for (int m = 0; m < RM; m++) {
         const int pixel = Y0 + m * YJ;
         const int idx = pixel * O + c;
         float v = sums[m * 64 + l] + bias[c];
         EPILOGUE
-        y[pixel * LDY + c] = v;
+        YSTORE(v, y + (pixel * LDY + c));
     }
 }

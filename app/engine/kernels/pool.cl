@@ -1,7 +1,7 @@
 // pool: y[n,i,j,c] = epilogue(max or mean of x over the part of the window that lies in the image)
-// x [N,H,W,C], y [N,OH,OW,C]; float32. Work-item (b, j, n*OH+i): VW channels of one output.
+// x [N,H,W,C], y [N,OH,OW,C]; XT, YT. Work-item (b, j, n*OH+i): VW channels of one output.
 // Defines: VW | INIT, STEP(v, x) and SCALE (on v, with int count of pixels)
-__kernel void pool(__global const float* restrict x, __global float* restrict y,
+__kernel void pool(__global const XT* restrict x, __global YT* restrict y,
                    int H, int W, int C, int OH, int OW, int KH, int KW, int SH, int SW,
                    int PT, int PL EPI_PARAMS)
 {
@@ -17,11 +17,11 @@ __kernel void pool(__global const float* restrict x, __global float* restrict y,
     VT v = (VT)(INIT);
     for (int h = h0; h < h1; h++)
         for (int w = w0; w < w1; w++) {
-            const VT in = VLOAD(x + ((n * H + h) * W + w) * C + c);
+            const VT in = XLOAD(x + ((n * H + h) * W + w) * C + c);
             STEP
         }
     SCALE
     const int idx = (row * OW + j) * C + c;
     EPILOGUE
-    VSTORE(v, y + idx);
+    YSTORE(v, y + idx);
 }

@@ -1,10 +1,10 @@
 // resize_bilinear: y[n,i,j,c] = epilogue(lerp of the four x around (i*SY, j*SX))
-// x [N,H,W,C], y [N,OH,OW,C]; float32. Work-item (b, s, n*OH+i): BLOCKS x VW channels of RUN
+// x [N,H,W,C], y [N,OH,OW,C]; XT, YT. Work-item (b, s, n*OH+i): BLOCKS x VW channels of RUN
 // pixels.
 // Args: scale, shift and offset map an output pixel to the input, along each axis:
 // position = (i + shift) * scale - offset.
 // Defines: VW BLOCKS RUN
-__kernel void resize_bilinear(__global const float* restrict x, __global float* restrict y,
+__kernel void resize_bilinear(__global const XT* restrict x, __global YT* restrict y,
                               int H, int W, int C, int OH, int OW,
                               float scale_y, float shift_y, float offset_y,
                               float scale_x, float shift_x, float offset_x EPI_PARAMS)
@@ -17,8 +17,8 @@ __kernel void resize_bilinear(__global const float* restrict x, __global float* 
     const float py = (i + shift_y) * scale_y - offset_y;
     const int h0 = max((int)floor(py), 0), h1 = min((int)ceil(py), H - 1);
     const float fy = py - h0;
-    __global const float* top = x + (n * H + h0) * W * C;
-    __global const float* low = x + (n * H + max(h1, 0)) * W * C;
+    __global const XT* top = x + (n * H + h0) * W * C;
+    __global const XT* low = x + (n * H + max(h1, 0)) * W * C;
     const int begin = AXIS1(items) * RUN, to = min(begin + RUN, OW);
     for (int j = begin; j < to; j++) {
         const float px = (j + shift_x) * scale_x - offset_x;
@@ -28,11 +28,11 @@ __kernel void resize_bilinear(__global const float* restrict x, __global float* 
         const float kd = fy * (1.0f - fx), ke = fy * fx;
         for (int b = first; b < last; b++) {
             const int c = min(b * VW, C - VW);
-            VT v = VLOAD(top + w0 * C + c) * ka + VLOAD(top + w1 * C + c) * kb
-                 + VLOAD(low + w0 * C + c) * kd + VLOAD(low + w1 * C + c) * ke;
+            VT v = XLOAD(top + w0 * C + c) * ka + XLOAD(top + w1 * C + c) * kb
+                 + XLOAD(low + w0 * C + c) * kd + XLOAD(low + w1 * C + c) * ke;
             const int idx = (row * OW + j) * C + c;
             EPILOGUE
-            VSTORE(v, y + idx);
+            YSTORE(v, y + idx);
         }
     }
 }

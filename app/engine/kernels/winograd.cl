@@ -4,7 +4,7 @@
 //               with a result that is not finite is computed from x and w [3][3][XC][C] itself,
 //               since one NaN or infinity under a tile would reach all of its results
 // x [N,H,W,C], y [N,H,W,C] (with their own extents), tiles t = (n * TY + row) * TX + column;
-// float32. Between the two stand A*A products of [tiles, C] by [C, O].
+// XT, YT; v and u float32. Between the two stand A*A products of [tiles, C] by [C, O].
 // Work-item: VW channels of one tile (FLAT: channels fastest), or of one row of tiles.
 // Source: Lavin & Gray 2015, points 0, 1, -1, (2, -2) and infinity.
 #define A (TILE + 2)
@@ -56,18 +56,18 @@
 #endif
 
 __kernel SHAPED
-void winograd_in(__global const float* restrict x, __global float* restrict v,
+void winograd_in(__global const XT* restrict x, __global float* restrict v,
                  int H, int W, int C, int PT, int PL, int TY, int TX, int TILES, int VECTORS)
 {
     EACH_TILE {
         const int top = t / TX % TY * TILE - PT, left = t % TX * TILE - PL;
-        __global const float* image = x + t / (TX * TY) * H * W * C + c;
+        __global const XT* image = x + t / (TX * TY) * H * W * C + c;
         VT d[A * A];
         UNROLL for (int r = 0; r < A; r++)
             UNROLL for (int s = 0; s < A; s++) {
                 const int h = top + r, w = left + s;
                 const bool inside = (uint)h < (uint)H && (uint)w < (uint)W;
-                d[r * A + s] = inside ? VLOAD(image + (h * W + w) * C) : (VT)(0.0f);
+                d[r * A + s] = inside ? XLOAD(image + (h * W + w) * C) : (VT)(0.0f);
             }
         UNROLL for (int s = 0; s < A; s++) FORWARD(d + s, A)
         UNROLL for (int r = 0; r < A; r++) FORWARD(d + r * A, 1)
@@ -82,7 +82,7 @@ void winograd_in(__global const float* restrict x, __global float* restrict v,
 #define ANY_NAN(v) any(isnan(v))
 #endif
 
-inline VT directly(__global const float* x, __global const float* w, int row, int column, int XH,
+inline VT directly(__global const XT* x, __global const float* w, int row, int column, int XH,
                    int XW, int XC, int C)
 {
     VT sum = (VT)(0.0f);
@@ -90,14 +90,14 @@ inline VT directly(__global const float* x, __global const float* w, int row, in
         const int h = row + tap / 3, v = column + tap % 3;
         if ((uint)h >= (uint)XH || (uint)v >= (uint)XW) continue;
         ROLLED for (int k = 0; k < XC; k++)
-            sum += x[(h * XW + v) * XC + k] * VLOAD(w + (tap * XC + k) * C);
+            sum += XONE(x + (h * XW + v) * XC + k) * VLOAD(w + (tap * XC + k) * C);
     }
     return sum;
 }
 
 __kernel SHAPED
 void winograd_out(__global const float* restrict u, __global const float* restrict bias,
-                  __global float* restrict y, __global const float* restrict x,
+                  __global YT* restrict y, __global const XT* restrict x,
                   __global const float* restrict w, int XH, int XW, int XC, int PT, int PL,
                   int H, int W, int C, int TY, int TX, int TILES, int VECTORS EPI_PARAMS)
 {
@@ -121,7 +121,7 @@ void winograd_out(__global const float* restrict u, __global const float* restri
                 VT v = b + directly(x + image * XH * XW * XC, w + c, row - PT, column - PL, XH, XW,
                                     XC, C);
                 EPILOGUE
-                VSTORE(v, y + idx);
+                YSTORE(v, y + idx);
             }
             continue;
         }
@@ -131,7 +131,7 @@ void winograd_out(__global const float* restrict u, __global const float* restri
                 const int idx = ((image * H + top + r) * W + left + s) * C + c;
                 VT v = m[r * A + s] + b;
                 EPILOGUE
-                VSTORE(v, y + idx);
+                YSTORE(v, y + idx);
             }
     }
 }

@@ -54,6 +54,13 @@ def assemble(source: str, defines: Mapping[str, str | int]) -> str:
     return "\n".join([*lines, _file("common.h"), _file(f"{source}.cl")])
 
 
+@cache
+def parameters(source: str, kernel: str) -> tuple[str, ...]:
+    """What a kernel's file declares its arguments as; those of epilogues are in no file."""
+    found = re.search(rf"\bvoid {kernel}\(([^)]*)\)", _file(f"{source}.cl"))
+    return tuple(p.strip() for p in found[1].split(",")) if found else ()
+
+
 def renamed(source: str, defines: Mapping[str, str | int], prefix: str,
             function: str = "") -> str:
     """The same with a prefix before every name of its own, which it takes back at the end: such

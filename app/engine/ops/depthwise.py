@@ -36,7 +36,8 @@ def depthwise_gpu(x: Tensor, w: Tensor, bias: Arg, y: Tensor, window: tuple[Axis
                "SW": columns.stride, "DW": columns.dilation, **epilogue}
     args = (x, Const(w, "flat", np.ravel), bias, y, *map(i32, numbers), *operands)
     return Launch("depthwise_gpu", "depthwise_gpu", args, (vectors * runs, height), (WAVE, 1),
-                  defines, 2 * y.size * rows.kernel * columns.kernel)
+                  defines, 2 * y.size * rows.kernel * columns.kernel,
+                  even=channels % width == 0)
 
 
 def run_of(profile: DeviceProfile, columns: Axis, rows: int) -> int:

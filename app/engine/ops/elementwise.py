@@ -97,7 +97,8 @@ def elementwise_launch(node: Node, x: Tensor, steps: Sequence[Fused],
     per = min(vectors, 256) if profile.is_cpu else 1
     size, local, flat = spread(profile, (-(-vectors // per), rows))
     return [Launch("elementwise", "elementwise", (x, y, i32(rows), i32(width), *operands),
-                   size, local, {"VW": vector, "PER": per, **flat, **defines}, y.size)]
+                   size, local, {"VW": vector, "PER": per, **flat, **defines}, y.size,
+                   even=width % vector == 0)]
 
 
 def _broadcast(node: Node, a: Tensor, b: Tensor, own: Sequence[Fused],

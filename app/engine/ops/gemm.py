@@ -165,7 +165,7 @@ def conv_gemm(x: Tensor, w: Tensor, bias: Arg, y: Tensor, g: Geometry, select: S
     size = (-(-of_group // block.width) * block.group, -(-rows // block.rows), g.groups)
     return Launch("gemm", "gemm", args, size, (block.group, 1, 1),
                   {**block.defines(), "POINT": int(point), "HALF_WEIGHTS": int(half), **epilogue},
-                  g.flops)
+                  g.flops, even=of_group % lanes == 0)
 
 
 def packed(w: Tensor, g: Geometry, b: Block, steps: int, select: Selection,
@@ -210,7 +210,7 @@ def _gemv(x: Tensor, w: Tensor, bias: Arg, y: Tensor, extents: tuple[int, int, i
     return Launch("gemv", "gemv", (x, rewritten, bias, y, *map(i32, numbers), *operands),
                   (-(-outputs // (WAVE // share)) * WAVE,), (WAVE,),
                   {"VW": vector, "RM": rows, "LK": share, "HALF_WEIGHTS": int(half), **epilogue},
-                  2 * rows * k * outputs)
+                  2 * rows * k * outputs, even=True)
 
 
 def batch_gemm(left: Arg, right: Arg, y: Tensor, extents: tuple[int, int, int], batches: int,
@@ -221,8 +221,10 @@ def batch_gemm(left: Arg, right: Arg, y: Tensor, extents: tuple[int, int, int], 
     jumps: the second batch extent, then the floats between matrices of left and of right.
     """
     m, k, n = extents
-    block = choose(profile, m, n, k, batches, _vector(n, profile), 4 if k % 4 == 0 else 1)
+    lanes = _vector(n, profile)
+    block = choose(profile, m, n, k, batches, lanes, 4 if k % 4 == 0 else 1)
     args = (left, right, y, *map(i32, (m, k, n, *jumps, block.steps(k))), *operands)
     return Launch("gemm", "gemm_batch", args,
                   (-(-n // block.width) * block.group, -(-m // block.rows), batches),
-                  (block.group, 1, 1), {**block.defines(), **epilogue}, 2 * batches * m * k * n)
+                  (block.group, 1, 1), {**block.defines(), **epilogue}, 2 * batches * m * k * n,
+                  even=n % lanes == 0)

@@ -108,5 +108,6 @@ def _launch(first: Node, second: Node, window: tuple[Axis, Axis], block: Block,
     size = (-(-outputs // block.width) * block.group, -(-rows // block.rows), 1)
     again = -(-outputs // block.width)
     flops = g.flops + 2 * middle.size * down.kernel * across.kernel * again
-    return Launch("gemm", "gemm", args, size, (block.group, 1, 1), defines, flops)
+    return Launch("gemm", "gemm", args, size, (block.group, 1, 1), defines, flops,
+                  even=outputs % 4 == 0)
 

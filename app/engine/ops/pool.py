@@ -9,8 +9,9 @@ import numpy as np
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Launch, Node
 from app.engine.ops.conv import steps
+from app.engine.ops.reduce import fold_gpu
 from app.engine.ops.tiles import lanes, spread
-from app.engine.ops.window import axes
+from app.engine.ops.window import Axis, axes
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require_dtype, shape
 
@@ -21,6 +22,15 @@ KINDS = {
     "L2_POOL_2D": {"INIT": "0.0f", "STEP": "v += in * in;",
                    "SCALE": "v = sqrt(v / (float)count); v = v > FLT_MAX ? FLT_MAX : v;"},
 }
+
+# Those that fold what they have made as they fold pixels.
+WHOLE = {name: {"INIT": text["INIT"], "STEP": text["STEP"], "DONE": text["SCALE"]}
+         for name, text in KINDS.items() if name != "L2_POOL_2D"}
+
+
+def _covers(axis: Axis) -> bool:
+    """Whether the only window is over all of the image."""
+    return axis.out == 1 and axis.kernel - axis.before >= axis.extent
 
 
 @shape(*KINDS)
@@ -43,6 +53,10 @@ def pool_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     x, y, options = node.input(0), node.outputs[0], dict(node.options)
     rows, columns = axes(x.shape, (options["filter_height"], options["filter_width"]), options)
     channels = x.shape[3]
+    if not profile.is_cpu and node.op in WHOLE and _covers(rows) and _covers(columns):
+        # A work-item for each vector of channels would take the whole image alone.
+        extents = (x.shape[0], 1, 1, rows.extent * columns.extent, channels)
+        return fold_gpu(x, y, extents, WHOLE[node.op], steps(node), profile)
     width = lanes(profile, channels)
     defines, operands = compile_steps(steps(node), y)
     numbers = (rows.extent, columns.extent, channels, rows.out, columns.out, rows.kernel,
@@ -51,4 +65,4 @@ def pool_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
                                          x.shape[0] * rows.out))
     return [Launch("pool", "pool", (x, y, *map(i32, numbers), *operands), size, local,
                    {"VW": width, **flat, **KINDS[node.op], **defines},
-                   y.size * rows.kernel * columns.kernel)]
+                   y.size * rows.kernel * columns.kernel, even=channels % width == 0)]

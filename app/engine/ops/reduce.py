@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from app.engine.epilogue import compile_steps, uses_channel
-from app.engine.ir import Launch, Node
+from app.engine.ir import Arg, Fused, Launch, Node, Scratch, Tensor
 from app.engine.ops.cast import TYPES
 from app.engine.ops.gemm import WAVE
 from app.engine.ops.tiles import lanes
@@ -68,17 +68,14 @@ def reduce(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     require_dtype(node, "float32")
     if not y.size:
         return []
-    a, p, b, q, c = runs(x.shape, reduced_axes(node), node.op)
+    extents = runs(x.shape, reduced_axes(node), node.op)
+    if not profile.is_cpu:
+        return fold_gpu(x, y, extents, KINDS[node.op], node.epilogue, profile)
+    a, p, b, q, c = extents
     row = y.shape[-1] if uses_channel(node.epilogue, y) else c
     width = lanes(profile, c) if row == c else 1
     defines, operands = compile_steps(node.epilogue, y)
-    args = (x, y, *map(i32, (a, p, b, q, c, row)), *operands)
-    if not profile.is_cpu:
-        share = _share(p * q, -(-c // width) * a * b)
-        size = (-(-c // (width * (WAVE // share))) * WAVE, b, a)
-        return [Launch("reduce_gpu", "reduce_gpu", args, size, (WAVE, 1, 1),
-                       {"VW": width, "SHARE": share, **KINDS[node.op], **defines}, x.size)]
-    return [Launch("reduce", "reduce", args,
+    return [Launch("reduce", "reduce", (x, y, *map(i32, (a, p, b, q, c, row)), *operands),
                    (-(-c // width), b, a), (min(profile.group, 64), 1, 1),
                    {"VW": width, **KINDS[node.op], **defines}, x.size)]
 
@@ -106,12 +103,63 @@ def _whole(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
                     "INIT": first, "STEP": step}, x.size)]
 
 
+def fold_gpu(x: Tensor, y: Tensor, extents: Sequence[int], kind: Mapping[str, str],
+             steps: Sequence[Fused], profile: DeviceProfile) -> list[Launch]:
+    """Reduce x, seen as [A,P,B,Q,C], over P and Q on a card: in one launch, or where few lanes
+    would take long, in slices first.
+
+    kind: INIT, STEP and DONE as in KINDS; STEP also folds what it has made.
+    """
+    a, p, b, q, c = extents
+    count, vectors = p * q, -(-c // lanes(profile, c)) * a * b
+    row = y.shape[-1] if uses_channel(steps, y) else c
+    defines, operands = compile_steps(steps, y)
+
+    def launch(source: Arg, target: Arg, seen: Sequence[int], slices: int,
+               texts: Mapping[str, str | int], more: Sequence[Arg]) -> Launch:
+        a, p, b, q, c = seen
+        width = lanes(profile, c)
+        # A vector lies in one row.
+        if row != c and (c % width or row % width):
+            width = 1
+        share = _share(-(-p * q // slices), vectors * slices)
+        group = max(WAVE, share)
+        size = (-(-c // (width * (group // share))) * group, b, a * slices)
+        return Launch("reduce_gpu", "reduce_gpu",
+                      (source, target, *map(i32, (*seen, row, slices, count)), *more),
+                      size, (group, 1, 1),
+                      {"VW": width, "SHARE": share, "GROUP": group, **texts},
+                      a * p * b * q * c, even=c % width == 0)
+
+    slices = _slices(count, vectors)
+    if slices == 1:
+        return [launch(x, y, extents, 1, {**kind, **defines}, operands)]
+    parts = Scratch(4 * slices * y.size)
+    return [launch(x, parts, extents, slices, {**kind, "DONE": ""}, ()),
+            launch(parts, y, (1, 1, 1, slices, y.size), 1, {**kind, **defines}, operands)]
+
+
+# Lanes that take one result's values in turn: as many as a work-group may have.
+MOST = 256
+# Values that a lane takes one after the other, in not much more time than another launch costs.
+TURNS = 64
+
+
 def _share(count: int, vectors: int) -> int:
     # Lanes for one result: none may be without a value, nor a wavefront without results.
     share = 1
     while share < WAVE and share < count and (vectors * share < WAVE * WAVE or share * 8 < count):
         share *= 2
+    while WAVE <= share < MOST and share * 16 < count:
+        share *= 2
     return share
+
+
+def _slices(count: int, vectors: int) -> int:
+    """Parts that a reduction is done in first: as many as leave a lane few values."""
+    if count <= MOST * TURNS or vectors > WAVE:
+        return 1
+    return min(MOST, -(-count // (MOST * 8)))
 
 
 def runs(shape_: Shape, gone: Sequence[int], name: str) -> list[int]:

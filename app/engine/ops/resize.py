@@ -68,7 +68,8 @@ def resize_bilinear(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     args = (x, y, *map(i32, (h, w, c, oh, ow)), *rows, *columns, *operands)
     size, local, flat = spread(profile, (-(-c // (width * blocks)), -(-ow // run), n * oh))
     return [Launch("resize", "resize_bilinear", args, size, local,
-                   {"VW": width, "RUN": run, "BLOCKS": blocks, **flat, **defines}, 8 * y.size)]
+                   {"VW": width, "RUN": run, "BLOCKS": blocks, **flat, **defines}, 8 * y.size,
+                   even=c % width == 0)]
 
 
 @op("RESIZE_NEAREST_NEIGHBOR")

@@ -189,4 +189,4 @@ def _side(kernel: str, t: Tiles, channels: int, profile: DeviceProfile,
         defines["FLAT"] = 1
     flops = 4 * t.products * (t.extent + 2) * t.count * channels
     return Launch("winograd", kernel, (*args, *map(i32, numbers), *operands), size, local,
-                  defines, flops)
+                  defines, flops, even=channels % width == 0)

@@ -48,9 +48,9 @@ def watch_tests(folder: Path, tests: list[str], timeout: float) -> None:
 
 @pytest.mark.timeout(900)
 def test_every_kernel_on_small_shapes(tmp_path: Path) -> None:
+    small = [str(FOLDER / f"test_small_{name}.py") for name in ("shapes", "halves")]
     others = [str(FOLDER.parent / name) for name in ELSEWHERE]
-    watch_tests(tmp_path, [str(FOLDER / "test_small_shapes.py"), *others,
-                           "-k", "not segmentation"], 880)
+    watch_tests(tmp_path, [*small, *others, "-k", "not segmentation"], 880)
 
 
 def op_tests() -> dict[str, list[str]]:
