@@ -1,4 +1,8 @@
-"""Work that can wait, in a thread beside the requests: one thing after the other."""
+"""Work that can wait, in a thread beside the requests: one thing after the other.
+
+The process waits for that thread when it ends, since a driver's compiler that is at work then
+aborts it. So what takes long asks `ending` now and then.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,11 @@ from collections import deque
 from collections.abc import Callable
 
 log = logging.getLogger("app.engine")
+
+
+def ending() -> bool:
+    """Tell whether the process is about to end and only waits for its threads."""
+    return not threading.main_thread().is_alive()
 
 
 class Ahead:
@@ -24,7 +33,7 @@ class Ahead:
             self._waiting.append(work)
             if not self._working:
                 self._working = True
-                threading.Thread(target=self._serve, name="ahead", daemon=True).start()
+                threading.Thread(target=self._serve, name="ahead").start()
 
     def wait(self, seconds: float) -> bool:
         """Wait until nothing is left to do; tells whether that came true in so many seconds."""
@@ -34,7 +43,7 @@ class Ahead:
     def _serve(self) -> None:
         while True:
             with self._changed:
-                if not self._waiting:
+                if not self._waiting or ending():
                     self._working = False
                     self._changed.notify_all()
                     return

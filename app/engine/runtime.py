@@ -14,11 +14,11 @@ import numpy as np
 import pyopencl as cl
 
 import app.engine.ops  # noqa: F401  (fills the tables)
-from app.engine.ahead import Ahead
+from app.engine.ahead import Ahead, ending
 from app.engine.batches import Batcher
 from app.engine.choices import load, save
 from app.engine.explain import Row, explain
-from app.engine.ir import Data, Graph, Model, Tensor
+from app.engine.ir import Data, Graph, Launch, Model, Tensor
 from app.engine.known import refuse_unknown
 from app.engine.opencl.device import Device
 from app.engine.opencl.direct import Direct
@@ -36,7 +36,7 @@ from app.engine.run import Run
 from app.engine.trials import drawn, numpy_type, trial_shapes
 from app.engine.tuned import choices_file
 from app.engine.turns import Turns
-from app.errors import DeviceMemoryError, InvalidInput, ServingError
+from app.errors import DeviceMemoryError, InvalidInput, ModelNotReady, ServingError
 
 log = logging.getLogger("app.engine")
 
@@ -330,6 +330,11 @@ class LoadedModel:
             # The first plan of a model is the same at every start; others depend on what is
             # asked for.
             first = not self._routines.executors and not self._lasting.executors
+            for step in () if first else ready.steps:
+                if ending():
+                    raise ModelNotReady("the worker ends")
+                if isinstance(step, Launch) and not step.parts:
+                    runtime.programs.get(step)
             return Executor(ready, runtime.queue, runtime.programs, self._weights, joined=first)
 
     def replan(self) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -174,6 +177,28 @@ def test_requests_do_not_wait_for_the_compiler(monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_allclose(card.run({name: batch})[answer], expected, atol=1e-5)
     assert ahead.wait(120)
     assert card.memory_bytes > small
+
+
+_ENDS = """
+import sys
+from pathlib import Path
+import numpy as np
+from tests.backends.test_opencl import POCL, NETS, OpenclOptions, _source, open_session
+source = _source((NETS / "mobile_float32.tflite").read_bytes())
+card = open_session(source, "opencl", OpenclOptions(POCL.pattern, Path(sys.argv[1])))
+(x,) = card.inputs
+card.run({x.name: np.zeros((9, *x.shape[1:]), "f4")})
+"""
+
+
+def test_a_process_ends_well_while_larger_plans_are_made(tmp_path: Path) -> None:
+    require_tool("pocl")
+    # Nothing compiled before: PoCL keeps what it compiles, too.
+    environ = {**os.environ, "POCL_CACHE_DIR": str(tmp_path / "driver")}
+    (tmp_path / "driver").mkdir()
+    ended = subprocess.run([sys.executable, "-c", _ENDS, str(tmp_path / "ours")], env=environ,
+                           capture_output=True, text=True, timeout=240)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_a_larger_batch_that_finds_no_room_costs_no_answer(
