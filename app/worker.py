@@ -106,7 +106,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
         Raises: SystemExit for TLS, which is a proxy's to end.
         """
         if cfg.is_ssl:
-            sys.exit("this server speaks no TLS itself: let a proxy like deploy/nginx end it")
+            sys.exit("this server speaks no TLS: let a proxy end it, like deploy/nginx/rx580.conf")
 
     def init_process(self) -> None:
         """Start."""

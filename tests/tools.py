@@ -51,6 +51,7 @@ TOOLS: dict[str, Tool] = {
     "docker-compose": Tool(command("docker-compose"), ("docker-compose",)),
     "chromium": Tool(command("chromium"), ("chromium",)),
     "curl": Tool(command("curl"), ("curl",)),
+    "nginx": Tool(command("nginx", "openssl"), ("nginx-light", "openssl")),
     "npm": Tool(command("npm", "node"), ("npm", "nodejs")),
 }
 

@@ -63,6 +63,11 @@ def parse(body: bytes | memoryview, header_length: str | None = None) -> InferRe
         raise InvalidRequest('the request must be a JSON object with a list "inputs"')
     fields = _fields(root)
     parameters = _parameters(fields.get("parameters"), "the request")
+    if parameters.get("sequence_id"):
+        raise InvalidRequest(
+            "parameter 'sequence_id': no state is kept from one request to the next; send all "
+            "steps of a sequence in one request"
+        )
     default_binary = _flag(parameters, "binary_data_output", False)
     return InferRequest(
         inputs=_inputs(document, fields.get("inputs"), memoryview(body)[size:]),

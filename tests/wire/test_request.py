@@ -260,6 +260,16 @@ def test_parameters_of_the_request() -> None:
     assert [(o.binary, o.classes) for o in request.outputs] == [(True, 0), (False, 3)]
 
 
+def test_a_request_that_is_part_of_a_sequence_is_refused() -> None:
+    inputs = [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]
+    alone = {"inputs": inputs, "parameters": {"sequence_id": 0, "sequence_start": True}}
+    assert parse(json.dumps(alone).encode()).inputs
+    for number in (7, "seven"):
+        part = {"inputs": inputs, "parameters": {"sequence_id": number}}
+        with pytest.raises(InvalidRequest, match="all steps of a sequence"):
+            parse(json.dumps(part).encode())
+
+
 def test_whole_floats_are_integers_to_an_integer_tensor() -> None:
     read = parse(v2(datatype="INT32", data=[1.0, 2.0])).inputs["x"]
     assert read.tolist() == [1, 2]
