@@ -15,7 +15,7 @@ from app.engine.segments import HostCall
 from app.errors import DeviceMemoryError, InvalidModel, UnsupportedOp
 from app.tensors import Quantization
 from tests.engine import oracle
-from tests.engine.builder import GraphBuilder, ModelBuilder, Spec, Value
+from tests.engine.builder import GraphBuilder, ModelBuilder, Spec, Value, single_op
 from tests.engine.corpus import CORPUS, NETS
 from tests.engine.engine_check import run_engine
 
@@ -232,6 +232,13 @@ def test_a_graph_that_reads_what_nothing_makes_is_refused() -> None:
     graph.table.operators[0].inputs = [y.index]
     with pytest.raises(InvalidModel, match="reads the tensor 't1', which nothing before it makes"):
         read(model.build())
+
+
+def test_an_operation_with_more_outputs_than_results_is_refused(runtime: Runtime) -> None:
+    blob = single_op("NEG", [Spec((-1, 3))], [Spec((-1, 3)), Spec((-1, 3))])
+    loaded = LoadedModel(runtime, read(blob))
+    with pytest.raises(InvalidModel, match=r"NEG \(operator 0\) has 2 outputs"):
+        loaded.run([np.ones((2, 3), "f4")])
 
 
 def test_a_model_that_does_not_fit_says_what_it_needs(runtime: Runtime) -> None:

@@ -12,7 +12,7 @@ from app.engine.blame import blamed
 from app.engine.cpu.part import IMPURE, evaluate, infer_shapes
 from app.engine.ir import Data, Graph, Node, Tensor
 from app.engine.subbyte import BITS
-from app.errors import InvalidInput, UnsupportedOp
+from app.errors import InvalidInput, InvalidModel, UnsupportedOp
 
 Shape = tuple[int, ...]
 OPAQUE = {"bytes", "resource", "variant", *BITS}
@@ -39,6 +39,9 @@ def outputs_of(graph: Graph, raw: Node, node: Node) -> tuple[Tensor, ...] | None
         raise InvalidInput(f"{node.op} (operator {node.index}): {error}") from error
     if shapes is None:
         return None
+    if len(shapes) != len(node.outputs):
+        raise InvalidModel(f"{node.op} (operator {node.index}) has {len(node.outputs)} outputs; "
+                           f"there are {len(shapes)} results")
     shapes = [tuple(int(e) for e in s) for s in shapes]
     if len(shapes) != len(node.outputs):
         raise InvalidInput(f"{node.op} (operator {node.index}) has {len(node.outputs)} outputs in "

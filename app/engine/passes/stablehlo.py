@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.engine.ir import Graph, Node, Tensor, integers
+from app.engine.passes import convolution
 
 P = "STABLEHLO_"
 # The options of STRIDED_SLICE.
@@ -106,4 +107,4 @@ RULES: dict[str, Callable[[Node], Made | None]] = {
     **dict.fromkeys(SAME, _same), **dict.fromkeys(LOGIC, _logic), P + "COMPARE": _compare,
     P + "CLAMP": _clamp, P + "RESHAPE": _reshape, P + "TRANSPOSE": _transpose,
     P + "CONCATENATE": _concatenate, P + "BROADCAST_IN_DIM": _broadcast, P + "SLICE": _slice,
-    P + "DYNAMIC_UPDATE_SLICE": _update}
+    P + "DYNAMIC_UPDATE_SLICE": _update, convolution.NAME: convolution.plain}
