@@ -67,20 +67,20 @@ class Batcher:
     take a compiler many seconds, in which smaller ones do as well.
 
     Whether a model may be stretched is not written in the file: a reshape or a sum may mix the
-    rows. So stretched answers are compared with row by row answers, once per model: to numbers
-    drawn at random, and to the first that are asked for.
+    rows. So stretched answers are compared with row by row answers, once for each size, which has
+    kernels of its own: to numbers drawn at random, and to the first that are asked for.
     """
 
     def __init__(self, run: Run, ready: Ready = lambda inputs, runs, size: True) -> None:
         self._run, self._ready = run, ready
-        self._stretches: bool | None = None
+        self._agrees: dict[int, bool] = {}
         self._costs = Costs()
 
-    def apart(self, two: Sequence[Data]) -> bool:
-        """Tell whether two batches give the same answers together as one by one."""
-        if self._stretches is None:
-            self._stretches = self._compare(two)
-        return self._stretches
+    def apart(self, several: Sequence[Data], count: int = 2) -> bool:
+        """Tell whether so many batches give the same answers together as one by one."""
+        if count not in self._agrees:
+            self._agrees[count] = self._compare(several, count)
+        return self._agrees[count]
 
     def run(self, inputs: Sequence[Data], runs: int) -> list[Data]:
         """Run `runs` batches.
@@ -91,8 +91,7 @@ class Batcher:
         if runs == 1:
             return self._run(inputs, 1)
         two, own = _part(inputs, 0, 2, runs), inputs[0].shape[0] // runs
-        stretches = ((self._stretches is not None or self._ready(inputs, runs, 2))
-                     and self.apart(two))
+        stretches = (2 in self._agrees or self._ready(inputs, runs, 2)) and self.apart(two)
         done, parts = 0, []
         while done < runs:
             size = self._size(inputs, runs, runs - done) if stretches else 1
@@ -107,27 +106,33 @@ class Batcher:
 
     def _size(self, inputs: Sequence[Data], runs: int, left: int) -> int:
         """The best size that is ready; those that fit and are not are made ready meanwhile."""
-        return self._costs.choose([s for s in SIZES
-                                   if s <= left and (s == 1 or self._ready(inputs, runs, s))])
+        return self._costs.choose([s for s in SIZES if s == 1 or (
+            s <= left and self._ready(inputs, runs, s)
+            and self.apart(_part(inputs, 0, s, runs), s))])
 
-    def _compare(self, two: Sequence[Data]) -> bool:
-        # A caller may have sent the same twice, which answers the same however it is mixed.
+    def _compare(self, several: Sequence[Data], count: int) -> bool:
         rng = np.random.default_rng(0)
-        return all(self._agree(both) for both in (
-            [drawn(rng, a.shape, a.dtype.name) for a in two], two))
-
-    def _agree(self, two: Sequence[Data]) -> bool:
-        single = [self._run(_part(two, i, i + 1, 2), 1) for i in range(2)]
         try:
-            both = self._run(two, 2)
+            # A caller may have sent the same twice, which answers the same however it is mixed.
+            if not self._agree([drawn(rng, a.shape, a.dtype.name) for a in several], count):
+                return False
+        except InvalidInput:
+            # What this model takes cannot be drawn.
+            pass
+        return self._agree(several, count)
+
+    def _agree(self, several: Sequence[Data], count: int) -> bool:
+        single = [self._run(_part(several, i, i + 1, count), 1) for i in range(count)]
+        try:
+            together = self._run(several, count)
         except (InvalidInput, ServingError, *BROKEN):
             # Made for one at a time.
             return False
-        return all(_same(b, np.concatenate([x, y])) if x.ndim else False
-                   for b, x, y in zip(both, *single, strict=True))
+        return all(_same(both, np.concatenate(rows)) if rows[0].ndim else False
+                   for both, *rows in zip(together, *single, strict=True))
 
     def _join(self, parts: list[Data], own: int) -> Data:
-        together = self._stretches or _by_row(parts[0], own)
+        together = self._agrees.get(2) or _by_row(parts[0], own)
         return np.concatenate(parts) if together else np.stack(parts)
 
 

@@ -312,6 +312,8 @@ class LoadedModel:
                     raise
                 # Should it be forgotten for others, it can be made again.
                 self._asked.discard(tuple(shapes))
+        except ModelNotReady:
+            return
         except (InvalidInput, ServingError, cl.Error) as error:
             log.warning("no plan for inputs of %s: %s", list(shapes), error)
 

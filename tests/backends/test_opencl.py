@@ -23,7 +23,7 @@ from app.engine.ir import Graph
 from app.engine.opencl.kernel import check
 from app.engine.opencl.programs import Programs
 from app.engine.runtime import LoadedModel
-from app.errors import DeviceError, DeviceMemoryError, DeviceNotFound, InvalidInput
+from app.errors import DeviceError, DeviceMemoryError, DeviceNotFound, InvalidInput, InvalidModel
 from tests.engine.builder import ModelBuilder, Spec
 from tests.engine.corpus import NETS
 from tests.tools import require_tool
@@ -147,7 +147,7 @@ def test_a_net_made_for_one_at_a_time_answers_several_one_by_one() -> None:
         for name, expected in cpu.run({x.name: batch}).items():
             np.testing.assert_allclose(card.run({x.name: batch})[name], expected, atol=1e-5)
         assert card._model.runtime.ahead.wait(120)  # type: ignore[attr-defined]
-    with pytest.raises(InvalidInput, match="outputs in the file"):
+    with pytest.raises(InvalidModel, match="6 outputs"):
         card._model.run([batch])  # type: ignore[attr-defined]
 
 

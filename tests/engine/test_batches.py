@@ -74,6 +74,20 @@ def test_rows_that_touch_run_one_by_one_even_if_the_first_are_alike() -> None:
     np.testing.assert_array_equal(answer, np.zeros((2, 2)))
 
 
+def test_a_size_that_computes_wrongly_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(lambda rows: 1.0)
+    batcher = _batcher(monkeypatch, machine)
+    right = machine.run
+
+    def wrong(inputs: Sequence[Data], runs: int) -> list[Data]:
+        (answer,) = right(inputs, runs)
+        answer[runs // 2] += runs == 8
+        return [answer]
+
+    monkeypatch.setattr(batcher, "_run", wrong)
+    assert _settled(batcher, machine, 8) == [4, 4]
+
+
 def test_what_is_not_ready_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(lambda rows: 1.0)
     ready: set[int] = set()

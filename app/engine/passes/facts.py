@@ -43,9 +43,6 @@ def outputs_of(graph: Graph, raw: Node, node: Node) -> tuple[Tensor, ...] | None
         raise InvalidModel(f"{node.op} (operator {node.index}) has {len(node.outputs)} outputs; "
                            f"there are {len(shapes)} results")
     shapes = [tuple(int(e) for e in s) for s in shapes]
-    if len(shapes) != len(node.outputs):
-        raise InvalidInput(f"{node.op} (operator {node.index}) has {len(node.outputs)} outputs in "
-                           f"the file and would have {len(shapes)} with this input")
     if any(e < 0 for s in shapes for e in s):
         raise InvalidInput(f"{node.op} (operator {node.index}) would have an output of shape "
                            f"{shapes}; the input is too small for this model")
