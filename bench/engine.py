@@ -100,9 +100,10 @@ def _child(name: str, folder: str, options: argparse.Namespace, rounds: int,
 
 def measure(name: str, folder: str, threads: int, rounds: int, peer: bool) -> dict[str, Any]:
     """Load one model, then time the engine and the runtimes in turn. Units: seconds."""
+    from app.engine.loaded import LoadedModel
     from app.engine.opencl.device import choose
     from app.engine.reader import read
-    from app.engine.runtime import LoadedModel, Runtime
+    from app.engine.runtime import Runtime
     from app.errors import ServingError
 
     warnings.simplefilter("ignore")

@@ -11,10 +11,11 @@ from app.backends.details import describe
 from app.backends.fit import fit, has_batch
 from app.backends.steps import has_axis, joined, steps
 from app.engine.choices import alone
+from app.engine.loaded import LoadedModel
 from app.engine.opencl.device import AUTO, choose, probe
 from app.engine.opencl.failures import translated
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from app.engine.tuner import tune
 from app.errors import DeviceNotFound, UnsupportedOp
 from app.tensors import Array

@@ -6,9 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from app.engine.loaded import LoadedModel
 from app.engine.opencl.device import AUTO, choose
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from app.engine.tuner import tune
 
 BAR = 30

@@ -16,7 +16,7 @@ from app.engine.planner import plan
 from app.errors import DeviceError, UnsupportedOp
 
 if TYPE_CHECKING:
-    from app.engine.runtime import LoadedModel
+    from app.engine.loaded import LoadedModel
 
 Progress = Callable[[int, int, str], None]
 ROUNDS = 5

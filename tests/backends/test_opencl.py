@@ -20,9 +20,9 @@ from app.backends.choice import OpenclOptions, Source, open_session
 from app.backends.opencl import open_session as open_opencl
 from app.backends.tflite import TfliteOptions
 from app.engine.ir import Graph
+from app.engine.loaded import LoadedModel
 from app.engine.opencl.kernel import check
 from app.engine.opencl.programs import Programs
-from app.engine.runtime import LoadedModel
 from app.errors import DeviceError, DeviceMemoryError, DeviceNotFound, InvalidInput, InvalidModel
 from tests.engine.builder import ModelBuilder, Spec
 from tests.engine.corpus import NETS

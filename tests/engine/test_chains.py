@@ -13,12 +13,13 @@ import pytest
 from app.engine import planner
 from app.engine.chains import POINTERS, chained
 from app.engine.ir import Launch, Local, Tensor
+from app.engine.loaded import LoadedModel
 from app.engine.opencl import chain_program
 from app.engine.opencl.chain_program import chains
 from app.engine.opencl.texts import ENTRY, OWN
 from app.engine.profile import RX_580, DeviceProfile
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec
 from tests.engine.corpus import NETS

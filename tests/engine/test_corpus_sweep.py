@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from app.engine.cpu.whole import WholeModel
+from app.engine.loaded import LoadedModel
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from app.engine.trials import default_shapes
 from tests.engine import oracle
 from tests.engine.corpus import SAMPLE, CorpusModel

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.engine.loaded import LoadedModel
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from app.tensors import Quantization
 from tests.engine import oracle
 from tests.engine.builder import Spec, single_op

@@ -10,9 +10,10 @@ from flatbuffers import flexbuffers
 
 from app.engine.cpu.whole import WholeModel
 from app.engine.ir import Launch
+from app.engine.loaded import LoadedModel
 from app.engine.passes.control import settle
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from app.errors import InvalidModel, UnsupportedOp
 from tests.engine import oracle
 from tests.engine.builder import GraphBuilder, ModelBuilder, Spec, Value

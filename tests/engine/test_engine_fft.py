@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from app.engine.loaded import LoadedModel
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec
 from tests.engine.engine_check import assert_op_same

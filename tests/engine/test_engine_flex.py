@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from app.engine.cpu.whole import WholeModel
+from app.engine.loaded import LoadedModel
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec, Value, single_op
 from tests.engine.node_defs import node_def

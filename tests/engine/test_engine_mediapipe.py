@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from flatbuffers import flexbuffers
 
+from app.engine.loaded import LoadedModel
 from app.engine.reader import read
 from app.engine.registry import HOSTS
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from tests.engine import oracle
 from tests.engine.builder import Spec, single_op
 from tests.engine.corpus import CORPUS

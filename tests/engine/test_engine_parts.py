@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from flatbuffers import flexbuffers
 
+from app.engine.loaded import LoadedModel
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from app.engine.segments import HostCall
 from app.errors import DeviceMemoryError, InvalidModel, UnsupportedOp
 from app.tensors import Quantization
@@ -157,7 +158,7 @@ def test_variables_live_for_one_request(runtime: Runtime) -> None:
     assert model.stateful
     x = np.arange(6, dtype="f4").reshape(2, 3)
     for _ in range(2):
-        (steps,) = model.run_sequence([np.stack([x, 2 * x, x])])
+        steps = [answer[0] for answer in model.run_steps([[x], [2 * x], [x]])]
         np.testing.assert_array_equal(steps, [1 + x, 1 + 3 * x, 1 + 4 * x])
         np.testing.assert_array_equal(model.run([x])[0], 1 + x)
 
@@ -187,10 +188,9 @@ def test_steps_of_a_request_are_those_of_the_interpreter(runtime: Runtime, name:
     expected = oracle.run_steps(blob, steps)
     model = LoadedModel(runtime, read(blob))
     for _ in range(2):
-        results = model.run_sequence([np.stack(column) for column in zip(*steps, strict=True)])
-        for position, result in enumerate(results):
-            for step in range(STEPS):
-                oracle.assert_same(result[step], expected[step][position])
+        for answer, wanted in zip(model.run_steps(steps), expected, strict=True):
+            for actual, right in zip(answer, wanted, strict=True):
+                oracle.assert_same(actual, right)
 
 
 @pytest.mark.parametrize("name", ["gru_float32", "gru_dynamic", "lstm_float32", "lstm_int8"])

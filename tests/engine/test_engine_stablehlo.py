@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.engine.loaded import LoadedModel
 from app.engine.passes import convolution, stablehlo
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec, Value, single_op
 from tests.engine.engine_check import assert_op_same, run_engine

@@ -8,8 +8,9 @@ import pytest
 from app.backends.opencl import OpenclSession
 from app.backends.session import Session
 from app.backends.tflite import TfliteOptions, TfliteSession
+from app.engine.loaded import LoadedModel
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from app.errors import InvalidInput
 from tests.engine import oracle
 from tests.engine.test_engine_parts import accumulator

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from app.engine.loaded import LoadedModel
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from app.errors import UnsupportedOp
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from app.engine.ir import Graph, Launch, Node, Tensor
+from app.engine.loaded import LoadedModel
 from app.engine.opencl.executor import Executor
 from app.engine.opencl.programs import FEW, Programs
 from app.engine.opencl.weights import Weights
 from app.engine.planner import plan
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from app.errors import DeviceError, InvalidInput, KernelBuildError
 from tests.engine import oracle
 from tests.engine.builder import Spec, single_op

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from app.engine.opencl.device import choose, probe
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.loaded import LoadedModel
+from app.engine.runtime import Runtime
 device = choose("Portable Computing Language")
 probe(device)
 runtime = Runtime(device, Path(sys.argv[1]))

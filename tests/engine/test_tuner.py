@@ -12,11 +12,12 @@ import pytest
 
 from app.engine import tuner
 from app.engine.choices import Choices, alone, load, save
+from app.engine.loaded import LoadedModel
 from app.engine.opencl.device import choose
 from app.engine.ops.tiles import Tile, dense_tile
 from app.engine.profile import RX_580
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from app.engine.tuner import tune
 from tests.engine import oracle
 from tests.engine.builder import Spec, single_op

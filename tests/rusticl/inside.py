@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from app.engine.loaded import LoadedModel
 from app.engine.opencl.device import choose
 from app.engine.profile import RX_580
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from tests.engine import oracle
 
 # Cases whose names begin so keep numbers as float16, and may be off by one rounding to it.

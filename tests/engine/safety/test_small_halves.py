@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.engine.loaded import LoadedModel
 from app.engine.planner import Plan
 from app.engine.reader import read
-from app.engine.runtime import LoadedModel, Runtime
+from app.engine.runtime import Runtime
 from bench.kernels.plans import launches
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec, Value, single_op

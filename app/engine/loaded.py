@@ -1,0 +1,302 @@
+"""A model on a device: its plans, and what runs them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pyopencl as cl
+
+from app.engine.ahead import ending
+from app.engine.batches import Batcher
+from app.engine.explain import Row, explain
+from app.engine.ir import Data, Graph, Launch, Model, Tensor
+from app.engine.known import refuse_unknown
+from app.engine.opencl.direct import Direct
+from app.engine.opencl.executor import Executor
+from app.engine.opencl.weights import Weights
+from app.engine.passes.facts import OPAQUE
+from app.engine.passes.rebatch import rebatched
+from app.engine.planner import plan
+from app.engine.routine import Routines, check_inputs
+from app.engine.run import Run
+from app.engine.runtime import Runtime, graphs_of
+from app.engine.trials import drawn, numpy_type, trial_shapes
+from app.errors import DeviceMemoryError, InvalidInput, ModelNotReady, ServingError
+
+log = logging.getLogger("app.engine")
+
+Shape = tuple[int, ...]
+STATE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
+
+
+class LoadedModel:
+    """A model on a runtime. Thread-safe: plans are made under locks of its own, so that other
+    models run meanwhile; runs take turns on the runtime's queue.
+
+    fp16_storage: keep weights as float16 on the device where they fit, on cards activations too;
+    ahead: make plans of larger batches beside the requests that could use them, which do with
+    smaller ones until then.
+    Raises: UnsupportedOp that names every operation that nothing here knows.
+    """
+
+    def __init__(self, runtime: Runtime, model: Model, fp16_storage: bool = False,
+                 ahead: bool = False) -> None:
+        refuse_unknown(model)
+        self.runtime, self.model = runtime, model
+        # Who needs both takes the plans first.
+        self._plans, self._planning = threading.RLock(), threading.RLock()
+        self.profile = replace(runtime.device.profile, fp16_storage=fp16_storage)
+        self._graphs = graphs_of(model)
+        self._batched = [rebatched(self._graphs[0]), *self._graphs[1:]]
+        self._weights = Weights(runtime.context, runtime.queue)
+        self._constants: dict[tuple[Tensor, str], Tensor] = {}
+        # A cycle would keep the file's bytes until Python looks for cycles, long after close().
+        self._own = weakref.proxy(self)
+        own = self._own
+        self._closed = False
+        self._asked: set[tuple[Shape, ...]] = set()
+        self._batcher = Batcher(lambda inputs, runs: own._run(inputs, runs > 1),
+                                *[lambda *batches: own._joins(*batches)] if ahead else [])
+        self._routines = self._planned(False)
+        # State tensors of the old kind live in the CPU's part where steps follow each other.
+        self._lasting = self._routines
+        if any(t.is_variable for g in model.graphs for n in g.nodes for t in n.reads):
+            self._lasting = self._planned(True)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The main graph's inputs; -1 where the caller chooses."""
+        return self._graphs[0].inputs
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The main graph's outputs, as the file describes them."""
+        return self.model.graphs[0].outputs
+
+    @property
+    def has_variables(self) -> bool:
+        """Whether the model assigns variables: the rows of a request are steps then."""
+        return any(n.op in STATE_OPS for g in self.model.graphs for n in g.nodes)
+
+    @property
+    def stateful(self) -> bool:
+        """Whether the steps of one request depend on each other."""
+        return self.has_variables or self._lasting is not self._routines
+
+    @property
+    def lasting(self) -> list[Executor]:
+        """What runs the steps of requests of several, as far as it is planned."""
+        return self._lasting.executors
+
+    @property
+    def nbytes(self) -> int:
+        """Device memory held: weights and the arenas of all plans."""
+        executors = {*self._routines.executors, *self._lasting.executors}
+        return self._weights.nbytes + sum(e.nbytes for e in executors)
+
+    def prepare(self, shapes: Sequence[Shape] | None = None) -> Executor:
+        """Plan and build for input shapes, and run once on zeros.
+
+        Shapes: default the file's, with the smallest extents that the model takes where it
+                leaves them open.
+        """
+        trials = [list(shapes)] if shapes else list(trial_shapes(self._graphs[0]))
+        planned: list[Executor] = []
+        failed: list[InvalidInput] = []
+        with self._plans:
+            for wanted in trials:
+                try:
+                    return self._prepared(wanted, planned)
+                except InvalidInput as error:
+                    failed.append(error)
+        if planned:
+            return planned[0]
+        raise failed[-1]
+
+    def _prepared(self, shapes: Sequence[Shape], planned: list[Executor]) -> Executor:
+        graph = self._graphs[0]
+        ready = self._routines.stage(graph, shapes, {})
+        if ready.stage.rest is not None:
+            # Zeros may be no possible lengths or positions: that says nothing of real inputs.
+            planned.append(ready.executor)
+        self._run_zeros(self._graphs, shapes)
+        return ready.executor
+
+    def _run_zeros(self, graphs: Sequence[Graph], shapes: Sequence[Shape]) -> None:
+        inputs = graphs[0].inputs
+        zeros = [np.zeros(s, numpy_type(t)) for t, s in zip(inputs, shapes, strict=True)]
+        with self.runtime.turn(first=True):
+            Run(self._routines, graphs, self.runtime.queue).main(zeros)
+
+    def damaged(self) -> list[str]:
+        """Names of the constants whose bytes on the device are no longer what was sent there."""
+        found = []
+        for constant in self._weights.uploaded():
+            # One at a time, so that requests run in between.
+            with self.runtime.turn():
+                if not self._weights.intact(constant):
+                    found.append(constant.name)
+        return found
+
+    def explain(self) -> list[Row]:
+        """Where each operator of the file's main graph runs, and why."""
+        return explain(self.model, self.prepare().plan)
+
+    def run(self, inputs: Sequence[Data]) -> list[Data]:
+        """Run the main graph.
+
+        Shapes: one array per input; any shape the model can be resized to.
+        Raises: InvalidInput if the arrays do not fit the model.
+        """
+        return self._run(inputs, batched=False)
+
+    def _run(self, inputs: Sequence[Data], batched: bool) -> list[Data]:
+        graphs, inputs = self._main(batched), [np.asarray(a) for a in inputs]
+        check_inputs(graphs[0], inputs)
+        with self._plans:
+            known = self._routines.direct(graphs[0], inputs)
+            if known is not None:
+                with self.runtime.turn():
+                    return known.run(inputs)
+            planned = self._ready(graphs[0], inputs, self._routines)
+            with self.runtime.turn(first=not planned):
+                return Run(self._routines, graphs, self.runtime.queue).main(inputs)
+
+    def _main(self, batched: bool) -> list[Graph]:
+        """The graphs by number, the main one first; batched: for several batches at once."""
+        return self._batched if batched else self._graphs
+
+    def run_steps(self, steps: Sequence[Sequence[Data]]) -> list[list[Data]]:
+        """Run the main graph once per step; variables live from the first step to the last.
+
+        Raises: InvalidInput if the arrays do not fit the model.
+        """
+        for arrays in steps:
+            check_inputs(self._graphs[0], arrays)
+        with self._plans:
+            state = Run(self._lasting, self._graphs, self.runtime.queue)
+            answers: list[list[Data]] = []
+            shapes: list[Shape] = []
+            known: Direct | None = None
+            for arrays in steps:
+                # A turn for each step: a long sequence must not keep the others waiting.
+                if known is not None and [a.shape for a in arrays] == shapes:
+                    with self.runtime.turn():
+                        answers.append(known.run(arrays))
+                    continue
+                shapes = [a.shape for a in arrays]
+                planned = self._ready(self._graphs[0], arrays, self._lasting)
+                with self.runtime.turn(first=not planned):
+                    answers.append(state.main(arrays))
+                # This step has set the variables of its plan to their beginning.
+                known = self._lasting.repeated(self._graphs[0], arrays)
+            return answers
+
+    def _ready(self, graph: Graph, inputs: Sequence[Data], routines: Routines) -> bool:
+        """Make the graph's plan for these shapes, before the device is taken for the run; whether
+        it was there already."""
+        shapes = [np.shape(a) for a in inputs]
+        if any(t.dtype in OPAQUE for t in graph.inputs):
+            return False
+        planned = routines.knows(graph, shapes)
+        routines.stage(graph, shapes, {})
+        return planned
+
+    def rows_apart(self) -> bool:
+        """Whether the rows of a model whose batch is free do not touch each other, tried out once
+        on two rows; False where another extent is free, too."""
+        shapes = [t.shape for t in self.inputs]
+        if not shapes or any(len(s) < 2 or s[0] != -1 or -1 in s[1:] for s in shapes):
+            return False
+        rng = np.random.default_rng(0)
+        two = [drawn(rng, (2, *t.shape[1:]), numpy_type(t)) for t in self.inputs]
+        try:
+            return self._batcher.apart(two)
+        except (InvalidInput, ServingError):
+            return False
+
+    def run_batches(self, inputs: Sequence[Data], runs: int) -> list[Data]:
+        """Run several of the model's own batches, joined on dimension 0: see batches.Batcher."""
+        return self._batcher.run(inputs, runs)
+
+    def _joins(self, inputs: Sequence[Data], runs: int, size: int) -> bool:
+        """Whether so many of these batches may run as one; sees to it if they may not yet."""
+        shapes = tuple((a.shape[0] // runs * size, *a.shape[1:]) for a in inputs)
+        if self._routines.knows(self._batched[0], shapes):
+            return True
+        if shapes not in self._asked:
+            self._asked.add(shapes)
+            self.runtime.ahead.ask(partial(_plan_ahead, weakref.ref(self), shapes))
+        return False
+
+    def plan_ahead(self, shapes: Sequence[Shape]) -> None:
+        """Make the plan of several batches together while others are in use. Where that does not
+        work out there is none, and whoever wanted it goes on without."""
+        graph, routines = self._batched[0], self._routines
+        try:
+            ready = routines.made(graph, shapes, {})
+            with self._plans:
+                if self._closed:
+                    return
+                routines.put(graph, shapes, ready)
+                try:
+                    self._run_zeros(self._batched, shapes)
+                except BaseException:
+                    routines.drop(graph, shapes)
+                    raise
+                # Should it be forgotten for others, it can be made again.
+                self._asked.discard(tuple(shapes))
+        except ModelNotReady:
+            return
+        except (InvalidInput, ServingError, cl.Error) as error:
+            log.warning("no plan for inputs of %s: %s", list(shapes), error)
+
+    def _planned(self, lasting: bool) -> Routines:
+        own = self._own
+        return Routines(self._graphs[0],
+                        lambda graph, whole: own._make(graph, lasting, whole))
+
+    def _make(self, graph: Graph, lasting: bool, whole: bool) -> Executor:
+        runtime = self.runtime
+        with self._planning:
+            ready = plan(graph, self.profile, self._constants, lasting, whole)
+            needed, room = self.nbytes + ready.device_bytes, self.profile.global_bytes
+            if needed > room:
+                raise DeviceMemoryError(needed, room)
+            # The first plan of a model is the same at every start; others depend on what is
+            # asked for.
+            first = not self._routines.executors and not self._lasting.executors
+            for step in () if first else ready.steps:
+                if ending():
+                    raise ModelNotReady("the worker ends")
+                if isinstance(step, Launch) and not step.parts:
+                    runtime.programs.get(step)
+            return Executor(ready, runtime.queue, runtime.programs, self._weights, joined=first)
+
+    def replan(self) -> None:
+        """Forget the plans and what was packed for them: choices have changed."""
+        with self._plans, self.runtime.turn():
+            self.runtime.queue.finish()
+            self._routines.clear()
+            self._lasting.clear()
+            self._weights.clear()
+
+    def close(self) -> None:
+        """Free plans and weights."""
+        with self._plans:
+            self._closed = True
+            self.replan()
+            self._constants.clear()
+
+
+def _plan_ahead(model: weakref.ref[LoadedModel], shapes: Sequence[Shape]) -> None:
+    # Nobody waits for a model that is gone.
+    found = model()
+    if found is not None:
+        found.plan_ahead(shapes)
