@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from app.engine.fields import DTYPES, OPS, ints, options_of
 from app.engine.flat import quick
 from app.engine.ir import Data, Graph, Model, Node, Signature, Sparsity, Tensor
 from app.engine.strings import decoded
@@ -20,38 +19,7 @@ from app.errors import InvalidModel
 from app.tensors import Quantization
 
 IDENTIFIER = b"TFL3"
-DTYPES = {
-    schema.TensorType.FLOAT32: "float32", schema.TensorType.FLOAT16: "float16",
-    schema.TensorType.FLOAT64: "float64", schema.TensorType.INT8: "int8",
-    schema.TensorType.UINT8: "uint8", schema.TensorType.INT16: "int16",
-    schema.TensorType.UINT16: "uint16", schema.TensorType.INT32: "int32",
-    schema.TensorType.UINT32: "uint32", schema.TensorType.INT64: "int64",
-    schema.TensorType.UINT64: "uint64", schema.TensorType.BOOL: "bool",
-    schema.TensorType.COMPLEX64: "complex64", schema.TensorType.COMPLEX128: "complex128",
-    schema.TensorType.STRING: "bytes", schema.TensorType.RESOURCE: "resource",
-    schema.TensorType.VARIANT: "variant", schema.TensorType.INT4: "int4",
-    schema.TensorType.INT2: "int2",
-}
 OPAQUE = {"bytes", "resource", "variant"}
-
-
-def _names(enum: type) -> dict[int, str]:
-    return {v: k for k, v in vars(enum).items() if isinstance(v, int)}
-
-
-OPS = _names(schema.BuiltinOperator)
-OPTION_TYPES = _names(schema.BuiltinOptions)
-OPTION_TYPES_2 = _names(schema.BuiltinOptions2)
-ENUMS = {
-    "fused_activation_function": _names(schema.ActivationFunctionType),
-    "padding": _names(schema.Padding),
-    "weights_format": _names(schema.FullyConnectedOptionsWeightsFormat),
-    "mode": _names(schema.MirrorPadMode),
-    "kernel_type": _names(schema.LSTMKernelType),
-    "in_data_type": DTYPES, "out_data_type": DTYPES, "output_type": DTYPES,
-    "out_type": DTYPES, "idx_out_type": DTYPES,
-}
-SKIPPED = {"Init", "GetRootAs"}
 
 
 def read(blob: bytes) -> Model:
@@ -114,22 +82,22 @@ class _Reader:
         return data
 
     def _tensors(self, graph: Any) -> list[Tensor]:
-        inputs = set(_ints(graph, "Inputs"))
+        inputs = set(ints(graph, "Inputs"))
         rows = [quick(graph.Tensors(i)) for i in range(graph.TensorsLength())]
         found = [self._tensor(raw, i in inputs) for i, raw in enumerate(rows)]
         found = [self._in_blocks(found, i, raw) for i, raw in enumerate(rows)]
         if not any(0 in t.shape for t in found):
             return found
         operators = (quick(graph.Operators(n)) for n in range(graph.OperatorsLength()))
-        made = {i for operator in operators for i in _ints(operator, "Outputs")}
+        made = {i for operator in operators for i in ints(operator, "Outputs")}
         # A constant without elements has no bytes in the file either.
         return [replace(t, data=np.empty(t.shape, STORED.get(t.dtype, t.dtype)))
                 if 0 in t.shape and t.data is None and t.dtype not in OPAQUE
                 and i not in made and i not in inputs else t for i, t in enumerate(found)]
 
     def _tensor(self, raw: Any, is_input: bool) -> Tensor:
-        shape = _ints(raw, "Shape")
-        signature = _ints(raw, "ShapeSignature")
+        shape = ints(raw, "Shape")
+        signature = ints(raw, "ShapeSignature")
         if len(signature) == len(shape):
             shape = tuple(-1 if s < 0 else e for s, e in zip(signature, shape, strict=True))
         dtype = DTYPES.get(raw.Type(), "variant")
@@ -171,17 +139,17 @@ class _Reader:
         raw = quick(self.root.Subgraphs(index))
         nodes = [self._node(quick(raw.Operators(i)), tensors, i, index)
                  for i in range(raw.OperatorsLength())]
-        check_order(nodes, [_pick(tensors, i) for i in _ints(raw, "Inputs")])
+        check_order(nodes, [_pick(tensors, i) for i in ints(raw, "Inputs")])
         name = (raw.Name() or b"").decode("utf-8", "replace")
-        return Graph(name, tuple(nodes), tuple(_pick(tensors, i) for i in _ints(raw, "Inputs")),
-                     tuple(_pick(tensors, i) for i in _ints(raw, "Outputs")), index,
+        return Graph(name, tuple(nodes), tuple(_pick(tensors, i) for i in ints(raw, "Inputs")),
+                     tuple(_pick(tensors, i) for i in ints(raw, "Outputs")), index,
                      self.blob, self.siblings)
 
     def _node(self, raw: Any, tensors: list[Tensor], index: int, graph: int) -> Node:
-        inputs = tuple(None if i == -1 else _pick(tensors, i) for i in _ints(raw, "Inputs"))
-        outputs = tuple(_pick(tensors, i) for i in _ints(raw, "Outputs"))
-        options = _options(raw)
-        intermediates = _ints(raw, "Intermediates")
+        inputs = tuple(None if i == -1 else _pick(tensors, i) for i in ints(raw, "Inputs"))
+        outputs = tuple(_pick(tensors, i) for i in ints(raw, "Outputs"))
+        options = options_of(raw)
+        intermediates = ints(raw, "Intermediates")
         if intermediates:
             options["intermediates"] = tuple(_pick(tensors, i) for i in intermediates)
         return Node(self.codes[raw.OpcodeIndex()], inputs, outputs, options, index=index,
@@ -224,17 +192,11 @@ def _pick(tensors: list[Tensor], index: int) -> Tensor:
     return tensors[index]
 
 
-def _ints(table: Any, name: str) -> tuple[Any, ...]:
-    values = getattr(table, name + "AsNumpy")()
-    # Without the field the package gives the number 0.
-    return () if isinstance(values, int) else tuple(values.tolist())
-
-
 def _quant(raw: Any) -> Quantization | None:
-    scales = () if raw is None else _ints(quick(raw), "Scale")
+    scales = () if raw is None else ints(quick(raw), "Scale")
     if not scales:
         return None
-    zeros = _ints(raw, "ZeroPoint")
+    zeros = ints(raw, "ZeroPoint")
     if len(zeros) != len(scales):
         zeros = (zeros or (0,))[:1] * len(scales)
     return Quantization(scales, zeros, int(raw.QuantizedDimension()))
@@ -255,7 +217,7 @@ def _sparsity(raw: Any) -> Sparsity | None:
         return None
     dimensions = tuple(_dimension(quick(raw.DimMetadata(i)))
                        for i in range(raw.DimMetadataLength()))
-    return Sparsity(_ints(raw, "TraversalOrder"), _ints(raw, "BlockMap"), dimensions)
+    return Sparsity(ints(raw, "TraversalOrder"), ints(raw, "BlockMap"), dimensions)
 
 
 INDEX_VECTORS = {1: schema.Int32Vector, 2: schema.Uint16Vector, 3: schema.Uint8Vector}
@@ -271,43 +233,3 @@ def _dimension(raw: Any) -> tuple[Any, ...]:
         vector.Init(table.Bytes, table.Pos)
         vectors.append(np.asarray(vector.ValuesAsNumpy(), np.int64))
     return ("csr", *vectors)
-
-
-def _options(raw: Any) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    if not raw.CustomOptionsIsNone():
-        options["custom"] = bytes(raw.CustomOptionsAsNumpy())
-    for types, number, table in (
-            (OPTION_TYPES, raw.BuiltinOptionsType(), raw.BuiltinOptions()),
-            (OPTION_TYPES_2, raw.BuiltinOptions2Type(), raw.BuiltinOptions2())):
-        kind = types.get(number, "NONE")
-        if kind != "NONE" and table is not None:
-            options.update(_decoded(kind, table))
-    return options
-
-
-def _decoded(kind: str, table: Any) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    decoded = getattr(schema, kind)()
-    decoded.Init(table.Bytes, table.Pos)
-    quick(decoded)
-    for name, key in _fields(kind):
-        value = _field(decoded, name)
-        options[key] = ENUMS[key].get(value, value) if key in ENUMS else value
-    return options
-
-
-@cache
-def _fields(kind: str) -> list[tuple[str, str]]:
-    """The methods that give a table's fields, each with the name that its option gets."""
-    names = [n for n in vars(getattr(schema, kind)) if n[0].isupper() and n not in SKIPPED
-             and not n.startswith("GetRootAs")
-             and not n.endswith(("AsNumpy", "Length", "IsNone", "BufferHasIdentifier"))]
-    return [(n, re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", n).lower()) for n in names]
-
-
-def _field(table: Any, name: str) -> Any:
-    if hasattr(table, name + "AsNumpy"):
-        return _ints(table, name)
-    value = getattr(table, name)()
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
