@@ -97,7 +97,8 @@ def test_what_cannot_be_loaded_so_is_said_and_the_model_goes_on_as_it_was(
         answer = change(server, "m", {"batching": {"speed": 1}})
         assert answer.status_code == 422
         assert "speed" in answer.json()["detail"]
-        assert server.model("m")["versions"][0]["state"] == "ready"
+        assert server.upload("m", "2", tiny.add(2)).status_code == 422
+        assert [v["state"] for v in server.model("m")["versions"]] == ["ready"]
         wrong = {"golden": {"1": {"positions": {"y": [0]}, "values": {"y": [9.0]}}}}
         answer = change(server, "m", wrong)
         assert answer.status_code == 503
