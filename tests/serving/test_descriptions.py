@@ -133,3 +133,12 @@ def test_a_version_policy_becomes_true_at_load(
         # Who names a version has it loaded, whatever the policy says.
         assert server.post("/models/m/load", json={"version": "2"}).status_code == 200
         assert loaded(server, "m") == expected | {"2"}
+
+
+def test_a_label_wakes_what_sleeps(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1, IDLE_UNLOAD_S="1") as server:
+        assert server.upload("m", "1", tiny.add(1)).status_code == 200
+        assert change(server, "m", {"version_labels": {"stable": "1"}}).status_code == 200
+        server.until(lambda: loaded(server, "m") == set())
+        assert server.infer("m", [[0] * 4], version="stable").status_code == 200
+        assert server.infer("m", [[0] * 4], version="steady").status_code == 404
