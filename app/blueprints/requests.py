@@ -18,7 +18,7 @@ from app.predictor.predictor import Terms
 
 log = logging.getLogger("app.request")
 
-TIMEOUT = re.compile(r"(?=.*[1-9])[0-9]{1,9}(\.[0-9]{1,9})?")
+TIMEOUT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 WAITED = "front.waited"
 """Set in the environment of a request that is answered by the thread that reads all others, to the
@@ -72,7 +72,7 @@ def seconds_of(environ: Mapping[str, Any], most: float) -> float:
         return most
     if not TIMEOUT.fullmatch(text):
         raise InvalidRequest(
-            f"X-Request-Timeout is {text[:40]!r}; it must be a number of seconds above 0, like 2.5"
+            f"X-Request-Timeout is {text[:40]!r}; it must be a number of seconds like 2.5"
         )
     return min(most, float(text))
 

@@ -30,7 +30,8 @@ class Checks:
         name, now = uuid.uuid4().hex, time.monotonic()
         with self._database.write() as db:
             # Those of another boot may lie in what is the future now.
-            db.execute("DELETE FROM checks WHERE at < ? OR at > ?", (now - KEPT_SECONDS, now))
+            kept = (now - KEPT_SECONDS, now + KEPT_SECONDS)
+            db.execute("DELETE FROM checks WHERE at NOT BETWEEN ? AND ?", kept)
             db.executemany(
                 "INSERT INTO checks VALUES (?, ?, ?, ?, NULL, ?)",
                 [(name, worker, *key, now) for worker in workers],

@@ -28,6 +28,9 @@ class Described:
     manifest: Manifest = field(default_factory=Manifest)
 
 
+_NONE = Described()
+
+
 class Descriptions:
     """The descriptions of all models; safe for threads."""
 
@@ -51,17 +54,17 @@ class Descriptions:
         digest, text, error = row or ("", "", "")
         if error:
             raise InvalidModel(error)
+        if not digest:
+            return _NONE
         if known is None or known.digest != digest:
             known = self._known[name] = Described(digest, understood(text))
         return known
 
     def label(self, wish: Wish, label: str) -> str | None:
         """Give the version that a label of a wish's model stands for, if it is one."""
-        try:
-            manifest = self.of(wish.key.name, wish.described).manifest
-        except InvalidModel:
+        if not wish.described:
             return None
-        return manifest.version_labels.get(label)
+        return self.of(wish.key.name, wish.described).manifest.version_labels.get(label)
 
     def refresh(self, name: str) -> bool:
         """Read model.yaml; where it says something else, all wanted versions are wished anew.

@@ -97,7 +97,8 @@ def test_what_cannot_be_loaded_so_is_said_and_the_model_goes_on_as_it_was(
         answer = change(server, "m", {"batching": {"speed": 1}})
         assert answer.status_code == 422
         assert "speed" in answer.json()["detail"]
-        assert server.model("m")["versions"][0]["state"] == "ready"
+        assert server.upload("m", "2", tiny.add(2)).status_code == 422
+        assert [v["state"] for v in server.model("m")["versions"]] == ["ready"]
         wrong = {"golden": {"1": {"positions": {"y": [0]}, "values": {"y": [9.0]}}}}
         answer = change(server, "m", wrong)
         assert answer.status_code == 503
@@ -132,3 +133,12 @@ def test_a_version_policy_becomes_true_at_load(
         # Who names a version has it loaded, whatever the policy says.
         assert server.post("/models/m/load", json={"version": "2"}).status_code == 200
         assert loaded(server, "m") == expected | {"2"}
+
+
+def test_a_label_wakes_what_sleeps(tmp_path: Path) -> None:
+    with Server(tmp_path, workers=1, IDLE_UNLOAD_S="1") as server:
+        assert server.upload("m", "1", tiny.add(1)).status_code == 200
+        assert change(server, "m", {"version_labels": {"stable": "1"}}).status_code == 200
+        server.until(lambda: loaded(server, "m") == set())
+        assert server.infer("m", [[0] * 4], version="stable").status_code == 200
+        assert server.infer("m", [[0] * 4], version="steady").status_code == 404
