@@ -10,6 +10,7 @@ import numpy as np
 from app.engine.ir import Data, Graph, Tensor
 from app.engine.opencl.direct import Direct
 from app.engine.opencl.executor import Executor
+from app.engine.passes.lengths import unrolled
 from app.engine.passes.stages import Stage, first_stage
 from app.engine.registry import RunContext
 from app.engine.values import Value
@@ -60,7 +61,7 @@ class Routines:
                     tuple((i, contents[graph.inputs[i]].tobytes()) for i in order))
         found = self._ready.pop(key, None)
         if found is None:
-            stage = first_stage(graph, shapes, contents)
+            stage = first_stage(unrolled(graph, shapes), shapes, contents)
             while len(self._ready) >= MAX_PLANS:
                 self._ready.pop(next(iter(self._ready)))
             whole = graph is self._main and stage.rest is None
