@@ -10,6 +10,7 @@ import numpy as np
 from app.engine.ir import Data, Graph, Tensor
 from app.engine.opencl.direct import Direct
 from app.engine.opencl.executor import Executor
+from app.engine.passes.lengths import unrolled
 from app.engine.passes.stages import Stage, first_stage
 from app.engine.registry import RunContext
 from app.engine.values import Value
@@ -68,7 +69,7 @@ class Routines:
 
         Raises: as stage.
         """
-        stage = first_stage(graph, shapes, contents)
+        stage = first_stage(unrolled(graph, shapes), shapes, contents)
         whole = graph is self._main and stage.rest is None
         return Ready(stage, self._make(stage.graph, whole))
 

@@ -106,6 +106,53 @@ def test_lists_that_a_loop_fills_are_tensors(runtime: Runtime, last_only: bool) 
     np.testing.assert_array_equal(answer, expected)
 
 
+def summing() -> bytes:
+    """Running sums over the first axis of x [T,-1], T free: a loop of T turns that fills a list."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((-1, -1))
+    (extents,) = graph.op("SHAPE", [x], [Spec((2,), "int32")], {"outType": "int32"})
+    places = [graph.const(np.array([v], "i4")) for v in (0, 1, 2)]
+    (count,) = graph.op("STRIDED_SLICE", [extents, *places[:2], places[1]], [Spec((), "int32")],
+                        {"shrinkAxisMask": 1})
+    (wide,) = graph.op("STRIDED_SLICE", [extents, *places[1:], places[1]], [Spec((1,), "int32")],
+                       {})
+    shape = graph.const(np.array([-1], "i4"))
+    items = graph.op("FlexTensorListReserve", [shape, count], [Spec((), "variant")], custom=b"")
+    (zeros,) = graph.op("FILL", [wide, graph.const(np.float32(0))], [Spec((-1,))])
+    specs = [Spec((), "int32"), Spec((), "variant"), Spec((-1,)), Spec((), "int32"),
+             Spec((-1, -1))]
+    ended = graph.op("WHILE", [graph.const(np.int32(0)), *items, zeros, count, x], specs,
+                     {"condSubgraphIndex": 1, "bodySubgraphIndex": 2})
+    graph.outputs(*graph.op("FlexTensorListStack", [ended[1], shape], [Spec((-1, -1))],
+                            custom=b""))
+    condition = model.graph("condition")
+    i, _, _, most, _ = (condition.input(s.shape, s.dtype) for s in specs)
+    condition.outputs(*condition.op("LESS", [i, most], [Spec((), "bool")]))
+    body = model.graph("body")
+    i, own, total, most, rows = (body.input(s.shape, s.dtype) for s in specs)
+    (row,) = body.op("GATHER", [rows, i], [Spec((-1,))], {"axis": 0})
+    (after,) = body.op("ADD", [total, row], [Spec((-1,))], {})
+    changed = body.op("FlexTensorListSetItem", [own, i, after], [Spec((), "variant")], custom=b"")
+    (up,) = body.op("ADD", [i, body.const(np.int32(1))], [Spec((), "int32")], {})
+    body.outputs(up, *changed, after, most, rows)
+    return model.build()
+
+
+def test_lists_of_as_many_items_as_an_input_is_long(runtime: Runtime) -> None:
+    loaded, alone = LoadedModel(runtime, read(summing())), WholeModel(read(summing()))
+    try:
+        for shape in ((3, 4), (5, 2), (1, 1)):
+            x = np.random.default_rng(1).integers(-9, 9, shape).astype("f4")
+            (answer,) = loaded.run([x])
+            np.testing.assert_array_equal(answer, x.cumsum(0))
+            assert {p.where for p in loaded.prepare([shape]).plan.places} <= {"device", "free"}
+            (answer,) = alone.run([x])
+            np.testing.assert_array_equal(answer, x.cumsum(0))
+    finally:
+        loaded.close()
+
+
 def test_a_list_that_is_not_filled_is_refused(runtime: Runtime) -> None:
     model = ModelBuilder()
     graph = model.graph()

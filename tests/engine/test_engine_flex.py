@@ -32,6 +32,7 @@ def check(runtime: Runtime, blob: bytes, inputs: list[oracle.Array], expected: o
         assert not on_device or "CPU" not in {r.place for r in loaded.explain()}
     finally:
         loaded.close()
+    assert actual.shape == expected.shape
     oracle.assert_close(actual, expected.astype(actual.dtype), 2e-6)
     (alone,) = WholeModel(read(blob)).run(inputs)
     oracle.assert_close(alone, expected.astype(actual.dtype), 2e-6)
@@ -167,3 +168,37 @@ def test_updates_at_indices(runtime: Runtime, name: str) -> None:
     blob = single_op(f"FlexTensorScatter{name}", [Spec(x.shape), index, Spec(updates.shape)],
                      [Spec(x.shape)], custom=node_def(f"TensorScatter{name}"))
     check(runtime, blob, [x, updates], expected)
+
+
+def test_where_the_largest_is_as_keras_finds_it(runtime: Runtime) -> None:
+    """keras.ops.argmax looks for negative zeros by their bits first."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((3, 5))
+    (bits,) = graph.op("BITCAST", [x], [Spec((3, 5), "int32")])
+    (sign,) = graph.op("FlexBitwiseAnd", [bits, graph.const(np.int32(-2**31))], [bits.spec],
+                       custom=node_def("BitwiseAnd"))
+    flags = [Spec((3, 5), "bool")]
+    (below,) = graph.op("LESS", [sign, graph.const(np.int32(0))], flags, {})
+    (zeros,) = graph.op("EQUAL", [x, graph.const(np.float32(0))], flags, {})
+    (both,) = graph.op("LOGICAL_AND", [zeros, below], flags)
+    (moved,) = graph.op("SELECT_V2", [both, graph.const(np.float32(-1e-38)), x], [x.spec])
+    graph.outputs(*graph.op("ARG_MAX", [moved, graph.const(np.int32(-1))], [Spec((3,), "int32")],
+                            {"outputType": "int32"}))
+    data = np.array([[-0., 0, -1, -2, 0], [1, 3, 2, 3, 0], [-0., -0., -3, -1, -2]], "f4")
+    check(runtime, model.build(), [data], np.array([1, 1, 0]))
+
+
+@pytest.mark.parametrize(("name", "function"), [("BitwiseOr", np.bitwise_or),
+                                                ("FloorDiv", np.floor_divide)])
+def test_whole_numbers(runtime: Runtime, name: str, function: Any) -> None:
+    spec = Spec((3,), "int64")
+    blob = single_op(f"Flex{name}", [spec, spec], [spec], custom=node_def(name))
+    a, b = np.array([-7, 5, 12]), np.array([5, 3, 9])
+    loaded = LoadedModel(runtime, read(blob))
+    try:
+        (actual,) = loaded.run([a, b])
+        assert {r.place for r in loaded.explain()} == {"card"}
+    finally:
+        loaded.close()
+    np.testing.assert_array_equal(actual, function(a, b))

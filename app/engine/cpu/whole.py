@@ -13,6 +13,8 @@ from app.engine import registry
 from app.engine.ir import Data, Graph, Model, Node, Tensor
 from app.engine.known import refuse_unknown
 from app.engine.passes.control import settle
+from app.engine.passes.lengths import unrolled
+from app.engine.passes.lists import RESERVE
 from app.engine.passes.specialise import specialise
 from app.engine.segments import HostCall, close_segment
 from app.errors import UnsupportedOp
@@ -30,10 +32,9 @@ class WholeModel:
     def __init__(self, model: Model) -> None:
         refuse_unknown(model)
         self._graph = settle(model.graphs)[0]
-        stateful = {n.op for n in self._graph.nodes if n.op in registry.STATEFUL}
-        if stateful:
-            raise UnsupportedOp("without an OpenCL device this model cannot run in parts, because "
-                                f"it has {', '.join(sorted(stateful))}")
+        # A loop that fills a list is unrolled when it is known how long the inputs are.
+        listed = any(n.op == RESERVE for n in self._graph.nodes)
+        _refuse_stateful(self._graph, {"WHILE"} if listed else set())
         self.model = model
         self._lock = threading.Lock()
         self._plans: dict[tuple[Shape, ...], tuple[Graph, HostCall]] = {}
@@ -62,7 +63,9 @@ class WholeModel:
 
     def _planned(self, shapes: tuple[Shape, ...]) -> tuple[Graph, HostCall]:
         if shapes not in self._plans:
-            graph = specialise(self._graph, shapes)
+            whole = unrolled(self._graph, shapes)
+            _refuse_stateful(whole, set())
+            graph = specialise(whole, shapes)
             readers: dict[Tensor, set[Node]] = {}
             for node in graph.nodes:
                 for tensor in node.reads:
@@ -75,6 +78,13 @@ class WholeModel:
                                     + "; ".join(dict.fromkeys(refused)))
             self._plans = {shapes: (graph, call)}
         return self._plans[shapes]
+
+
+def _refuse_stateful(graph: Graph, allowed: set[str]) -> None:
+    stateful = {n.op for n in graph.nodes if n.op in registry.STATEFUL} - allowed
+    if stateful:
+        raise UnsupportedOp("without an OpenCL device this model cannot run in parts, because "
+                            f"it has {', '.join(sorted(stateful))}")
 
 
 def _value(values: dict[Tensor, Data], tensor: Tensor) -> Data:

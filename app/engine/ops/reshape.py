@@ -21,11 +21,23 @@ def same_memory(node: Node) -> int:
     return 0
 
 
-@op(*FREE)
+@view("BITCAST")
+def same_bytes(node: Node) -> int:
+    """Nothing moves, whatever the bytes are taken for.
+
+    Raises: UnsupportedOp if there are not as many.
+    """
+    x, y = node.input(0), node.outputs[0]
+    require(x.nbytes == y.nbytes, f"BITCAST of {x.nbytes} bytes as {y.nbytes} has no kernel")
+    return 0
+
+
+@op("BITCAST", *FREE)
 def moved(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """The copy that is needed where a view cannot be, as for a constant."""
     x, y = node.input(0), node.outputs[0]
-    return [copy_launch(x, y, (y.size,), (1,), (1,), profile)] if y.size else []
+    require(x.nbytes == y.nbytes, f"{node.op} of {x.nbytes} bytes as {y.nbytes} has no kernel")
+    return [copy_launch(x, y, (x.size,), (1,), (1,), profile)] if x.size else []
 
 
 @host(*FREE)

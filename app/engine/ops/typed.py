@@ -28,6 +28,7 @@ LOGIC: dict[str, Pair] = {
 }
 OTHERS: dict[str, Pair] = {
     "ATAN2": ("atan2(p, q)", np.arctan2), "BITWISE_XOR": ("p ^ q", np.bitwise_xor),
+    "BITWISE_AND": ("p & q", np.bitwise_and), "BITWISE_OR": ("p | q", np.bitwise_or),
     "RIGHT_SHIFT": ("p >> clamp((int)q, 0, (int)sizeof(T1) * 8 - 1)",
                     lambda p, q: np.right_shift(p, np.clip(q, 0, 8 * p.itemsize - 1))),
 }

@@ -37,6 +37,13 @@ def settle(graphs: Sequence[Graph]) -> list[Graph]:
     return known
 
 
+def decided(graph: Graph) -> Graph:
+    """A graph of a settled model anew, where more is constant by now."""
+    last = max(graph.siblings, default=-1)
+    known = [graph.siblings.get(i, Graph("", (), (), ())) for i in range(last + 1)]
+    return stacked(_settled(graph, known))
+
+
 def _settled(graph: Graph, known: list[Graph]) -> Graph:
     values: dict[Tensor, Tensor] = {}
     nodes: list[Node] = []

@@ -14,8 +14,9 @@ from app.engine.passes.stablehlo import MASKS
 FLEX = "CUSTOM:Flex"
 # The same inputs, no options.
 SAME = {FLEX + name: other for name, other in {
-    "Angle": "ANGLE", "Complex": "COMPLEX", "Conj": "CONJ", "FFT": "FFT", "IFFT": "IFFT",
-    "IRFFT": "IRFFT"}.items()}
+    "Angle": "ANGLE", "BitwiseAnd": "BITWISE_AND", "BitwiseOr": "BITWISE_OR",
+    "Complex": "COMPLEX", "Conj": "CONJ", "FFT": "FFT", "FloorDiv": "FLOOR_DIV",
+    "IFFT": "IFFT", "IRFFT": "IRFFT"}.items()}
 SCATTERS = {FLEX + "TensorScatterMax": "MAX", FLEX + "TensorScatterMin": "MIN",
             FLEX + "TensorScatterSub": "DIFFERENCE"}
 PATCHES = FLEX + "ExtractImagePatches"
