@@ -107,9 +107,11 @@ def test_a_pair_is_one_launch_where_that_is_chosen(one: bool) -> None:
 
 def test_small_layers_are_joined_and_wide_ones_are_not() -> None:
     small = {**CASE, "size": (14, 14), "channels": 96, "outputs": 32}
+    tiny = {**CASE, "size": (2, 2), "channels": 128, "outputs": 128}
     wide = {**CASE, "kernel": (5, 5), "size": (112, 112), "channels": 512, "outputs": 512,
             "residual": False}
-    assert len(launches(plan_blob(net(small), profile=RX_580))) == 1
+    for few in (small, tiny):
+        assert len(launches(plan_blob(net(few), profile=RX_580))) == 1
     assert len(launches(plan_blob(net(wide), profile=RX_580))) == 2
 
 

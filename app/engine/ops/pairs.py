@@ -10,7 +10,7 @@ import numpy as np
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Const, Launch, Node
 from app.engine.ops.conv import ALL, Geometry, bias, conv_2d, depthwise_conv_2d, steps
-from app.engine.ops.gemm import FEW_ROWS, LDS_BYTES, WAVE, Block, blocks, cycles, packed
+from app.engine.ops.gemm import LDS_BYTES, WAVE, Block, blocks, cycles, packed
 from app.engine.ops.precision import halved
 from app.engine.ops.window import Axis, axes
 from app.engine.passes.pairs import PAIR
@@ -48,7 +48,7 @@ def depthwise_pointwise(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     block = _block(profile, rows, outputs, k, window)
     label = f"pair {rows}x{outputs}x{k} {window[0].kernel}x{window[1].kernel}"
     chosen = profile.choices.pick(
-        label, [Way(False), Way(True)] if rows > FEW_ROWS else [Way(False)],
+        label, [Way(False), Way(True)],
         lambda way: (_together(block, profile, rows, outputs, k, window) if way.one
                      else _apart(profile, rows, outputs, k, window)))
     if not chosen.one:
