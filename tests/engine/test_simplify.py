@@ -113,3 +113,24 @@ def test_a_square_keeps_its_limits(runtime: Runtime) -> None:
     graph.outputs(*graph.op("MUL", [given, given], [x], {"fusedActivationFunction": "RELU6"}))
     blob = model.build()
     assert_op_same(runtime, blob, oracle.random_inputs(blob, low=-4, high=4))
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_nested_concatenations_copy_once(runtime: Runtime, seen: bool) -> None:
+    """What is read elsewhere, too, or is along another axis stays."""
+    model = ModelBuilder()
+    graph = model.graph()
+    parts = [graph.input((2, extent, 5)) for extent in (3, 1, 4)]
+    options = {"fusedActivationFunction": "NONE"}
+    (first,) = graph.op("CONCATENATION", parts[:2], [Spec((2, 4, 5))], {"axis": 1, **options})
+    (second,) = graph.op("CONCATENATION", [first, parts[2], parts[0]], [Spec((2, 11, 5))],
+                         {"axis": -2, **options})
+    ends = graph.op("CONCATENATION", [second, second], [Spec((2, 11, 10))], {"axis": 2, **options})
+    graph.outputs(*ends, *([first] if seen else []))
+    blob = model.build()
+    inputs = oracle.random_inputs(blob)
+    assert_op_same(runtime, blob, inputs)
+    profile = runtime.device.profile
+    concats = [n for n in plans.plan_blob(blob, profile=profile).graph.nodes
+               if n.op == "CONCATENATION"]
+    assert len(concats) == (3 if seen else 2)

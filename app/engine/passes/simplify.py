@@ -9,6 +9,7 @@ import numpy as np
 from app.engine.epilogue import relation
 from app.engine.ir import Fused, Graph, Node, Tensor
 from app.engine.passes.choose import choose
+from app.engine.passes.joins import join
 from app.engine.passes.specialise import drop_dead, substitute
 
 RENAMES = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}
@@ -18,7 +19,7 @@ Labels = tuple[int | None, ...]
 
 def simplify(graph: Graph) -> Graph:
     """All of them; answers stay the same to the bit but for the order of a sum."""
-    return drop_dead(choose(normalise(square(summed(straighten(graph))))))
+    return drop_dead(choose(normalise(square(summed(join(straighten(graph)))))))
 
 
 def straighten(graph: Graph) -> Graph:
