@@ -14,8 +14,9 @@ from app.engine.ops.movement import TYPES
 from app.engine.placement import resolve
 from app.engine.profile import DeviceProfile
 
-# What a copy may move to be called small, and how many one launch takes.
-SMALL_BYTES = 64 << 10
+# What a copy may move to be called small, and how many one launch takes. A card starts many
+# wavefronts that have nothing to do in the time of one launch.
+SMALL_BYTES = {"cpu": 64 << 10, "gpu": 512 << 10}
 MOST = 8
 # Steps that a copy is brought forward at most.
 REACH = 256
@@ -51,7 +52,7 @@ def bundled(steps: Sequence[Any], views: Mapping[Tensor, Storage],
     join."""
     done: list[_Step] = []
     for step in steps:
-        own = _described(step, views)
+        own = _described(step, views, profile)
         bundle = _place_for(own, done) if own.copies else None
         if bundle is None or bundle.touches is None or own.touches is None:
             done.append(own)
@@ -71,7 +72,7 @@ def _place_for(own: _Step, done: Sequence[_Step]) -> _Step | None:
     return None
 
 
-def _described(step: Any, views: Mapping[Tensor, Storage]) -> _Step:
+def _described(step: Any, views: Mapping[Tensor, Storage], profile: DeviceProfile) -> _Step:
     if not isinstance(step, Launch):
         return _Step(step, None)
     if step.kernel != "copy" or step.source != "copy":
@@ -86,8 +87,9 @@ def _described(step: Any, views: Mapping[Tensor, Storage]) -> _Step:
     touches = [_span(a, views, a is target, extents, walk, size)
                for a, walk in ((source, read), (target, write))
                if isinstance(a, Scratch) or (isinstance(a, Tensor) and a.data is None)]
-    small = (extents[:3] == [1, 1, 1] and step.defines["UNIT"] == 1
-             and extents[3] * extents[4] * size <= SMALL_BYTES)
+    # On CPUs only what lies together is copied quickly beside other copies.
+    small = (extents[:3] == [1, 1, 1] and (step.defines["UNIT"] == 1 or not profile.is_cpu)
+             and extents[3] * extents[4] * size <= SMALL_BYTES[profile.kind])
     return _Step(step, touches, str(step.defines["T"]), [step]) if small else _Step(step, touches)
 
 
@@ -112,11 +114,13 @@ def _span(arg: Tensor | Scratch, views: Mapping[Tensor, Storage], writes: bool,
 def _launch(copies: Sequence[Launch], profile: DeviceProfile) -> Launch:
     args: list[Arg] = []
     most = 0
+    unit = all(copy.defines["UNIT"] == 1 for copy in copies)
     for copy in copies:
         rows, columns = (int(a) for a in copy.args[5:7])  # type: ignore[call-overload]
         per = copy.args[-1]
         args += [copy.args[0], copy.args[1], *copy.args[5:7], copy.args[7], copy.args[11],
                  copy.args[13], copy.args[17], per]
+        args += [] if unit else [copy.args[12], copy.args[18]]
         most = max(most, rows * -(-columns // int(per)))  # type: ignore[call-overload]
     return Launch("copies", "copies", tuple(args), (most, len(copies)), (profile.group, 1),
-                  {"T": copies[0].defines["T"], "COUNT": len(copies)})
+                  {"T": copies[0].defines["T"], "COUNT": len(copies), "UNIT": int(unit)})
