@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.backends.session import Session
@@ -23,7 +23,9 @@ class Source:
     """One model file as the backends need it.
 
     cpu: how the CPU runs it, or the error that says why it does not.
-    precision: one of PRECISIONS; only the card knows it.
+    precision: one of PRECISIONS; only the card knows it. reserve: told how many bytes of the card
+    the model will hold in all when it grows after its load; raises DeviceMemoryError if there is no
+    room.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Source:
     data: bytes
     cpu: TfliteOptions | ServingError
     precision: str = "fp32"
+    reserve: Callable[[int], None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

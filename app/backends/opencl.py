@@ -31,7 +31,8 @@ def open_session(source: Source, options: OpenclOptions) -> OpenclSession:
     model = read(source.data)
     with translated(lambda: len(source.data)):
         loaded = LoadedModel(runtime_of(options, os.getpid()), model,
-                             fp16_storage=source.precision == "fp16-storage", ahead=True)
+                             fp16_storage=source.precision == "fp16-storage", ahead=True,
+                             reserve=source.reserve)
         first_tuning(loaded, options.tune_seconds)
         return OpenclSession(loaded)
 

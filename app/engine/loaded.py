@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -41,12 +41,13 @@ class LoadedModel:
 
     fp16_storage: keep weights as float16 on the device where they fit, on cards activations too;
     ahead: make plans of larger batches beside the requests that could use them, which do with
-    smaller ones until then.
+    smaller ones until then; reserve: told how many bytes of the device the model will hold in all
+    before it grows by further plans, raises DeviceMemoryError if there is no room.
     Raises: UnsupportedOp that names every operation that nothing here knows.
     """
 
     def __init__(self, runtime: Runtime, model: Model, fp16_storage: bool = False,
-                 ahead: bool = False) -> None:
+                 ahead: bool = False, reserve: Callable[[int], None] | None = None) -> None:
         refuse_unknown(model)
         self.runtime, self.model = runtime, model
         # Who needs both takes the plans first.
@@ -59,7 +60,8 @@ class LoadedModel:
         # A cycle would keep the file's bytes until Python looks for cycles, long after close().
         self._own = weakref.proxy(self)
         own = self._own
-        self._closed = False
+        self._growing = threading.Lock()
+        self._reserve, self._closed = reserve, False
         self._asked: set[tuple[Shape, ...]] = set()
         self._batcher = Batcher(lambda inputs, runs: own._run(inputs, runs > 1),
                                 *[lambda *batches: own._joins(*batches)] if ahead else [])
@@ -272,12 +274,22 @@ class LoadedModel:
             # The first plan of a model is the same at every start; others depend on what is
             # asked for.
             first = not self._routines.executors and not self._lasting.executors
+            if not first:
+                self._grow(self.nbytes + ready.arena_bytes)
             for step in () if first else ready.steps:
                 if ending():
                     raise ModelNotReady("the worker ends")
                 if isinstance(step, Launch) and not step.parts:
                     runtime.programs.get(step)
             return Executor(ready, runtime.queue, runtime.programs, self._weights, joined=first)
+
+    def _grow(self, nbytes: int) -> None:
+        with self._growing:
+            if self._closed:
+                # What is reserved for it now nobody would give back.
+                raise ModelNotReady("the model is unloaded")
+            if self._reserve is not None:
+                self._reserve(nbytes)
 
     def replan(self) -> None:
         """Forget the plans and what was packed for them: choices have changed."""
@@ -289,8 +301,9 @@ class LoadedModel:
 
     def close(self) -> None:
         """Free plans and weights."""
-        with self._plans:
+        with self._growing:
             self._closed = True
+        with self._plans:
             self.replan()
             self._constants.clear()
 

@@ -8,7 +8,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -84,6 +85,8 @@ class Card:
         ledger = self._open_ledger()
         self._admit(ledger, source)
         try:
+            # Plans of larger batches come later, and are made only while there is room.
+            source = replace(source, reserve=partial(ledger.reserve, *_key(source)))
             session = BACKENDS["opencl"](source, self._options.device)
             try:
                 return self._guarded(ledger, source, session, known)

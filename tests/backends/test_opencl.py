@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,23 +202,23 @@ def test_a_process_ends_well_while_larger_plans_are_made(tmp_path: Path) -> None
     assert ended.returncode == 0, ended.stderr
 
 
-def test_a_larger_batch_that_finds_no_room_costs_no_answer(
-    monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_larger_batch_that_finds_no_room_costs_no_answer() -> None:
     require_tool("pocl")
-    source = _source(_net())
+    asked: list[int] = []
+
+    def full(nbytes: int) -> None:
+        asked.append(nbytes)
+        raise DeviceMemoryError(nbytes, 0)
+
+    source = replace(_source(_net()), reserve=full)
     card, cpu = open_session(source, "opencl", POCL), open_session(source, "tflite", POCL)
     name, answer = card.inputs[0].name, card.outputs[0].name
-    batch = np.ones((4, 6, 6, 3), "f4")
-
-    def full(*_: Any) -> None:
-        raise DeviceMemoryError(1 << 40, 0)
-
-    monkeypatch.setattr(LoadedModel, "_make", full)
+    batch, small = np.ones((4, 6, 6, 3), "f4"), card.memory_bytes
     for _ in range(2):
         np.testing.assert_allclose(card.run({name: batch})[answer],
                                    cpu.run({name: batch})[answer], atol=1e-5)
         assert card._model.runtime.ahead.wait(60)  # type: ignore[attr-defined]
+    assert card.memory_bytes == small < asked[0]
 
 
 def test_a_flipped_bit_in_a_weight_on_the_device_is_named() -> None:
