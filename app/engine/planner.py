@@ -12,6 +12,7 @@ from app.engine.chains import chained
 from app.engine.clusters import Storage
 from app.engine.halves import halve_activations
 from app.engine.ir import Const, Graph, Launch, Scratch, Tensor
+from app.engine.passes.dense_pairs import pair_dense
 from app.engine.passes.fuse import fuse
 from app.engine.passes.pairs import pair
 from app.engine.passes.quantize import lower
@@ -80,7 +81,7 @@ def plan(graph: Graph, profile: DeviceProfile,
         return lowered(unfold(given))
 
     def fused(given: Graph) -> Graph:
-        return fuse(given) if profile.is_cpu else pair(fuse(given))
+        return fuse(given) if profile.is_cpu else pair_dense(pair(fuse(given)))
 
     kept = functional(graph, lasting) if whole else None
     if kept is not None:

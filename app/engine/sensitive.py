@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from app.engine.epilogue import BINARY, STEPS
 from app.engine.ir import Node, Tensor
+from app.engine.passes.dense_pairs import DENSE_PAIR
 from app.engine.passes.pairs import PAIR
 
 # Results that may be beyond 65504 though no input is: they grow with powers or with extents, or as
@@ -47,10 +48,10 @@ def sensitive(nodes: Sequence[Node]) -> set[Tensor]:
 
 
 def _parts(node: Node) -> tuple[Node, ...]:
-    if node.op != PAIR:
+    if node.op not in (PAIR, DENSE_PAIR):
         return (node,)
-    return (node.options["depthwise"],
-            replace(node.options["pointwise"], epilogue=node.epilogue, outputs=node.outputs))
+    first, second = node.options.values()
+    return first, replace(second, epilogue=node.epilogue, outputs=node.outputs)
 
 
 def _kinds(node: Node) -> list[str]:

@@ -43,10 +43,11 @@ def _plain(node: Node) -> bool:
     x, w, y = node.input(0), node.input(1), node.outputs[0]
     return (x.dtype == y.dtype == "float32" and w.data is not None
             and x.shape[3] == w.shape[3] and x.shape[3] % 4 == 0
-            and all(_constant(step, y) for step in node.epilogue))
+            and all(constant_step(step, y) for step in node.epilogue))
 
 
-def _constant(step: Fused, y: Tensor) -> bool:
+def constant_step(step: Fused, y: Tensor) -> bool:
+    """Whether a step's operand is in the file, one number or one for each channel."""
     return step.operand is None or (step.operand.data is not None
                                     and relation(step.operand, y) in ("scalar", "channel"))
 

@@ -135,8 +135,10 @@ CASES: dict[str, Case] = {
 }
 
 
-# Tests that oclgrind watches beside this file, because TFLite does not know their ops: kernels.
+# Tests that oclgrind watches beside this file, because TFLite does not know their ops, or knows
+# them as several: kernels.
 ELSEWHERE = {
+    "test_engine_dense_pairs.py": {"dense_pair"},
     "test_engine_mediapipe.py": {"landmarks_matrix", "pool_argmax", "transform_bilinear",
                                  "transform_landmarks", "unpool"},
 }
