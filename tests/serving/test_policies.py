@@ -66,7 +66,7 @@ def test_version_policies_and_labels(tmp_path: Path) -> None:
 
 def test_a_quota_is_answered_with_429_and_a_full_queue_with_503(tmp_path: Path) -> None:
     bounds = {"REQUESTS_PER_CALLER": "1", "QUEUE_PER_MODEL": "2", "QUEUE_WAIT_S": "0"}
-    put(tmp_path, "slow", {}, v1=tiny.deep())
+    put(tmp_path, "slow", {}, v1=tiny.deep(30))
     body = {"model_name": "slow", "input_data": [[0.0] * 1024] * 4}
     callers = itertools.count()
     with Server(tmp_path, workers=1, INTERPRETERS="1", **bounds) as server:
@@ -89,7 +89,7 @@ def test_a_quota_is_answered_with_429_and_a_full_queue_with_503(tmp_path: Path) 
 
 
 def test_deadlines_and_hang_ups_are_dropped_and_counted(tmp_path: Path) -> None:
-    put(tmp_path, "slow", {}, v1=tiny.deep())
+    put(tmp_path, "slow", {}, v1=tiny.deep(30))
     put(tmp_path, "quick", {}, v1=tiny.add(1))
     body = {"model_name": "slow", "input_data": [[0.0] * 1024] * 20}
     raw = b'{"model_name":"slow","input_data":[[' + b"0," * 1023 + b"0]]}"
