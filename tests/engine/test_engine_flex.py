@@ -25,7 +25,7 @@ def floats(*shape: int) -> oracle.Array:
 
 
 def check(runtime: Runtime, blob: bytes, inputs: list[oracle.Array], expected: oracle.Array,
-          on_device: bool = True) -> None:
+          on_device: bool = True, anywhere: bool = True) -> None:
     loaded = LoadedModel(runtime, read(blob))
     try:
         (actual,) = loaded.run(inputs)
@@ -34,6 +34,8 @@ def check(runtime: Runtime, blob: bytes, inputs: list[oracle.Array], expected: o
         loaded.close()
     assert actual.shape == expected.shape
     oracle.assert_close(actual, expected.astype(actual.dtype), 2e-6)
+    if not anywhere:
+        return
     (alone,) = WholeModel(read(blob)).run(inputs)
     oracle.assert_close(alone, expected.astype(actual.dtype), 2e-6)
 
@@ -135,6 +137,17 @@ def test_spectra_of_complex_numbers(runtime: Runtime, name: str, length: int, pa
     spectrum = (np.fft.fft if name == "FFT" else np.fft.ifft)(a + 1j * b)
     check(runtime, model.build(), [a, b], spectrum.real if part == "REAL" else spectrum.imag,
           on_device=length < 600)
+
+
+def test_complex_numbers_with_zeros_around_them(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    z = numbers(graph, (2, 3))
+    (wide,) = graph.op("FlexPad", [z, graph.const(np.array([[0, 1], [2, 0]], "i4"))],
+                       [Spec((3, 5), "complex64")], custom=node_def("Pad"))
+    graph.outputs(*graph.op("IMAG", [wide], [Spec((3, 5))]))
+    a, b = floats(2, 3), floats(2, 3)
+    check(runtime, model.build(), [a, b], np.pad(b, ((0, 1), (2, 0))), anywhere=False)
 
 
 def test_angles_and_conjugates(runtime: Runtime) -> None:

@@ -16,7 +16,7 @@ FLEX = "CUSTOM:Flex"
 SAME = {FLEX + name: other for name, other in {
     "Angle": "ANGLE", "BitwiseAnd": "BITWISE_AND", "BitwiseOr": "BITWISE_OR",
     "Complex": "COMPLEX", "Conj": "CONJ", "FFT": "FFT", "FloorDiv": "FLOOR_DIV",
-    "IFFT": "IFFT", "IRFFT": "IRFFT"}.items()}
+    "IFFT": "IFFT", "IRFFT": "IRFFT", "Pad": "PAD"}.items()}
 SCATTERS = {FLEX + "TensorScatterMax": "MAX", FLEX + "TensorScatterMin": "MIN",
             FLEX + "TensorScatterSub": "DIFFERENCE"}
 PATCHES = FLEX + "ExtractImagePatches"
