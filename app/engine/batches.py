@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
@@ -11,6 +12,8 @@ from app.engine.blame import BROKEN
 from app.engine.ir import Data
 from app.engine.trials import drawn
 from app.errors import InvalidInput, ServingError
+
+log = logging.getLogger("app.engine")
 
 # Inputs, and how many of the model's own batches they are.
 Run = Callable[[Sequence[Data], int], list[Data]]
@@ -80,6 +83,9 @@ class Batcher:
         """Tell whether so many batches give the same answers together as one by one."""
         if count not in self._agrees:
             self._agrees[count] = self._compare(several, count)
+            if not self._agrees[count] and self._agrees.get(2):
+                log.warning("%d batches at once do not get the answers that 2 get; they run in "
+                            "smaller sizes: see the driver's version", count)
         return self._agrees[count]
 
     def run(self, inputs: Sequence[Data], runs: int) -> list[Data]:

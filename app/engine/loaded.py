@@ -8,6 +8,8 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf
+from time import monotonic
 
 import numpy as np
 import pyopencl as cl
@@ -32,6 +34,8 @@ from app.errors import DeviceMemoryError, InvalidInput, ModelNotReady, ServingEr
 log = logging.getLogger("app.engine")
 
 Shape = tuple[int, ...]
+# After so long there may be room for a plan that found none.
+ROOM_SECONDS = 60.0
 STATE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 
 
@@ -62,7 +66,8 @@ class LoadedModel:
         own = self._own
         self._growing = threading.Lock()
         self._reserve, self._closed = reserve, False
-        self._asked: set[tuple[Shape, ...]] = set()
+        # Plans that were asked for, and when again at the earliest. Units: seconds, monotonic().
+        self._asked: dict[tuple[Shape, ...], float] = {}
         self._batcher = Batcher(lambda inputs, runs: own._run(inputs, runs > 1),
                                 *[lambda *batches: own._joins(*batches)] if ahead else [])
         self._routines = self._planned(False)
@@ -232,8 +237,8 @@ class LoadedModel:
         shapes = tuple((a.shape[0] // runs * size, *a.shape[1:]) for a in inputs)
         if self._routines.knows(self._batched[0], shapes):
             return True
-        if shapes not in self._asked:
-            self._asked.add(shapes)
+        if monotonic() >= self._asked.get(shapes, 0.0):
+            self._asked[shapes] = inf
             self.runtime.ahead.ask(partial(_plan_ahead, weakref.ref(self), shapes))
         return False
 
@@ -253,11 +258,15 @@ class LoadedModel:
                     routines.drop(graph, shapes)
                     raise
                 # Should it be forgotten for others, it can be made again.
-                self._asked.discard(tuple(shapes))
+                self._asked.pop(tuple(shapes))
         except ModelNotReady:
             return
-        except (InvalidInput, ServingError, cl.Error) as error:
+        except DeviceMemoryError as error:
+            self._asked[tuple(shapes)] = monotonic() + ROOM_SECONDS
             log.warning("no plan for inputs of %s: %s", list(shapes), error)
+        except (InvalidInput, ServingError, cl.Error) as error:
+            # Many models are made for one at a time.
+            log.info("no plan for inputs of %s: %s", list(shapes), error)
 
     def _planned(self, lasting: bool) -> Routines:
         own = self._own
