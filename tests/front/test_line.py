@@ -95,7 +95,7 @@ def test_for_a_model_that_threads_are_busy_with_the_line_waits_a_moment_only(
     assert pause is not None
     assert 0 < pause < LATE_SECONDS
     assert answers.done == answers.tasks == []
-    now[0] += LATE_SECONDS
+    now[0] += 2 * LATE_SECONDS
     assert made.work() is None
     for task in answers.tasks:
         task()
