@@ -24,7 +24,7 @@ from app.engine.opencl.executor import Executor
 from app.engine.opencl.weights import Weights
 from app.engine.passes.facts import OPAQUE
 from app.engine.passes.rebatch import rebatched
-from app.engine.planner import plan
+from app.engine.planner import Plan, plan
 from app.engine.routine import Routines, check_inputs
 from app.engine.run import Run
 from app.engine.runtime import Runtime, graphs_of
@@ -68,7 +68,8 @@ class LoadedModel:
         self._reserve, self._closed = reserve, False
         # Plans that were asked for, and when again at the earliest. Units: seconds, monotonic().
         self._asked: dict[tuple[Shape, ...], float] = {}
-        self._batcher = Batcher(lambda inputs, runs: own._run(inputs, runs > 1),
+        self._batcher = Batcher(lambda inputs, runs: own._run(own._batched if runs > 1 else
+                                                              own._graphs, inputs),
                                 *[lambda *batches: own._joins(*batches)] if ahead else [])
         self._routines = self._planned(False)
         # State tensors of the old kind live in the CPU's part where steps follow each other.
@@ -161,10 +162,10 @@ class LoadedModel:
         Shapes: one array per input; any shape the model can be resized to.
         Raises: InvalidInput if the arrays do not fit the model.
         """
-        return self._run(inputs, batched=False)
+        return self._run(self._graphs, inputs)
 
-    def _run(self, inputs: Sequence[Data], batched: bool) -> list[Data]:
-        graphs, inputs = self._main(batched), [np.asarray(a) for a in inputs]
+    def _run(self, graphs: Sequence[Graph], inputs: Sequence[Data]) -> list[Data]:
+        inputs = [np.asarray(a) for a in inputs]
         check_inputs(graphs[0], inputs)
         with self._plans:
             known = self._routines.direct(graphs[0], inputs)
@@ -174,10 +175,6 @@ class LoadedModel:
             planned = self._ready(graphs[0], inputs, self._routines)
             with self.runtime.turn(first=not planned):
                 return Run(self._routines, graphs, self.runtime.queue).main(inputs)
-
-    def _main(self, batched: bool) -> list[Graph]:
-        """The graphs by number, the main one first; batched: for several batches at once."""
-        return self._batched if batched else self._graphs
 
     def run_steps(self, steps: Sequence[Sequence[Data]]) -> list[list[Data]]:
         """Run the main graph once per step; variables live from the first step to the last.
@@ -285,12 +282,15 @@ class LoadedModel:
             first = not self._routines.executors and not self._lasting.executors
             if not first:
                 self._grow(self.nbytes + ready.arena_bytes)
-            for step in () if first else ready.steps:
-                if ending():
-                    raise ModelNotReady("the worker ends")
-                if isinstance(step, Launch) and not step.parts:
-                    runtime.programs.get(step)
+                self._compile(ready)
             return Executor(ready, runtime.queue, runtime.programs, self._weights, joined=first)
+
+    def _compile(self, ready: Plan) -> None:
+        for step in ready.steps:
+            if ending():
+                raise ModelNotReady("the worker ends")
+            if isinstance(step, Launch) and not step.parts:
+                self.runtime.programs.get(step)
 
     def _grow(self, nbytes: int) -> None:
         with self._growing:

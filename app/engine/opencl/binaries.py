@@ -66,10 +66,12 @@ class Binaries:
         head, binary = blob[:40], blob[40:]
         return binary if head == MAGIC + hashlib.sha256(binary).digest() else None
 
-    def write(self, key: str, binary: bytes) -> None:
-        """Keep a binary; warns where that cannot be."""
+    def write(self, key: str, program: cl.Program) -> None:
+        """Keep a program's binary; warns where that cannot be."""
         if self._directory is None:
             return
+        # PoCL makes the machine code only when it is asked for it, or at the first run.
+        binary = binary_of(program)
         path = self._directory / key
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

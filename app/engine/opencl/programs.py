@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pyopencl as cl
 
 from app.engine.ir import Launch
-from app.engine.opencl.binaries import Binaries, binary_of
+from app.engine.opencl.binaries import Binaries
 from app.engine.opencl.texts import Key, entries, kernels, key_of
 from app.errors import KernelBuildError
 
@@ -40,7 +40,6 @@ class Programs:
         self._context = context
         self._device = context.devices[0]
         self._binaries = Binaries(directory)
-        self._kept = directory is not None
         self._built: dict[str, cl.Program] = {}
         self._write = entries if self._device.type & cl.device_type.CPU else kernels
         self._entries: dict[Key, Entry] = {}
@@ -122,9 +121,7 @@ class Programs:
             built = _quiet_build(program, OPTIONS)
         except cl.Error as error:
             raise KernelBuildError(label, shown, str(error)) from error
-        if self._kept:
-            # PoCL makes the machine code only when it is asked for it, or at the first run.
-            self._binaries.write(key, binary_of(built))
+        self._binaries.write(key, built)
         return built
 
 
