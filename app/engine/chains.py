@@ -39,20 +39,20 @@ def chained(steps: Sequence[Any], profile: DeviceProfile) -> list[Any]:
         run = list(group)
         made += map(_chain, _cut(run)) if small else run
     saved = START * (len(steps) - len(made))
-    total = sum(START + _seconds(s) for s in steps if isinstance(s, Launch)) if saved else 0.0
+    total = sum(START + seconds(s) for s in steps if isinstance(s, Launch)) if saved else 0.0
     return made if saved >= SHARE * total else list(steps)
 
 
 def _small(step: Any, profile: DeviceProfile) -> bool:
     most = PART * START / profile.compute_units
-    return (isinstance(step, Launch) and step.flops <= FLOPS * most and _seconds(step) <= most
+    return (isinstance(step, Launch) and step.flops <= FLOPS * most and seconds(step) <= most
             and set(step.local_size) == {1}
             and all(isinstance(a, Tensor | Const | Scratch | np.int32 | np.float32)
                     for a in step.args))
 
 
-def _seconds(launch: Launch) -> float:
-    """What one core takes for a launch, about."""
+def seconds(launch: Launch) -> float:
+    """What one core of a CPU takes for a launch, about."""
     moved = sum(a.tensor.nbytes if isinstance(a, Const) else a.nbytes for a in launch.args
                 if isinstance(a, Tensor | Const | Scratch))
     return launch.flops / FLOPS + moved / BYTES

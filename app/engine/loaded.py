@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from math import inf
 from time import monotonic
 
@@ -19,7 +20,6 @@ from app.engine.batches import Batcher
 from app.engine.explain import Row, explain
 from app.engine.ir import Data, Graph, Launch, Model, Tensor
 from app.engine.known import refuse_unknown
-from app.engine.opencl.direct import Direct
 from app.engine.opencl.executor import Executor
 from app.engine.opencl.weights import Weights
 from app.engine.passes.facts import OPAQUE
@@ -181,26 +181,29 @@ class LoadedModel:
 
         Raises: InvalidInput if the arrays do not fit the model.
         """
-        for arrays in steps:
-            check_inputs(self._graphs[0], arrays)
+        graph, answers = self._graphs[0], list[list[Data]]()
+        kinds = [[(a.shape, a.dtype) for a in arrays] for arrays in steps]
+        for arrays, kind, before in zip(steps, kinds, [None, *kinds], strict=False):
+            if kind != before:
+                check_inputs(graph, arrays)
         with self._plans:
             state = Run(self._lasting, self._graphs, self.runtime.queue)
-            answers: list[list[Data]] = []
-            shapes: list[Shape] = []
-            known: Direct | None = None
-            for arrays in steps:
-                # A turn for each step: a long sequence must not keep the others waiting.
-                if known is not None and [a.shape for a in arrays] == shapes:
+            while len(answers) < len(steps):
+                arrays = steps[len(answers)]
+                known = self._lasting.repeated(graph, arrays)
+                if known is not None and known.direct is not None:
+                    # A turn for some steps: a long sequence must not keep the others waiting.
+                    first = len(answers)
+                    end = first + known.direct.most
+                    alike = list(takewhile(kinds[first].__eq__, kinds[first:end]))
                     with self.runtime.turn():
-                        answers.append(known.run(arrays))
+                        state.entered(known)
+                        answers += known.direct.run_each(steps[first:first + len(alike)])
                     continue
-                shapes = [a.shape for a in arrays]
-                planned = self._ready(self._graphs[0], arrays, self._lasting)
+                planned = self._ready(graph, arrays, self._lasting)
                 with self.runtime.turn(first=not planned):
                     answers.append(state.main(arrays))
-                # This step has set the variables of its plan to their beginning.
-                known = self._lasting.repeated(self._graphs[0], arrays)
-            return answers
+        return answers
 
     def _ready(self, graph: Graph, inputs: Sequence[Data], routines: Routines) -> bool:
         """Make the graph's plan for these shapes, before the device is taken for the run; whether

@@ -98,12 +98,12 @@ class Routines:
         self._ready[key] = self._ready.pop(key)
         return found.executor.direct
 
-    def repeated(self, graph: Graph, arrays: Sequence[Data]) -> Direct | None:
-        """What runs the next step of a graph whose last step had arrays of these shapes, and whose
-        variables all stay on the device."""
-        key: Key = (graph, tuple([a.shape for a in arrays]), ())
-        found = self._ready.get(key)
-        return None if found is None or found.stage.rest is not None else found.executor.direct
+    def repeated(self, graph: Graph, arrays: Sequence[Data]) -> Executor | None:
+        """What runs steps with arrays of these shapes if it is planned, needs nothing but kernels
+        and has all variables on the device."""
+        found = self._ready.get((graph, tuple([a.shape for a in arrays]), ()))
+        return None if (found is None or found.stage.rest is not None
+                        or found.executor.direct is None) else found.executor
 
     def run(self, graph: Graph, values: Sequence[Value], context: RunContext,
             stay: bool = False) -> list[Value]:

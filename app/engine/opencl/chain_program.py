@@ -3,11 +3,15 @@
 Every distinct part becomes a function, which a loop calls for each of the part's work-items. Which
 function, with which numbers and with what memory, comes from a table: so the text depends on the
 kinds of parts only, and a compiler sees each kind once.
+
+A chain may do all that several times, for as many steps of a request: then it fetches each step's
+inputs from where the caller put them all, and leaves the results in a row. Before the first step
+of a request it gives variables their first values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Protocol
@@ -21,6 +25,27 @@ KERNEL = "chain"
 CALLS = """#define EACH for (int G2 = 0; G2 < n[3]; G2++) \\
              for (int G1 = 0; G1 < n[2]; G1++) for (int G0 = 0; G0 < n[1]; G0++)
 #define AT(i) ((__global void*)(m[n[i]] + n[i + 1]))
+static void pass(__global char* restrict to, __global const char* restrict from, long bytes) {
+    for (long i = 0; i < bytes; i++) to[i] = from[i];
+}
+"""
+BODY = """{
+    __global char* const m[] = {%s};
+    const long from = table[0], to = table[1];
+    table += 2;
+    for (long left = *table++; left > 0; left--, table += 4)
+        if (afresh) pass(m[table[0]] + table[1], first + table[2], table[3]);
+    for (; steps > 0; steps--, given += from, made += to) {
+        __global const long* n = table;
+        for (long left = *n++; left > 0; left--, n += 4)
+            pass(m[n[0]] + n[1], given + n[2], n[3]);
+        for (long left = *n++; left > 0; left--) switch ((int)*n) {
+%s
+        }
+        for (long left = *n++; left > 0; left--, n += 4)
+            pass(made + n[2], m[n[0]] + n[1], n[3]);
+    }
+}
 """
 
 
@@ -31,18 +56,50 @@ class Places(Protocol):
         """The buffer that holds it, and the byte in it where it begins."""
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Tensors that lie one after the other, step after step, in memory of the caller's.
+
+    Units: bytes; stride is that of a step, places are where each tensor lies in one.
+    """
+
+    stride: int
+    places: Mapping[Tensor, int]
+
+
+NOWHERE = Passage(0, {})
+
+
 @dataclass(slots=True)
 class Chains:
-    """What their launches need: the program's text, the buffers that it reads and writes, and of
-    each chain its numbers.
+    """What their launches need: the program's text, and the buffers that it reads and writes.
 
-    Units: tables are int64: the number of parts, then of each its function, its extents and its
-    arguments: numbers, floats as bits, memory as a buffer's number and a byte in it.
+    A kernel's arguments are a table, the number of steps, whether variables begin afresh, where
+    their first values, the steps' inputs and their results lie, and the buffers.
     """
 
     text: str
     buffers: list[Any]
-    tables: list[Data]
+    _place: Places
+    _parts: Mapping[Launch, list[int]]
+
+    def table(self, launch: Launch, first: Passage = NOWHERE, given: Passage = NOWHERE,
+              made: Passage = NOWHERE) -> Data:
+        """The numbers of a chain: strides, first values, what it fetches, its parts, what it
+        leaves.
+
+        Units: int64; a part is its function, its extents and its arguments: numbers, floats as
+        bits, memory as a buffer's number and a byte in it.
+        """
+        return np.array([given.stride, made.stride, *self._copies(first), *self._copies(given),
+                         len(launch.parts), *self._parts[launch], *self._copies(made)], np.int64)
+
+    def _copies(self, passage: Passage) -> list[int]:
+        numbers = [len(passage.places)]
+        for tensor, where in passage.places.items():
+            buffer, offset = self._place(tensor)
+            numbers += [self.buffers.index(buffer), offset, where, tensor.nbytes]
+        return numbers
 
 
 @dataclass(slots=True)
@@ -80,14 +137,12 @@ class _Draft:
 def chains(launches: Sequence[Launch], place: Places) -> Chains:
     """Write one program for chains."""
     draft = _Draft(place)
-    tables = [np.array([len(launch.parts), *chain.from_iterable(map(draft.add, launch.parts))],
-                       np.int64) for launch in launches]
+    parts = {launch: [*chain.from_iterable(map(draft.add, launch.parts))] for launch in launches}
     names = [f"m{i}" for i in range(len(draft.buffers))]
     text = "\n".join([
         PLAIN, *draft.texts, KERNELS, CALLS,
-        f"__kernel void {KERNEL}(__global const long* n, "
+        f"__kernel void {KERNEL}(__global const long* table, int steps, int afresh, "
+        "__global const char* first, __global const char* given, __global char* made, "
         f"{', '.join(f'__global char* {name}' for name in names)})",
-        "{", f"    __global char* const m[] = {{{', '.join(names)}}};",
-        "    for (long left = *n++; left > 0; left--) switch ((int)*n) {",
-        *(f"        {call}" for call in draft.calls), "    }", "}", ""])
-    return Chains(text, draft.buffers, tables)
+        BODY % (", ".join(names), "\n".join(f"        {call}" for call in draft.calls))])
+    return Chains(text, draft.buffers, place, parts)

@@ -13,7 +13,7 @@ import pyopencl as cl
 from app.engine import registry
 from app.engine.chains import POINTERS
 from app.engine.ir import Arg, Const, Launch, Local, Scratch, Tensor
-from app.engine.opencl.chain_program import KERNEL, chains
+from app.engine.opencl.chain_program import Chains, chains
 from app.engine.opencl.direct import direct
 from app.engine.opencl.kernel import Kernel, write
 from app.engine.opencl.programs import Programs
@@ -21,6 +21,7 @@ from app.engine.opencl.recording import Recording, supported
 from app.engine.opencl.request import Request
 from app.engine.opencl.texts import key_of
 from app.engine.opencl.weights import FLAGS, Weights
+from app.engine.opencl.whole_chain import WholeChain, chain_kernel
 from app.engine.placement import StateCall
 from app.engine.planner import Plan
 from app.engine.segments import HostCall
@@ -44,6 +45,8 @@ class Executor:
         # PoCL aborts the process if a buffer goes while a kernel still names it.
         self._kept: dict[tuple[int, int, int], Any] = {}
         self._results: dict[Tensor, list[Resident]] = {}
+        # What a plan needs that is nothing but one chain.
+        self.chain: tuple[cl.Program, Chains] | None = None
         self._chains = self._bind_chains(
             [s for s in plan.steps if isinstance(s, Launch) and s.parts])
         self._joined = programs.joined(
@@ -93,6 +96,10 @@ class Executor:
         """Forget what variables and state tensors hold from an earlier request."""
         for step in self._stateful:
             step.reset()
+        if isinstance(self.direct, WholeChain):
+            # It is all that runs a plan with states.
+            self.direct.reset()
+            return
         for buffer, first in self._firsts:
             write(self.queue.int_ptr, buffer, first)
 
@@ -203,11 +210,9 @@ class Executor:
             half = len(launches) // 2
             return self._bind_chains(launches[:half]) | self._bind_chains(launches[half:])
         program = self._programs.whole(made.text)
-        flags = FLAGS | cl.mem_flags.COPY_HOST_PTR
-        return {launch: Kernel(program, KERNEL, [cl.Buffer(self._context, flags, hostbuf=table),
-                                                 *made.buffers], launch.global_size,
-                               launch.local_size)
-                for launch, table in zip(launches, made.tables, strict=True)}
+        if len(self.plan.steps) == 1:
+            self.chain = program, made
+        return {launch: chain_kernel(self._context, program, made, launch) for launch in launches}
 
     def _place(self, arg: Tensor | Scratch | Const) -> tuple[Any, int]:
         constant = _constant(arg)

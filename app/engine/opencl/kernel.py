@@ -23,6 +23,8 @@ POINTER_SIZE = ctypes.sizeof(c_void_p)
 PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "clCreateKernel": (c_void_p, c_void_p, c_char_p, c_void_p),
     "clSetKernelArg": (c_int32, c_void_p, c_uint32, c_size_t, c_void_p),
+    "clSetKernelArgSVMPointer": (c_int32, c_void_p, c_uint32, c_void_p),
+    "clFinish": (c_int32, c_void_p),
     "clEnqueueNDRangeKernel": (c_int32, c_void_p, c_void_p, c_uint32, c_void_p, c_void_p,
                                c_void_p, c_uint32, c_void_p, c_void_p),
     "clEnqueueWriteBuffer": (c_int32, c_void_p, c_void_p, c_uint32, c_size_t, c_size_t, c_void_p,
@@ -84,6 +86,7 @@ def write(queue: int, buffer: Any, array: Data) -> None:
 class Kernel:
     """A kernel bound to its arguments and its extents; keeps both alive.
 
+    args: memory of the device or None, numbers, arrays in memory that host and device share.
     Raises: DeviceError if the driver refuses an argument.
     """
 
@@ -95,12 +98,18 @@ class Kernel:
         self.handle = api.clCreateKernel(program.int_ptr, name.encode(), byref(error))
         check(f"clCreateKernel({name})", error.value)
         # The driver does not keep buffers alive: PoCL aborts if one goes before its kernel.
-        self._kept = (program, list(args))
+        self._kept, self._name = (program, list(args)), name
         for position, arg in enumerate(args):
-            check(f"clSetKernelArg({name}, {position})", _set(api, self.handle, position, arg))
+            self.set(position, arg)
         self.rank = len(size)
         self.size = (c_size_t * self.rank)(*size)
         self.local = (c_size_t * self.rank)(*local)
+
+    def set(self, position: int, arg: Any) -> None:
+        """Change an argument; numbers only after the kernel is made: nothing else is kept."""
+        code = _set(library(), self.handle, position, arg)
+        if code:
+            check(f"clSetKernelArg({self._name}, {position})", code)
 
     def enqueue(self, queue: int) -> None:
         """Enqueue on the queue with that handle."""
@@ -121,4 +130,7 @@ def _set(api: Any, kernel: int, position: int, arg: Any) -> int:
         return int(api.clSetKernelArg(kernel, position, len(raw), raw))
     if isinstance(arg, cl.LocalMemory):
         return int(api.clSetKernelArg(kernel, position, arg.size, None))
-    return int(api.clSetKernelArg(kernel, position, POINTER_SIZE, byref(c_void_p(arg.int_ptr))))
+    if isinstance(arg, np.ndarray):
+        return int(api.clSetKernelArgSVMPointer(kernel, position, address(arg)))
+    handle = None if arg is None else arg.int_ptr
+    return int(api.clSetKernelArg(kernel, position, POINTER_SIZE, byref(c_void_p(handle))))
