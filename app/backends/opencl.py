@@ -10,6 +10,7 @@ from app.backends.choice import OpenclOptions, Source
 from app.backends.details import describe
 from app.backends.fit import fit, has_batch
 from app.backends.steps import has_axis, joined, steps
+from app.backends.tflite import TfliteOptions
 from app.engine.choices import alone
 from app.engine.loaded import LoadedModel
 from app.engine.opencl.device import AUTO, choose, probe
@@ -34,7 +35,7 @@ def open_session(source: Source, options: OpenclOptions) -> OpenclSession:
                              fp16_storage=source.precision == "fp16-storage", ahead=True,
                              reserve=source.reserve)
         first_tuning(loaded, options.tune_seconds)
-        return OpenclSession(loaded)
+        return OpenclSession(loaded, isinstance(source.cpu, TfliteOptions) and source.cpu.steady)
 
 
 def first_tuning(model: LoadedModel, seconds: float) -> None:
@@ -67,10 +68,9 @@ class OpenclSession:
 
     backend = "opencl"
     concurrency = 1
-    # A driver may take as long as it likes.
-    steady = False
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: LoadedModel, known: bool = False) -> None:
+        """Plan the model; known: see session.Session.steady, of the model itself."""
         self._model = model
         refused = [t.name for t in (*model.inputs, *model.outputs) if t.dtype == "bytes"]
         if refused:
@@ -81,6 +81,9 @@ class OpenclSession:
         executor = model.prepare()
         tensors = (*self.inputs, *self.outputs)
         self._free = not self.stateful and has_batch(tensors, -1) and model.rows_apart()
+        # A card's driver may take as long as it likes, and other shapes have to be compiled first.
+        fixed = [size for spec in self.inputs for size in spec.shape[1 if self._free else 0:]]
+        self.steady = known and model.runtime.device.profile.is_cpu and -1 not in fixed
         self.joins = self._free or (has_batch(tensors) and not self.stateful)
         self.device = model.runtime.device.label
         hosts = sum(p.where == "host" for p in executor.plan.places)

@@ -78,6 +78,9 @@ class Refusals(ABC):
                 if not lingering:
                     connection.left -= count
                     connection.since = time.monotonic()
+                if count < size:
+                    # To ask for more now would only be told that there is none.
+                    break
         except BlockingIOError:
             pass
         return True
