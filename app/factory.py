@@ -28,6 +28,7 @@ from app.repository.agreement import Agreement
 from app.repository.card import Card, CardOptions
 from app.repository.checks import Checks
 from app.repository.checkup import Checkup
+from app.repository.crashes import Crashes, Recorder
 from app.repository.database import Database
 from app.repository.descriptions import Descriptions
 from app.repository.folder import Folder
@@ -63,6 +64,7 @@ class Runtime:
     card: Card
     watch: Watch
     checkup: Checkup
+    recorder: Recorder
 
     def start(
         self, alive: Callable[[], bool] = lambda: True, notify: Callable[[], None] = lambda: None
@@ -72,6 +74,7 @@ class Runtime:
         alive turns false when the worker drains; notify is called at least every second.
         """
         self.models.discover(self.settings.load_on_start == "all")
+        self.recorder.begin(self.store.worker)
         self.store.start(alive)
         self.watch.start()
         end = time.monotonic() + self.settings.start_timeout_s
@@ -89,6 +92,7 @@ class Runtime:
         self.store.stop()
         self.sandbox.close()
         self.card.close()
+        self.recorder.end()
 
 
 def create_app(settings: Settings) -> Flask:
@@ -117,7 +121,8 @@ def build(settings: Settings) -> Runtime:
     """Put the parts together; nothing runs yet."""
     folder = settings.state_dir
     database = Database(folder / "state.sqlite3")
-    state = State(database)
+    crashes = Crashes(folder / "crashes")
+    state, recorder = State(database, crashes), Recorder(crashes)
     models = Folder(settings.models_dir, folder / "locks", settings.max_model_bytes)
     descriptions = Descriptions(database, state, models)
     sandbox = Sandbox(
@@ -141,6 +146,7 @@ def build(settings: Settings) -> Runtime:
         Budget(
             settings.queue_per_worker, int(settings.queue_mb * 1e6), settings.requests_per_caller
         ),
+        recorder,
         settings.queue_per_model,
         settings.queue_wait_s,
     )
@@ -165,7 +171,7 @@ def build(settings: Settings) -> Runtime:
     agreement = Agreement(state, Actions(database))
     return Runtime(
         settings, store, Models(state, agreement, descriptions, models, sandbox), sandbox, card,
-        watch, checkup,
+        watch, checkup, recorder,
     )  # fmt: skip
 
 

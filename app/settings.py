@@ -153,8 +153,9 @@ class Settings:
         512, integer(1, 100000), "Requests that one worker has in all, running or waiting."
     )
     queue_mb: float = setting(
-        512.0, number(0.001, 1e6), "Inputs that one worker holds for them, in MB."
-    )
+        512.0, number(0.001, 1e6),
+        "Inputs that one worker holds for them, in MB; as much again of answers not read yet.",
+    )  # fmt: skip
     requests_per_caller: int = setting(
         0, integer(0, 100000),
         "Requests that one caller may have in one worker at once, then 429; 0 for no quota.",

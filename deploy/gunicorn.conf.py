@@ -32,6 +32,8 @@ timeout = 60
 # A heartbeat file on a disk would make a busy disk look like a hung worker.
 worker_tmp_dir = next((path for path in ("/dev/shm",) if os.access(path, os.W_OK)), None)  # noqa: S108
 control_socket_disable = True
+# The path is what the request line says; gunicorn would let headers of local clients change it.
+forwarder_headers = ""
 accesslog = None
 errorlog = "-"
 logger_class = worker.logger_class(logs.config(settings.log_level, settings.log_format))
@@ -57,6 +59,8 @@ def on_starting(server):
     except SettingsError as error:
         sys.exit(str(error))
     metrics.on_starting(server)
+    # gunicorn would begin an upgrade (USR2) with the path of what `python -m` has found.
+    server.START_CTX["args"] = sys.orig_argv
 
 
 def when_ready(server):

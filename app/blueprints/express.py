@@ -115,7 +115,7 @@ class Express:
             self._costs.brief(kind(route.name, route.version, len(body)))
             and "HTTP_CONTENT_ENCODING" not in head.fields
             and self._serving.predictor.prompt(route.name or "", route.version)
-            and not _names_priority(head, body)
+            and not (route.ranked and _names_priority(head, body))
         )
 
     def idle(self, route: Route) -> bool:

@@ -24,13 +24,17 @@ Answer = Callable[
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes: whose way to answer it, and to which model, if its path says so."""
+    """Where a request goes: whose way to answer it, and to which model, if its path says so.
+
+    ranked: its body may name a priority.
+    """
 
     answer: Answer
     counts: Exchanges
     named: bool
     name: str | None
     version: str | None
+    ranked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,10 @@ class Ways:
                     return None
                 groups = found.groupdict()
                 name = groups.get("name")
-                return Route(way.answer, counts, name is not None, name, groups.get("version"))
+                return Route(
+                    way.answer, counts, name is not None, name, groups.get("version"),
+                    ranked=way.answer is v2.answer,
+                )  # fmt: skip
         return None
 
 
@@ -69,7 +76,7 @@ def named(route: Route, body: Buffer) -> Route:
     """Find out which model a body is for, where that can be had cheaply."""
     if route.name is None:
         name = inference.glimpse(body)
-        return Route(route.answer, route.counts, False, name, None) if name else route
+        return Route(route.answer, route.counts, False, name, None, route.ranked) if name else route
     return route
 
 

@@ -29,12 +29,12 @@ _TURNS = 4
 class Bodies(Refusals):
     """Receives bodies.
 
-    Units: room in bytes of bodies that are held at once.
+    Units: room in bytes of bodies that are held at once, and of answers that nobody has read yet.
     """
 
     def __init__(self, service: Service, room: int) -> None:
         super().__init__(service)
-        self._room = room
+        self.room = room
 
     @abstractmethod
     def ready(self, connection: Connection, head: Head, body: Buffer) -> None:
@@ -85,7 +85,7 @@ class Bodies(Refusals):
                 connection.data = body.got(count)
                 if isinstance(body, Memory):
                     self._held += count
-                    if self._held > self._room and not body.done:
+                    if self._held > self.room and not body.done:
                         self._burst(connection)
                         return
                 elif body.over:

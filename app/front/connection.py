@@ -81,6 +81,11 @@ class Connection:
                 self.out.append(memoryview(part)[sent:])
             sent = max(0, sent - len(part))
 
+    @property
+    def unread(self) -> int:
+        """Bytes that are kept in out."""
+        return sum(map(len, self.out))
+
     def flush(self) -> bool:
         """Send on; tells whether everything has gone.
 

@@ -18,6 +18,7 @@ from app.errors import exhausted
 from app.front.connection import Connection, State
 from app.front.intake import Intake
 from app.front.peers import Peer
+from app.front.unread import forsaken
 from app.trouble import Trouble
 
 log = logging.getLogger("app.front")
@@ -226,10 +227,10 @@ class Loop:
                 self._intake.digest(connection)
 
     def _on_flush(self, connection: Connection) -> None:
-        before = sum(len(part) for part in connection.out)
+        before = connection.unread
         if connection.flush():
             self._resume(connection)
-        elif sum(len(part) for part in connection.out) < before:
+        elif connection.unread < before:
             connection.since = time.monotonic()
 
     def _on_linger(self, connection: Connection) -> None:
@@ -262,6 +263,8 @@ class Loop:
                 self._step(connection, self._expire)
             elif state in _BODIES and now - connection.started >= SWEEP_SECONDS:
                 self._step(connection, self._intake.on_slow)
+        for connection in forsaken(self._connections.values(), self._intake.room):
+            self.drop(connection)
         room = len(self._connections) < self._most and not self._cramped
         self._cramped = False
         if not room and idle:

@@ -14,6 +14,7 @@ class Wish:
 
     deaths: workers that died while they loaded it since the wish was last made.
     described: names what its model.yaml says; see descriptions.py.
+    crashes: workers that crashed while they ran it; see deaths.py.
     """
 
     key: Key
@@ -24,6 +25,7 @@ class Wish:
     generation: int
     deaths: int
     described: str = ""
+    crashes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

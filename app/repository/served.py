@@ -10,6 +10,7 @@ from app.batching.budget import Budget
 from app.batching.lane import Lane
 from app.batching.policy import Policy
 from app.repository import meter as counts
+from app.repository.crashes import Recorder
 from app.repository.descriptions import Described
 from app.repository.manifest import Batching
 from app.repository.meter import Meter
@@ -76,8 +77,11 @@ class Opener:
            that they may wait if they are more.
     """
 
-    def __init__(self, budget: Budget, max_queue: int, max_wait: float = 0.0) -> None:
+    def __init__(
+        self, budget: Budget, recorder: Recorder, max_queue: int, max_wait: float = 0.0
+    ) -> None:
         self._budget = budget
+        self._recorder = recorder
         self._max_queue = max_queue
         self._max_wait = max_wait
 
@@ -87,7 +91,8 @@ class Opener:
         """Make a session ready to serve."""
         policy = self._policy(described.manifest.batching, session)
         meter = Meter(wish.key, session.backend, policy.max_queue)
-        lane = Lane(session.run, policy, self._budget, meter, session.joins)
+        run = self._recorder.watched(wish.key, session.run)
+        lane = Lane(run, policy, self._budget, meter, session.joins)
         return Loaded(
             wish.key, wish.sha256, wish.backend, described, session, lane, meter, policy,
             load_seconds,

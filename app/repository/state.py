@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.processes import started
-from app.repository import usage
+from app.repository import deaths, usage
+from app.repository.crashes import Crashes
 from app.repository.database import Database
 from app.repository.names import Key
 from app.repository.records import Report, Wish, Worker
@@ -41,9 +42,10 @@ LONGEST_WAIT_SECONDS = 0.25
 class State:
     """The shared store of wishes, workers and their reports."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, crashes: Crashes) -> None:
         self._database = database
-        database.create(SCHEMA + usage.SCHEMA)
+        self._crashes = crashes
+        database.create(f"{SCHEMA}{usage.SCHEMA};{deaths.SCHEMA}")
 
     def changed(self) -> int:
         """Give a number that differs after any other connection has written; cheap."""
@@ -166,6 +168,7 @@ class State:
             (*key, *new),
         )
         usage.wake(db, key)
+        deaths.forgive(db, key)
         if new[2]:
             # To be wanted counts as a use: a worker that kept the model must not rest it again.
             usage.touch(db, {key: time.monotonic()})
@@ -207,7 +210,7 @@ class State:
     def leave(self, worker: str) -> None:
         """Forget this worker."""
         with self._database.write() as db:
-            _forget(db, worker)
+            deaths.forget(db, worker)
 
     def workers(self) -> list[Worker]:
         """List the workers whose processes live."""
@@ -218,21 +221,7 @@ class State:
 
     def bury(self) -> int:
         """Forget workers whose processes are gone and what only they kept; count the dead."""
-        rows = self._database.open().execute("SELECT worker, pid, started FROM workers").fetchall()
-        dead = [row[0] for row in rows if started(row[1]) != row[2]]
-        if dead:
-            marks = ",".join("?" * len(dead))
-            with self._database.write() as db:
-                # One for all that died together: a server killed as a whole is no model's fault.
-                db.execute(
-                    "UPDATE models SET deaths = deaths + 1 WHERE (name, version, generation) IN"
-                    " (SELECT name, version, generation FROM reports"
-                    f" WHERE state='loading' AND worker IN ({marks}))",
-                    dead,
-                )
-                for worker in dead:
-                    _forget(db, worker)
-        return len(dead)
+        return deaths.bury(self._database, self._crashes)
 
     def purge(self) -> None:
         """Drop deleted versions that every living worker has let go of."""
@@ -285,14 +274,12 @@ class State:
 
 _WISH = (
     "SELECT name, version, sha256, backend, wanted, deleted, generation, deaths,"
-    " coalesce(digest, '') FROM models LEFT JOIN descriptions USING (name)"
+    " coalesce(digest, ''), (SELECT count(*) FROM crashes"
+    " WHERE crashes.name = models.name AND crashes.version = models.version)"
+    " FROM models LEFT JOIN descriptions USING (name)"
 )
 
 
 def _wish(row: tuple[Any, ...]) -> Wish:
     return Wish(Key(row[0], row[1]), row[2], row[3], bool(row[4]), bool(row[5]), *row[6:])
 
-
-def _forget(db: sqlite3.Connection, worker: str) -> None:
-    db.execute("DELETE FROM workers WHERE worker=?", (worker,))
-    db.execute("DELETE FROM reports WHERE worker=?", (worker,))

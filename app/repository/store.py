@@ -12,7 +12,7 @@ from typing import Any
 
 from app.backends.session import Session
 from app.errors import ModelNotReady, ServingError, exhausted
-from app.repository import meter
+from app.repository import deaths, meter
 from app.repository.descriptions import Descriptions
 from app.repository.manifest import Manifest
 from app.repository.names import Key, order
@@ -24,7 +24,6 @@ from app.trouble import Trouble, report
 
 log = logging.getLogger("app.store")
 
-DEATHS_ALLOWED = 3
 HOUSEKEEPING_SECONDS = 1.0
 
 
@@ -219,17 +218,15 @@ class Store(Shelf):
 
     def _carry_out(self, wish: Wish) -> None:
         present = self._loaded.get(wish.key)
-        if present and present.fulfils(wish):
+        away = _set_aside(wish)
+        if present and present.fulfils(wish) and not away:
             self._say(wish, "ready", facts=_facts(present))
             return
         self._say(wish, "loading")
         start = time.perf_counter()
         try:
-            if wish.deaths >= DEATHS_ALLOWED:
-                raise ModelNotReady(
-                    f"{wish.deaths} workers died while they loaded it; "
-                    f"POST /models/{wish.key.name}/load tries again"
-                )
+            if away:
+                raise ModelNotReady(away)
             described = self._descriptions.of(wish.key.name, wish.described)
             session = self._load(wish, described.manifest)
         except Exception as error:
@@ -238,7 +235,7 @@ class Store(Shelf):
                 log.exception("loading %s failed unexpectedly", wish.key)
             code = getattr(known, "code", "internal_error")
             text = str(known or error) or type(error).__name__
-            if present and present.sha256 == wish.sha256:
+            if present and present.sha256 == wish.sha256 and not away:
                 text += "; until it can be loaded so, it is served as it was before"
             else:
                 with self._lock:
@@ -270,6 +267,19 @@ class Store(Shelf):
         self._state.report(
             Report(self.worker, wish.key, wish.generation, state, error, facts or {})
         )
+
+
+def _set_aside(wish: Wish) -> str:
+    """Say why a model is left alone, if it is: it was the end of too many workers."""
+    again = f"POST /models/{wish.key.name}/load tries again"
+    if wish.crashes >= deaths.ALLOWED:
+        return (
+            f"{wish.crashes} workers crashed while they ran it; {again}, with another backend if "
+            "model.yaml names one"
+        )
+    if wish.deaths >= deaths.ALLOWED:
+        return f"{wish.deaths} workers died while they loaded it; {again}"
+    return ""
 
 
 def _facts(loaded: Loaded) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from app.batching.budget import Budget
 from app.batching.job import Call
 from app.batching.lane import Lane
 from app.batching.policy import Policy
+from app.repository.crashes import Crashes, Recorder
 from app.repository.descriptions import Described
 from app.repository.manifest import Batching, Manifest
 from app.repository.names import Key
@@ -67,7 +69,7 @@ def test_rows_of_a_free_batch_are_joined_on_the_card_where_they_do_not_touch() -
 @pytest.mark.parametrize(("backend", "delay"), [("tflite", 0.0), ("opencl", 0.005)])
 def test_company_is_waited_for_only_where_it_helps(backend: str, delay: float) -> None:
     batching = Batching(max_batch=8, max_delay_ms=5)
-    opener = Opener(Budget(64, 10**9), 64)
+    opener = Opener(Budget(64, 10**9), Recorder(Crashes(Path("unused"))), 64)
     wish = Wish(Key("m", "1"), "", "default", True, False, 1, 0)
     described = Described(manifest=Manifest(batching=batching))
     loaded = opener(wish, described, _session(DIGITS, backend), 0.0)

@@ -150,19 +150,26 @@ def test_slow_senders_hold_no_thread(narrow: Server) -> None:
                 assert answer(stream)[0] == 200
 
 
+def _slow_readers(
+    narrow: Server, stack: contextlib.ExitStack, count: int, data: list[list[float]]
+) -> list[socket.socket]:
+    """Ask for large answers, and read nothing."""
+    wide = post("/inference", json.dumps({"model_name": "wide", "input_data": data}).encode())
+    slow = []
+    for _ in range(count):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(20)
+        connection.connect(("127.0.0.1", narrow.port))
+        slow.append(stack.enter_context(connection))
+        connection.sendall(wide)
+    return slow
+
+
 def test_slow_readers_hold_no_thread(narrow: Server) -> None:
     """Answers of 2 MB that nobody takes, and others that are not delayed by them."""
-    wide = post("/inference", json.dumps(
-        {"model_name": "wide", "input_data": [[0.125] * 200_000]}).encode())  # fmt: skip
     with contextlib.ExitStack() as stack:
-        slow = []
-        for _ in range(8):
-            connection = socket.socket()
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.settimeout(20)
-            connection.connect(("127.0.0.1", narrow.port))
-            slow.append(stack.enter_context(connection))
-            connection.sendall(wide)
+        slow = _slow_readers(narrow, stack, 8, [[0.125] * 200_000])
         for _ in range(10):
             assert narrow.infer("m", [[1, 2, 3, 4]]).status_code == 200
         for connection in slow:
@@ -171,6 +178,20 @@ def test_slow_readers_hold_no_thread(narrow: Server) -> None:
             assert status in (200, 503)
             if status == 200:
                 assert json.loads(body)["outputs"]["t2"]["data"][0][-1] == 1.125
+
+
+def test_answers_that_nobody_reads_are_kept_within_bounds(narrow: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            # 6 MB each: the kernel takes some of that.
+            slow = _slow_readers(narrow, stack, 4, [[1] * 200_000] * 6)
+            if "do not read their answers" in narrow.text():
+                break
+            assert narrow.infer("m", [[1, 2, 3, 4]]).status_code == 200
+        assert "do not read their answers" in narrow.text()
+        # Those that came last are still there.
+        with slow[-1].makefile("rb") as stream:
+            assert answer(stream)[0] in (200, 503)
 
 
 def test_an_idle_connection_is_closed_after_its_time(narrow: Server) -> None:

@@ -122,3 +122,11 @@ def test_websockets_are_refused_in_words(narrow: Server) -> None:
             status, _, body = answer(stream)
     assert status == 400
     assert "WebSocket" in json.loads(body)["detail"]
+
+
+@pytest.mark.parametrize("field", ["SCRIPT_NAME: /health", "PATH_INFO: /metrics"])
+def test_no_header_changes_the_path(narrow: Server, field: str) -> None:
+    with connected(narrow) as connection, connection.makefile("rb") as stream:
+        connection.sendall(f"GET /health/live HTTP/1.1\r\nHost: x\r\n{field}\r\n\r\n".encode())
+        status, _, body = answer(stream)
+    assert (status, json.loads(body)["status"]) == (200, "live")

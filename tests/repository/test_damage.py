@@ -18,6 +18,7 @@ import requests
 
 from app.draining import endure
 from app.errors import StorageFailed
+from app.repository.crashes import Crashes
 from app.repository.database import Database
 from app.repository.names import Key
 from app.repository.state import State
@@ -36,7 +37,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 def fill(path: Path) -> None:
     """Make a state file of many pages, all of them in the file itself."""
-    state = State(Database(path))
+    state = State(Database(path), Crashes(path.parent))
     for number in range(60):
         state.put(Key(f"model-{number}", "1"), "ab" * 32)
     with closing(sqlite3.connect(path)) as db:
@@ -51,10 +52,11 @@ def test_a_damaged_state_is_set_aside_and_begun_anew(
     fill(path)
     bad = damage(path.read_bytes())
     path.write_bytes(bad)
-    state = State(Database(path))
+    state = State(Database(path), Crashes(path.parent))
     assert state.wishes() == []
     state.put(Key("m", "1"), "cd" * 32)
-    assert [wish.key for wish in State(Database(path)).wishes()] == [Key("m", "1")]
+    again = State(Database(path), Crashes(path.parent))
+    assert [wish.key for wish in again.wishes()] == [Key("m", "1")]
     kept = list(tmp_path.glob("state.sqlite3.damaged-*"))
     assert [file.read_bytes() for file in kept] == [bad]
 
@@ -62,7 +64,7 @@ def test_a_damaged_state_is_set_aside_and_begun_anew(
 def test_a_sound_state_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "state.sqlite3"
     fill(path)
-    assert len(State(Database(path)).wishes()) == 60
+    assert len(State(Database(path), Crashes(path.parent)).wishes()) == 60
     assert not list(tmp_path.glob("*.damaged-*"))
 
 
@@ -76,7 +78,7 @@ def test_a_damaged_ledger_is_begun_anew(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_said_and_changes_nothing(tmp_path: Path) -> None:
     database = Database(tmp_path / "state.sqlite3")
-    state = State(database)
+    state = State(database, Crashes(tmp_path))
     db = database.open()
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     db.execute(f"PRAGMA max_page_count={pages}")

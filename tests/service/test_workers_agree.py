@@ -204,6 +204,28 @@ def test_sigterm_answers_what_it_has_accepted(folder: Path) -> None:
         assert dropped == []
 
 
+def test_another_master_takes_over(folder: Path) -> None:
+    """USR2 begins an upgrade however the server was started, with python -m here."""
+    with Server(folder, workers=1) as server:
+        server.upload("m", "1", tiny.add(1))
+        (worker,) = server.pids()
+        with Load(lambda: server.infer("m", [[0, 0, 0, 0]]), threads=2) as load:
+            server.signal(signal.SIGUSR2)
+            server.until(lambda: len(server.pids()) == 2)
+            (new,) = set(server.pids()) - {worker}
+            server.until(lambda: bool(server.pids(new)))
+            try:
+                server.until(lambda: server.get("/health").json()["workers"]["serving"] == 2)
+                assert server.stop() == 0
+                assert server.infer("m", [[0, 0, 0, 0]]).status_code == 200
+            finally:
+                os.kill(new, signal.SIGTERM)
+                gone = time.monotonic() + 30
+                while Path(f"/proc/{new}").exists() and time.monotonic() < gone:
+                    time.sleep(0.05)
+        assert [answer.status_code for answer in load.answers if answer.status_code != 200] == []
+
+
 def test_max_requests_replaces_workers_without_a_failure(folder: Path) -> None:
     with Server(folder, MAX_REQUESTS="40") as server:
         server.upload("m", "1", tiny.add(1))

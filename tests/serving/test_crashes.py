@@ -1,0 +1,95 @@
+"""A model whose runs crash workers is known by name, and left alone when it does so again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from app.repository.crashes import Crashes
+from app.repository.names import Key
+from tests.service import tiny
+from tests.service.live import ROOT, Load, Server
+
+SEGFAULT, ABORT = [[13, 0, 0, 0]], [[14, 0, 0, 0]]
+
+
+def test_a_model_that_crashes_workers_again_and_again_is_set_aside(tmp_path: Path) -> None:
+    faults = {"FAULTS": str(tmp_path), "PYTHONPATH": f"{ROOT}/tests/serving/faulty:{ROOT}"}
+    with Server(tmp_path, **faults) as server:
+        for name in ("sound", "deadly"):
+            assert server.upload(name, "1", tiny.add(1)).status_code == 200
+        before = server.pids()
+        # The other model is busy all the time, in every worker.
+        with Load(lambda: server.infer("sound", [[0] * 4]), threads=3) as load:
+            for data in (SEGFAULT, ABORT, SEGFAULT):
+                with pytest.raises(requests.ConnectionError):
+                    server.infer("deadly", data)
+            server.until(lambda: len(server.pids()) == 3 and not set(before) & set(server.pids()))
+            server.wait_ready()
+        assert {answer.status_code for answer in load.answers} == {200}
+        server.until(lambda: server.model("deadly")["versions"][0]["state"] == "failed")
+        (version,) = server.model("deadly")["versions"]
+        assert {worker["state"] for worker in version["workers"]} == {"failed"}
+        assert "3 workers crashed while they ran it" in version["error"]
+        assert server.model("sound")["versions"][0]["state"] == "ready"
+        pids = server.pids()
+        assert {server.infer("deadly", SEGFAULT).status_code for _ in range(8)} == {503}
+        assert server.pids() == pids
+        for what in ("Segmentation fault", "Aborted"):
+            assert f"a worker crashed while it ran deadly/1: {what}" in server.text()
+        # It stays so for new workers, until somebody asks for it.
+        os.kill(pids[0], signal.SIGKILL)
+        server.until(lambda: len(set(server.pids()) - set(pids)) == 1)
+        server.wait_ready()
+        assert server.model("deadly")["versions"][0]["state"] == "failed"
+        assert server.post("/models/deadly/load").status_code == 200
+        assert server.infer("deadly", [[0] * 4]).status_code == 200
+        server.stop()
+    assert list((tmp_path / "state" / "crashes").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("end", "suspects"),
+    [
+        ("run('b', lambda: ctypes.string_at(0))", ["b"]),
+        ("ctypes.string_at(0)", []),
+        ("crash_elsewhere()", ["a", "c"]),
+        ("os.kill(os.getpid(), 9)", None),
+    ],
+    ids=["a thread of its own", "no model", "a thread that is not Python's", "killed"],
+)
+def test_whoever_runs_in_the_thread_that_crashed_is_to_blame(
+    tmp_path: Path, end: str, suspects: list[str] | None
+) -> None:
+    code = f"""
+import ctypes, os, sys, threading, time
+from pathlib import Path
+from app.repository.crashes import Crashes, Recorder
+from app.repository.names import Key
+recorder = Recorder(Crashes(Path(sys.argv[1])))
+recorder.begin("w")
+def run(name, what):
+    recorder.watched(Key(name, "1"), lambda inputs: what())({{}})
+def crash_elsewhere():
+    libc = ctypes.CDLL(None)
+    number = ctypes.c_ulong()
+    libc.pthread_create(ctypes.byref(number), None, libc.abort, None)
+    time.sleep(9)
+for name in ("a", "c"):
+    threading.Thread(target=run, args=(name, lambda: time.sleep(9)), daemon=True).start()
+threading.Thread(target=run, args=("d", lambda: None)).start()
+time.sleep(0.1)
+{end}
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False)
+    assert done.returncode < 0
+    crash = Crashes(tmp_path).of("w")
+    found = None if crash is None else [key.name for key in crash.suspects]
+    assert found == suspects
+    assert crash is None or Key("d", "1") not in crash.suspects
