@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -75,14 +76,14 @@ def _orders(spans: Mapping[Key, Span], sizes: Mapping[Key, int]) -> Iterator[lis
 
 def _by_breadth(spans: Mapping[Key, Span], sizes: Mapping[Key, int]) -> list[Key]:
     # The fullest step's buffers first: they decide how large the arena is.
-    load: dict[int, int] = {}
+    live: dict[int, list[Key]] = defaultdict(list)
     for key, (first, last) in spans.items():
         for when in range(first, last + 1):
-            load[when] = load.get(when, 0) + sizes[key]
+            live[when].append(key)
+    load = {when: sum(sizes[k] for k in here) for when, here in live.items()}
     order: dict[Key, None] = {}
     for when in sorted(load, key=lambda w: -load[w]):
-        here = [k for k, (first, last) in spans.items() if first <= when <= last]
-        order.update(dict.fromkeys(sorted(here, key=lambda k: -sizes[k])))
+        order.update(dict.fromkeys(sorted(live[when], key=lambda k: -sizes[k])))
     return list(order)
 
 
@@ -90,12 +91,17 @@ def _fill(order: list[Key], spans: Mapping[Key, Span], sizes: Mapping[Key, int],
           align: int) -> tuple[dict[Key, Slot], int]:
     slots: dict[Key, Slot] = {}
     total = 0
+    # What lives during a step, and what of it lives from that step on.
+    live: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    begun: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for key in order:
         first, last = spans[key]
-        taken = sorted((slot.offset, slot.nbytes) for k, slot in slots.items()
-                       if spans[k][0] <= last and first <= spans[k][1])
-        offset = _gap(taken, sizes[key], align)
+        taken = [*live[first], *(t for when in range(first + 1, last + 1) for t in begun[when])]
+        offset = _gap(sorted(taken), sizes[key], align)
         slots[key] = Slot(offset, sizes[key])
+        begun[first].append((offset, sizes[key]))
+        for when in range(first, last + 1):
+            live[when].append((offset, sizes[key]))
         total = max(total, offset + sizes[key])
     return slots, -(-total // align) * align
 

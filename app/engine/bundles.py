@@ -96,7 +96,7 @@ def _described(step: Any, views: Mapping[Tensor, Storage], profile: DeviceProfil
 def _touch(arg: Tensor | Scratch, views: Mapping[Tensor, Storage], writes: bool) -> Touch:
     if isinstance(arg, Scratch):
         return Touch(arg, 0, arg.nbytes, writes)
-    root, offset = resolve(dict(views), arg)
+    root, offset = resolve(views, arg)
     return Touch(root, offset, offset + arg.nbytes, writes)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import pairwise
 
 from app.engine import registry
@@ -80,22 +81,35 @@ def _changes(entries: Sequence[Entry]) -> int:
 
 
 def _clustered(entries: Sequence[Entry]) -> list[Entry]:
-    makers = {t: e for e in entries for t in e.node.outputs}
-    waits: dict[Entry, set[Entry]] = {}
-    last_state: Entry | None = None
-    for entry in entries:
-        waits[entry] = {makers[t] for t in entry.node.reads if t in makers}
+    makers = {t: i for i, e in enumerate(entries) for t in e.node.outputs}
+    readers: dict[int, list[int]] = {}
+    waits = []
+    last_state: int | None = None
+    for i, entry in enumerate(entries):
+        before = {makers[t] for t in entry.node.reads if t in makers}
         if entry.where == "state":
-            waits[entry] |= {last_state} if last_state is not None else set()
-            last_state = entry
+            before |= {last_state} if last_state is not None else set()
+            last_state = i
+        waits.append(len(before))
+        for other in before:
+            readers.setdefault(other, []).append(i)
+    # By place, the earliest first.
+    ready: dict[str, list[int]] = {}
+    for i, entry in enumerate(entries):
+        if not waits[i]:
+            heappush(ready.setdefault(entry.where, []), i)
     order: list[Entry] = []
-    done: set[Entry] = set()
-    left, kind = list(entries), "device"
-    while left:
-        ready = [e for e in left if waits[e] <= done]
-        chosen = next((e for e in ready if e.where in (kind, "free")), ready[0])
-        kind = kind if chosen.where == "free" else chosen.where
-        left.remove(chosen)
-        done.add(chosen)
-        order.append(chosen)
+    kind = "device"
+    while heaps := {where: heap for where, heap in ready.items() if heap}:
+        like = {w: h for w, h in heaps.items() if w in (kind, "free")}
+        chosen = heappop(min((like or heaps).values(), key=lambda heap: heap[0]))
+        entry = entries[chosen]
+        kind = kind if entry.where == "free" else entry.where
+        order.append(entry)
+        for reader in readers.get(chosen, ()):
+            waits[reader] -= 1
+            if not waits[reader]:
+                heappush(ready.setdefault(entries[reader].where, []), reader)
+    if len(order) < len(entries):
+        raise ValueError("some operations wait for each other's results")
     return order

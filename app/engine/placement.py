@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from app.engine import registry
@@ -64,6 +64,7 @@ def settle(graph: Graph, profile: DeviceProfile, lower: Rewrite, fuse: Rewrite) 
                     for i, n in enumerate(graph.nodes)]
         lowered = lower(replace(graph, nodes=tuple(numbered)))
         fused = fuse(lowered)
+        makers = {t: n for n in lowered.nodes for t in n.outputs}
         views: dict[Tensor, Storage] = {}
         made: set[Tensor] = set()
         kept = set(graph.outputs)
@@ -73,7 +74,7 @@ def settle(graph: Graph, profile: DeviceProfile, lower: Rewrite, fuse: Rewrite) 
             entries.append(_place(graph, own or node, profile, views, made, kept))
             entries[-1].whole = own is not None
             entries[-1].origin = ((graph.nodes[node.index],) if own is not None
-                                  else _originals(graph, lowered, node))
+                                  else _originals(graph, makers, node))
         changed = [e for e in entries if e.where in ("host", "state") and not e.whole]
         if not changed:
             break
@@ -102,14 +103,13 @@ def _own(graph: Graph, numbered: Sequence[Node], node: Node) -> Node | None:
     return replace(graph.nodes[node.index], inputs=node.inputs, outputs=node.outputs)
 
 
-def _originals(graph: Graph, lowered: Graph, node: Node) -> tuple[Node, ...]:
-    numbers = {n.index for n in members(lowered, node)} | {node.index}
+def _originals(graph: Graph, makers: Mapping[Tensor, Node], node: Node) -> tuple[Node, ...]:
+    numbers = {n.index for n in members(makers, node)} | {node.index}
     return tuple(graph.nodes[i] for i in sorted(numbers) if 0 <= i < len(graph.nodes))
 
 
-def members(graph: Graph, fused: Node) -> set[Node]:
-    """The nodes of the graph that a fused node stands for."""
-    makers = {t: n for n in graph.nodes for t in n.outputs}
+def members(makers: Mapping[Tensor, Node], fused: Node) -> set[Node]:
+    """The nodes of a graph that a fused node stands for; makers tells which node gives a tensor."""
     ends = set(fused.reads)
     found: set[Node] = set()
     waiting = [t for t in fused.outputs if t in makers]
@@ -121,7 +121,7 @@ def members(graph: Graph, fused: Node) -> set[Node]:
     return found
 
 
-def resolve(views: dict[Tensor, Storage], tensor: Tensor) -> Storage:
+def resolve(views: Mapping[Tensor, Storage], tensor: Tensor) -> Storage:
     """Follow views down to the tensor that owns the memory."""
     offset = 0
     while tensor in views:

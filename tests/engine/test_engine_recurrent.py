@@ -173,6 +173,25 @@ def test_what_has_no_kernel_says_why(runtime: Runtime) -> None:
     assert "the activation RELU" in row.reason
 
 
+@pytest.mark.parametrize("op", [LSTM, "UNIDIRECTIONAL_SEQUENCE_RNN"])
+def test_a_layer_of_very_many_steps_is_left_to_the_cpu(runtime: Runtime, op: str) -> None:
+    case = rest.LSTM_FORMS["plain"] if op == LSTM else rest.CASES[op]
+    steps = 100_000
+    blob = replace(case, inputs=(Spec((1, steps, rest.INPUTS)), *case.inputs[1:-2],
+                                 *(State((1, *s.shape[1:])) if isinstance(s, State) else s
+                                   for s in case.inputs[-2:])),
+                   outputs=(Spec((1, steps, rest.UNITS)),)).blob(op)
+    model = LoadedModel(runtime, read(blob))
+    try:
+        (row,) = model.explain()
+        (output,) = model.run(inputs := oracle.random_inputs(blob))
+    finally:
+        model.close()
+    assert row.place == "CPU"
+    assert "more than 1024 steps" in row.reason
+    oracle.assert_same(output, oracle.run(blob, inputs)[0])
+
+
 def filter_of_integers() -> bytes:
     """A quantised SVDF."""
     model = ModelBuilder()

@@ -9,6 +9,7 @@ from typing import Any
 from app.engine.blame import blamed
 from app.engine.ir import Graph, Node, Tensor, integers
 from app.engine.passes import cells, lstm
+from app.engine.passes.control import MAX_TURNS
 
 BOTH_WAYS = "BIDIRECTIONAL_SEQUENCE_LSTM"
 
@@ -52,11 +53,20 @@ def unfold(graph: Graph) -> Graph:
 
 
 def _steps(node: Node) -> list[Node] | None:
-    return lstm.parts(node) or cells.parts(node)
+    return None if _long(node) else lstm.parts(node) or cells.parts(node)
+
+
+def _long(node: Node) -> bool:
+    """Whether starting the kernels of all steps would cost more than what they do."""
+    extents = node.input(0).shape
+    return (node.op in (lstm.NAME, cells.SEQUENCE, *BOTH) and len(extents) == 3
+            and extents[0 if node.options.get("time_major") else 1] > MAX_TURNS)
 
 
 def refusal(node: Node) -> str:
     """What of a layer that was not taken apart has no kernel."""
+    if _long(node):
+        return f"more than {MAX_TURNS} steps"
     if node.op in BOTH:
         return "a second input, weights that are computed, or states that outlive a step"
     own = lstm.refusal(node) if node.op in (lstm.NAME, lstm.CELL_NAME) else None
