@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import takewhile
-from math import inf
-from time import monotonic
 
 import numpy as np
-import pyopencl as cl
 
 from app.engine.ahead import ending
 from app.engine.batches import Batcher
 from app.engine.explain import Row, explain
 from app.engine.ir import Data, Graph, Launch, Model, Tensor
 from app.engine.known import refuse_unknown
+from app.engine.larger import LargerPlans
 from app.engine.opencl.executor import Executor
 from app.engine.opencl.weights import Weights
 from app.engine.passes.facts import OPAQUE
@@ -31,11 +28,7 @@ from app.engine.runtime import Runtime, graphs_of
 from app.engine.trials import drawn, numpy_type, trial_shapes
 from app.errors import DeviceMemoryError, InvalidInput, ModelNotReady, ServingError
 
-log = logging.getLogger("app.engine")
-
 Shape = tuple[int, ...]
-# After so long there may be room for a plan that found none.
-ROOM_SECONDS = 60.0
 STATE_OPS = {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
 
 
@@ -66,12 +59,12 @@ class LoadedModel:
         own = self._own
         self._growing = threading.Lock()
         self._reserve, self._closed = reserve, False
-        # Plans that were asked for, and when again at the earliest. Units: seconds, monotonic().
-        self._asked: dict[tuple[Shape, ...], float] = {}
-        self._batcher = Batcher(lambda inputs, runs: own._run(own._batched if runs > 1 else
-                                                              own._graphs, inputs),
-                                *[lambda *batches: own._joins(*batches)] if ahead else [])
         self._routines = self._planned(False)
+        self._larger = LargerPlans(self._batched[0], self._routines, self._plans,
+                                   lambda shapes: own._run_zeros(own._batched, shapes))
+        self._batcher = Batcher(
+            lambda inputs, runs: own._run(own._batched if runs > 1 else own._graphs, inputs),
+            *[partial(self._larger.ready, runtime.ahead)] if ahead else [])
         # State tensors of the old kind live in the CPU's part where steps follow each other.
         self._lasting = self._routines
         if any(t.is_variable for g in model.graphs for n in g.nodes for t in n.reads):
@@ -232,42 +225,6 @@ class LoadedModel:
         """Run several of the model's own batches, joined on dimension 0: see batches.Batcher."""
         return self._batcher.run(inputs, runs)
 
-    def _joins(self, inputs: Sequence[Data], runs: int, size: int) -> bool:
-        """Whether so many of these batches may run as one; sees to it if they may not yet."""
-        shapes = tuple((a.shape[0] // runs * size, *a.shape[1:]) for a in inputs)
-        if self._routines.knows(self._batched[0], shapes):
-            return True
-        if monotonic() >= self._asked.get(shapes, 0.0):
-            self._asked[shapes] = inf
-            self.runtime.ahead.ask(partial(_plan_ahead, weakref.ref(self), shapes))
-        return False
-
-    def plan_ahead(self, shapes: Sequence[Shape]) -> None:
-        """Make the plan of several batches together while others are in use. Where that does not
-        work out there is none, and whoever wanted it goes on without."""
-        graph, routines = self._batched[0], self._routines
-        try:
-            ready = routines.made(graph, shapes, {})
-            with self._plans:
-                if self._closed:
-                    return
-                routines.put(graph, shapes, ready)
-                try:
-                    self._run_zeros(self._batched, shapes)
-                except BaseException:
-                    routines.drop(graph, shapes)
-                    raise
-                # Should it be forgotten for others, it can be made again.
-                self._asked.pop(tuple(shapes))
-        except ModelNotReady:
-            return
-        except DeviceMemoryError as error:
-            self._asked[tuple(shapes)] = monotonic() + ROOM_SECONDS
-            log.warning("no plan for inputs of %s: %s", list(shapes), error)
-        except (InvalidInput, ServingError, cl.Error) as error:
-            # Many models are made for one at a time.
-            log.info("no plan for inputs of %s: %s", list(shapes), error)
-
     def _planned(self, lasting: bool) -> Routines:
         own = self._own
         return Routines(self._graphs[0],
@@ -316,12 +273,6 @@ class LoadedModel:
         with self._growing:
             self._closed = True
         with self._plans:
+            self._larger.close()
             self.replan()
             self._constants.clear()
-
-
-def _plan_ahead(model: weakref.ref[LoadedModel], shapes: Sequence[Shape]) -> None:
-    # Nobody waits for a model that is gone.
-    found = model()
-    if found is not None:
-        found.plan_ahead(shapes)

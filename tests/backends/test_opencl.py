@@ -21,7 +21,7 @@ from app.backends.choice import OpenclOptions, Source, open_session
 from app.backends.opencl import open_session as open_opencl
 from app.backends.tflite import TfliteOptions
 from app.engine.ir import Graph
-from app.engine.loaded import LoadedModel
+from app.engine.larger import LargerPlans
 from app.engine.opencl.kernel import check
 from app.engine.opencl.programs import Programs
 from app.errors import DeviceError, DeviceMemoryError, DeviceNotFound, InvalidInput, InvalidModel
@@ -159,13 +159,13 @@ def test_requests_do_not_wait_for_the_compiler(monkeypatch: pytest.MonkeyPatch) 
     name, answer = card.inputs[0].name, card.outputs[0].name
     ahead = card._model.runtime.ahead  # type: ignore[attr-defined]
     may = threading.Event()
-    real = LoadedModel.plan_ahead
+    real = LargerPlans.make
 
-    def held(model: LoadedModel, shapes: Any) -> None:
+    def held(plans: LargerPlans, shapes: Any) -> None:
         assert may.wait(60)
-        real(model, shapes)
+        real(plans, shapes)
 
-    monkeypatch.setattr(LoadedModel, "plan_ahead", held)
+    monkeypatch.setattr(LargerPlans, "make", held)
     batch = np.random.default_rng(3).uniform(-1, 1, (5, 6, 6, 3)).astype("f4")
     expected = cpu.run({name: batch})[answer]
     small = card.memory_bytes

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
 import pytest
 
+from app.engine.ir import Const
 from app.engine.loaded import LoadedModel
+from app.engine.ops import computed
 from app.engine.reader import read
 from app.engine.runtime import Runtime
 from app.tensors import Quantization
+from bench.kernels.plans import launches, plan_blob
 from tests.engine import oracle
 from tests.engine.builder import Spec, single_op
 
@@ -79,3 +83,15 @@ def test_computed_weights_of_integers(runtime: Runtime) -> None:
     x, w, y = (Spec(shape, "int8", Quantization((scale,), (zero,)))
                for shape, (scale, zero) in zip(shapes, steps, strict=True))
     check(runtime, "odd", (x, w, y))
+
+
+def test_plans_share_the_tables_of_their_layouts() -> None:
+    shapes = [Spec(shape) for shape in CASES["wide"][1:4]]
+    made = [plan_blob(blob("wide", shapes[1], shapes[0], shapes[2])) for _ in range(2)]
+    tables = [[a.tensor.data for s in launches(p) if s.kernel == "pick" for a in s.args
+               if isinstance(a, Const)] for p in made]
+    assert tables[0]
+    assert [id(t) for t in tables[0]] == [id(t) for t in tables[1]]
+    del made, tables
+    gc.collect()
+    assert not [key for key in computed.PLACES if key[0] == shapes[1].shape]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from app.engine.registry import require
 i32 = np.int32
 # Numbers up to which a float32 tells each from the next: a layout is found out by packing them.
 MOST = 1 << 24
+# Where each weight of a layout comes from, by the weights' shape and the layout's label: shared by
+# the plans that are there.
+PLACES: WeakValueDictionary[tuple[tuple[int, ...], str], Data] = WeakValueDictionary()
 
 
 def with_packing(node: Node, position: int, profile: DeviceProfile,
@@ -47,7 +50,6 @@ def with_packing(node: Node, position: int, profile: DeviceProfile,
     return launches
 
 
-@lru_cache(64)
 def _numbers(shape: tuple[int, ...]) -> Tensor:
     # From 1 on: 0 is what packing puts where there is no weight.
     count = int(np.prod(shape, dtype=np.int64))
@@ -55,18 +57,21 @@ def _numbers(shape: tuple[int, ...]) -> Tensor:
 
 
 def _packed(w: Tensor, layout: Const, profile: DeviceProfile, launches: list[Launch]) -> Arg:
-    numbers = layout.tensor
-    assert numbers.data is not None
-    places = _places(layout)(numbers.data)
+    places = _places(layout)
     if np.array_equal(places.ravel(), np.arange(1, w.size + 1)):
         return w
     made, count = Scratch(4 * places.size), places.size
     per = max(1, min(1024, -(-count // 64))) if profile.is_cpu else 1
-    table = Const(numbers, f"places {layout.label}", _places(layout))
+    table = Const(Tensor("", places.shape, "int32", places), "places", lambda data: data)
     launches.append(Launch("gather", "pick", (w, table, made, i32(count), i32(per)),
                            (-(-count // per),), (profile.group,), {"T": "float", "TI": "int"}))
     return made
 
 
-def _places(layout: Const) -> Callable[[Data], Data]:
-    return lambda data: layout.pack(data).astype(np.int32)
+def _places(layout: Const) -> Data:
+    key = (layout.tensor.shape, layout.label)
+    known = PLACES.get(key)
+    if known is None:
+        assert layout.tensor.data is not None
+        known = PLACES[key] = layout.pack(layout.tensor.data).astype(np.int32)
+    return known
