@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 
 from app.backends.choice import OpenclOptions, Source
@@ -18,7 +19,7 @@ from app.engine.opencl.failures import translated
 from app.engine.reader import read
 from app.engine.runtime import Runtime
 from app.engine.tuner import tune
-from app.errors import DeviceNotFound, UnsupportedOp
+from app.errors import DeviceNotFound, InvalidInput, ServingError, UnsupportedOp
 from app.tensors import Array
 
 
@@ -82,8 +83,9 @@ class OpenclSession:
         tensors = (*self.inputs, *self.outputs)
         self._free = not self.stateful and has_batch(tensors, -1) and model.rows_apart()
         # A card's driver may take as long as it likes, and other shapes have to be compiled first.
-        fixed = [size for spec in self.inputs for size in spec.shape[1 if self._free else 0:]]
-        self.steady = known and model.runtime.device.profile.is_cpu and -1 not in fixed
+        self._fixed = all(size >= 0 for spec in self.inputs
+                          for size in spec.shape[1 if self._free else 0:])
+        self.steady = known and model.runtime.device.profile.is_cpu and self._fixed
         self.joins = self._free or (has_batch(tensors) and not self.stateful)
         self.device = model.runtime.device.label
         hosts = sum(p.where == "host" for p in executor.plan.places)
@@ -115,6 +117,31 @@ class OpenclSession:
         """
         with translated(lambda: self.memory_bytes):
             return self._run(inputs)
+
+    def prepared(self, inputs: Mapping[str, Array]) -> bool:
+        """Tell whether kernels for inputs of these shapes are there."""
+        shapes = self._shapes(inputs)
+        return shapes is None or self._model.knows(shapes)
+
+    def prepare(self, inputs: Mapping[str, Array]) -> None:
+        """Plan for inputs of these shapes, and compile what that takes."""
+        shapes = self._shapes(inputs)
+        if shapes is not None and not self._model.knows(shapes):
+            with suppress(ServingError), translated(lambda: self.memory_bytes):
+                self._model.learn(shapes)
+
+    def _shapes(self, inputs: Mapping[str, Array]) -> list[tuple[int, ...]] | None:
+        """The shapes of one run, if they may be new."""
+        if self._fixed or self.stateful:
+            return None
+        try:
+            arrays, runs = fit(self.inputs, inputs)
+        except InvalidInput:
+            return None
+        shapes = [arrays[spec.name].shape for spec in self.inputs]
+        if self._free:
+            return [(1, *shape[1:]) for shape in shapes]
+        return [(shape[0] // runs, *shape[1:]) if shape else shape for shape in shapes]
 
     def _run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         if self._model.has_variables or (self.stateful and has_axis(self.inputs, inputs)):

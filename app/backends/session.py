@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from app.tensors import Array, TensorSpec
 
@@ -51,3 +51,17 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free everything. Idempotent; run must not be called afterwards."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A session that has to make something, a plan for one, before inputs of other shapes run."""
+
+    def prepared(self, inputs: Mapping[str, Array]) -> bool:
+        """Tell, at once, whether a run of these inputs needs nothing to be made first."""
+
+    def prepare(self, inputs: Mapping[str, Array]) -> None:
+        """Make what a run of these inputs needs, while others run.
+
+        What does not work out is told by the run.
+        """

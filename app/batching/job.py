@@ -48,12 +48,17 @@ class Outcome:
 class Job:
     """A call in the queue: who waits for it, and where its answer goes."""
 
-    __slots__ = ("_done", "call", "error", "outcome", "rows", "signature", "since", "size", "state")
+    __slots__ = (
+        "_done", "call", "error", "outcome", "prepared", "rows", "signature", "since", "size",
+        "state",
+    )  # fmt: skip
 
     def __init__(self, call: Call, now: float, joinable: bool) -> None:
         self.call = call
         self.since = now
         self.state = "waiting"
+        # Whether what can be made for it before its run has been made.
+        self.prepared = True
         self.size = sum(array.nbytes for array in call.inputs.values())
         rows = _rows(call.inputs)
         self.rows = rows or 1

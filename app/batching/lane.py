@@ -2,21 +2,26 @@
 
 A call that finds the lane idle runs in its caller's own thread: handing it over would cost more
 than a small model does. Everything else is queued and run by at most Policy.slots runner threads,
-which are started when they are first needed.
+which are started when they are first needed. What has to be compiled for first waits for that in
+the queue, and others pass it.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 
+from app.backends.session import Prepares
 from app.batching.budget import Budget
 from app.batching.job import Call, Inputs, Job, Outcome, Outputs, join, split
 from app.batching.policy import LONGEST_QUEUE, Policy
 from app.batching.waiting import Waiting
 from app.errors import DeadlineExceeded, ModelNotReady, Overloaded
-from app.trouble import started
+from app.trouble import began, started
+
+log = logging.getLogger("app.batching")
 
 # Weight of the newest value in the running estimates.
 _NEW = 0.2
@@ -50,12 +55,15 @@ class Lane:
         budget: Budget,
         observer: Observer | None = None,
         joinable: bool = True,
+        prepares: Prepares | None = None,
     ) -> None:
         self._session_run = run
         self._policy = policy
         self._budget = budget
         self._observer = observer or Observer()
         self._joinable = joinable and policy.max_batch > 1
+        self._prepares = prepares
+        self._preparing = False
         self._changed = threading.Condition(threading.Lock())
         self._queue = Waiting(policy, self._observer.dropped)
         self._outside = 0
@@ -80,6 +88,7 @@ class Lane:
         """
         now = time.monotonic()
         job = Job(call, now, self._joinable)
+        job.prepared = self._prepares is None or self._prepares.prepared(call.inputs)
         self._budget.take(job.size, caller)
         try:
             if self._start(job, now):
@@ -165,7 +174,7 @@ class Lane:
                 raise ModelNotReady("the model is being unloaded; try again")
             crowded = self._meet(now)
             free = self._running < self._policy.slots and not self._queue.count
-            if free and not crowded and not self._hurried(job, now):
+            if free and job.prepared and not crowded and not self._hurried(job, now):
                 self._running += 1
                 job.state = "running"
                 return True
@@ -173,6 +182,10 @@ class Lane:
             if not self._wake_runner():
                 self._queue.leave(job, "refused")
                 raise Overloaded("the system has no room for one more thread; come back later")
+            if not job.prepared and not self._preparing:
+                self._preparing = began(self._prepare, "prepare")
+                # Without a thread for it, its run makes what it needs.
+                job.prepared = not self._preparing
             self._tell_depth()
             return False
 
@@ -232,18 +245,39 @@ class Lane:
             while True:
                 pause = self._pause()
                 if pause == 0:
-                    batch = self._queue.take(time.monotonic())
+                    batch = self._queue.take(time.monotonic(), lambda job: job.prepared)
                     self._tell_depth()
                     if batch:
                         self._running += 1
                         return batch
-                    continue
+                    if not self._queue.count or not self._preparing:
+                        continue
+                    pause = None
                 if self._closed and not self._queue.count:
                     self._changed.notify_all()
                     return None
                 self._idle_runners += 1
                 self._changed.wait(pause)
                 self._idle_runners -= 1
+
+    def _prepare(self) -> None:
+        """Prepare the jobs that need it, one after the other, until none does."""
+        assert self._prepares is not None
+        while True:
+            with self._changed:
+                job = next((job for job in self._queue if not job.prepared), None)
+                if job is None:
+                    self._preparing = False
+                    return
+            try:
+                if not self._prepares.prepared(job.call.inputs):
+                    self._prepares.prepare(job.call.inputs)
+            except Exception:
+                # Its run will tell the caller.
+                log.exception("unexpected error while a run was prepared")
+            with self._changed:
+                job.prepared = True
+                self._changed.notify_all()
 
     def _pause(self) -> float | None:
         """Seconds until a batch should be taken; None until something changes."""

@@ -116,9 +116,10 @@ class Waiting:
         oldest = min((job.since for job in self), default=now)
         return max(0.0, oldest + self._policy.max_delay - now)
 
-    def take(self, now: float) -> list[Job]:
-        """Take the most urgent job and those that may share its batch; drop what has lapsed."""
-        first = self._first(now)
+    def take(self, now: float, may: Callable[[Job], bool] = lambda job: True) -> list[Job]:
+        """Take the most urgent job that may run, and those that may share its batch; drop what has
+        lapsed."""
+        first = self._first(now, may)
         if first is None:
             return []
         batch = [first]
@@ -138,10 +139,17 @@ class Waiting:
                 self.leave(job, "running")
         return batch
 
-    def _first(self, now: float) -> Job | None:
+    def _first(self, now: float, may: Callable[[Job], bool]) -> Job | None:
         while self._heap:
-            job = heapq.heappop(self._heap)[2]
+            job = self._heap[0][2]
             if job.state == "waiting" and not self._lapsed(job, now):
+                if may(job):
+                    heapq.heappop(self._heap)
+                    return job
+                break
+            heapq.heappop(self._heap)
+        for _, _, job in sorted(self._heap):
+            if job.state == "waiting" and may(job) and not self._lapsed(job, now):
                 return job
         return None
 

@@ -57,12 +57,7 @@ class LargerPlans:
             with self._lock:
                 if self._closed:
                     return
-                self._routines.put(self._graph, shapes, ready)
-                try:
-                    self._try_out(shapes)
-                except BaseException:
-                    self._routines.drop(self._graph, shapes)
-                    raise
+                self._routines.put(self._graph, shapes, ready, self._try_out)
                 # Should it be forgotten for others, it can be made again.
                 self._asked.pop(tuple(shapes))
         except (ModelNotReady, ReferenceError):

@@ -208,6 +208,23 @@ class LoadedModel:
         routines.stage(graph, shapes, {})
         return planned
 
+    def knows(self, shapes: Sequence[Shape]) -> bool:
+        """Whether a run of inputs of these shapes needs no plan to be made first."""
+        return self._routines.knows(self._graphs[0], shapes)
+
+    def learn(self, shapes: Sequence[Shape]) -> None:
+        """Make the plan for inputs of these shapes while others are in use, and run it on zeros.
+
+        Raises: InvalidInput, UnsupportedOp, DeviceMemoryError, KernelBuildError, DeviceError;
+                ModelNotReady if the model is closed meanwhile.
+        """
+        ready = self._routines.made(self._graphs[0], shapes, {})
+        with self._plans:
+            if self._closed:
+                raise ModelNotReady("the model is unloaded")
+            self._routines.put(self._graphs[0], shapes, ready,
+                               partial(self._run_zeros, self._graphs))
+
     def rows_apart(self) -> bool:
         """Whether the rows of a model whose batch is free do not touch each other, tried out once
         on two rows; False where another extent is free, too."""

@@ -73,13 +73,16 @@ class Routines:
         whole = graph is self._main and stage.rest is None
         return Ready(stage, self._make(stage.graph, whole))
 
-    def put(self, graph: Graph, shapes: Sequence[Shape], ready: Ready) -> None:
-        """Take in what was made for a graph whose shapes depend on no data."""
-        self._keep((graph, tuple(shapes), ()), ready)
-
-    def drop(self, graph: Graph, shapes: Sequence[Shape]) -> None:
-        """Forget a plan."""
-        self._ready.pop((graph, tuple(shapes), ()), None)
+    def put(self, graph: Graph, shapes: Sequence[Shape], ready: Ready,
+            try_out: Callable[[Sequence[Shape]], None]) -> None:
+        """Take in what was made for a graph whose shapes depend on no data, if it can be run."""
+        key: Key = (graph, tuple(shapes), ())
+        self._keep(key, ready)
+        try:
+            try_out(shapes)
+        except BaseException:
+            self._ready.pop(key, None)
+            raise
 
     def _keep(self, key: Key, ready: Ready) -> None:
         # The last one used is the last to go.

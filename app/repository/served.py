@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from app.backends.session import Session
+from app.backends.session import Prepares, Session
 from app.batching.budget import Budget
 from app.batching.lane import Lane
 from app.batching.policy import Policy
@@ -92,7 +92,8 @@ class Opener:
         policy = self._policy(described.manifest.batching, session)
         meter = Meter(wish.key, session.backend, policy.max_queue)
         run = self._recorder.watched(wish.key, session.run)
-        lane = Lane(run, policy, self._budget, meter, session.joins)
+        prepares = session if isinstance(session, Prepares) else None
+        lane = Lane(run, policy, self._budget, meter, session.joins, prepares)
         return Loaded(
             wish.key, wish.sha256, wish.backend, described, session, lane, meter, policy,
             load_seconds,

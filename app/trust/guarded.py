@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from app.backends.session import Session
+from app.backends.session import Prepares, Session
 from app.errors import DeviceError, DeviceHung, DeviceMemoryError
 from app.tensors import Array
 from app.trust.compare import Tolerance, Verdict, compare, same_bits
 from app.trust.device import HUNG, LOST, WRONG, DeviceTrust
-from app.trust.watchdog import Watchdog
+from app.trust.watchdog import PATIENCE, Watchdog
 
 
 @runtime_checkable
@@ -61,11 +61,14 @@ class GuardedSession:
         freed: Callable[[], None] = lambda: None,
     ) -> None:
         self._primary = primary
+        self._prepares = primary if isinstance(primary, Prepares) else None
         self._make_fallback = fallback
         self.answer = answer
         self._trust = trust
         busy = (lambda: primary.busy_seconds) if isinstance(primary, Shared) else None
         self._watchdog = Watchdog(timeout, threads, busy)
+        self._timeout = timeout
+        self._maker: Watchdog | None = None
         self._lock = threading.Lock()
         self._fallback: Session | None = None
         self._first: dict[str, Array] | None = None
@@ -90,6 +93,27 @@ class GuardedSession:
             self._trust.lose(HUNG if isinstance(error, DeviceHung) else LOST, str(error))
             return self.cpu().run(inputs)
 
+    def prepared(self, inputs: Mapping[str, Array]) -> bool:
+        """Tell whether a run of these inputs needs nothing to be made first."""
+        if self._prepares is None or self._trust.suspect:
+            return True
+        return self._prepares.prepared(inputs)
+
+    def prepare(self, inputs: Mapping[str, Array]) -> None:
+        """Make what it needs; a compiler that never comes back is a hung device."""
+        prepares = self._prepares
+        if prepares is None or self._trust.suspect:
+            return
+        with self._lock:
+            if self._closed:
+                return
+            self._maker = self._maker or Watchdog(PATIENCE * self._timeout)
+            maker = self._maker
+        try:
+            maker.call(lambda: prepares.prepare(inputs))
+        except DeviceHung as error:
+            self._trust.lose(HUNG, str(error))
+
     def close(self) -> None:
         """Free both sessions, unless the device's driver holds on to its own."""
         with self._lock:
@@ -97,6 +121,8 @@ class GuardedSession:
                 return
             self._closed = True
         self._watchdog.close()
+        if self._maker is not None:
+            self._maker.close()
         if self._trust.kind != HUNG:
             self._primary.close()
             self._freed()

@@ -152,8 +152,9 @@ POLICIES = st.builds(
 @given(requests=REQUESTS, policy=POLICIES)
 @settings(max_examples=80, deadline=None)
 def test_any_interleaving_gives_each_its_own_answer(requests: Any, policy: Policy) -> None:
-    session, lane_budget = Doubler(), roomy()
-    lane = Lane(session, policy, lane_budget)
+    session, lane_budget = Compiling(), roomy()
+    session.compiler.set()
+    lane = Lane(session, policy, lane_budget, None, True, session)
 
     def ask(number: int, rows: int, width: int, priority: int, bad: bool, when: float) -> None:
         time.sleep(when)
@@ -438,3 +439,60 @@ def test_rows_are_joined_only_where_every_tensor_has_them(shapes: Any, expected:
     assert batchable(session) is expected
     session.stateful = True
     assert not batchable(session), "rows of a stateful model follow each other"
+
+
+class Compiling(Doubler):
+    """A doubler that has to prepare for each new width, while a gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.widths = {2}
+        self.asked: list[int] = []
+        self.compiler = threading.Event()
+
+    def prepared(self, inputs: Any) -> bool:
+        return inputs["x"].shape[1] in self.widths
+
+    def prepare(self, inputs: Any) -> None:
+        self.asked.append(inputs["x"].shape[1])
+        assert self.compiler.wait(20)
+        if self.asked[-1] == 13:
+            raise RuntimeError("a compiler's fault")
+        self.widths.add(self.asked[-1])
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy(max_batch=4, max_delay=0.002)])
+def test_what_is_compiled_for_waits_alone(policy: Policy) -> None:
+    session = Compiling()
+    lane = Lane(session, policy, roomy(), None, True, session)
+    with ThreadPoolExecutor(16) as pool:
+        new = []
+        for width in (3, 3, 5, 13):
+            new.append(pool.submit(lane.submit, call(width, width=width)))
+            until(lambda: lane.waiting == len(new))
+        late = pool.submit(lane.submit, call(1, width=7, deadline=time.monotonic() + 0.05))
+        with pytest.raises(DeadlineExceeded):
+            late.result(10)
+        for value in range(20):
+            assert lane.submit(call(value)).outputs["y"][0, 0] == 2 * value
+        assert session.asked == [3]
+        session.compiler.set()
+        for future, width in zip(new, (3, 3, 5, 13), strict=True):
+            # Where preparing fails, the run decides.
+            assert future.result(10).outputs["y"][0, 0] == 2 * width
+    assert session.asked == [3, 5, 13]
+    assert session.most_at_once == 1
+    assert lane.close(5)
+
+
+def test_closing_waits_for_what_is_prepared() -> None:
+    session = Compiling()
+    lane = Lane(session, Policy(), roomy(), None, True, session)
+    with ThreadPoolExecutor(4) as pool:
+        new = pool.submit(lane.submit, call(3, width=3))
+        until(lambda: lane.waiting == 1)
+        closing = pool.submit(lane.close, 10)
+        until(lambda: refuses(lane))
+        session.compiler.set()
+        assert closing.result(10)
+        assert new.result(10).outputs["y"][0, 0] == 6
