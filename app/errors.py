@@ -29,7 +29,9 @@ from __future__ import annotations
 
 import errno
 
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN)
+# Source: CPython says no more of EAGAIN where it starts a thread.
+_NO_THREAD = "can't start new thread"
 
 
 class ServingError(Exception):
@@ -142,12 +144,14 @@ class Overloaded(ServingError):
 
 
 def exhausted(error: BaseException) -> Overloaded | None:
-    """Say of an error that it only means too much at once: no memory, or no descriptors, left."""
+    """Say of an error that it only means too much at once: what the system has is used up."""
     if isinstance(error, MemoryError):
         return Overloaded("there is no memory left for this request; send less, or come back later")
     if isinstance(error, OSError) and error.errno in _EXHAUSTED:
         return Overloaded(f"the server has reached a limit of its system ({error.strerror}); "
                           "come back later")  # fmt: skip
+    if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+        return Overloaded("the system has no room for one more thread; come back later")
     return None
 
 

@@ -8,11 +8,11 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
-from app.errors import ServingError, StorageFailed, exhausted
+from app.errors import Overloaded, ServingError, StorageFailed, exhausted
 
 # What says all there is to say: where in the code it was met adds nothing.
 _PLAIN = (ServingError, OSError, MemoryError, sqlite3.OperationalError)
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EAGAIN)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def began(run: Callable[[], object], name: str) -> bool:
@@ -34,14 +34,15 @@ def passes(error: BaseException) -> bool:
     """Tell whether an error may be over in a moment, or when somebody has made room."""
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return True
-    known = isinstance(error, StorageFailed | sqlite3.OperationalError)
+    known = isinstance(error, StorageFailed | Overloaded | sqlite3.OperationalError)
     return known or exhausted(error) is not None
 
 
 def report(log: logging.Logger, error: Exception, what: str, *of: object) -> None:
     """Log an error: in one line, unless it is one that nobody has thought of."""
-    if isinstance(error, _PLAIN):
-        log.error(f"{what}: %s", *of, exhausted(error) or error)
+    spent = exhausted(error)
+    if spent is not None or isinstance(error, _PLAIN):
+        log.error(f"{what}: %s", *of, spent or error)
     else:
         log.error(what, *of, exc_info=error)
 

@@ -146,7 +146,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
 
     def _front(self) -> Loop:
         # Numpy and what else is native must not be in the master, before the fork.
-        from app.front.crew import Crew
+        from app.front.crew import hired
         from app.front.intake import Intake
         from app.front.loop import Loop
         from app.front.pages import Pages
@@ -155,12 +155,11 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
         self._keeps_alive = self.cfg.keepalive > 0
         spool = settings.state_dir / "bodies"
         spool.mkdir(parents=True, exist_ok=True)
-        self._crews = (
-            Crew("infer", settings.queue_per_worker + settings.threads, settings.threads),
-            Crew("page", settings.threads, settings.threads),
-            Crew("probe", 2, 2),
-        )
-        infer, page, probe = self._crews
+        most = settings.queue_per_worker + settings.threads
+        infer, page, probe = self._crews = hired({
+            "infer": (most, settings.threads), "page": (settings.threads, settings.threads),
+            "probe": (2, 2),
+        })  # fmt: skip
         pages = Pages(
             self.cfg, self.wsgi, self.malformed, _turn_away, page, probe, PROBES
         )

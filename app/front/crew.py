@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from app.errors import Overloaded
 from app.trouble import Trouble, began
@@ -82,3 +82,19 @@ class Crew:
                 self._idle -= 1
                 self._threads -= task is None
                 return task
+
+
+def hired(sizes: Mapping[str, tuple[int, int]]) -> list[Crew]:
+    """Make crews by name, of the most threads and those that stay; all or none.
+
+    Raises: Overloaded.
+    """
+    crews: list[Crew] = []
+    try:
+        for name, (most, keep) in sizes.items():
+            crews.append(Crew(name, most, keep))
+    except Overloaded:
+        for crew in crews:
+            crew.stop()
+        raise
+    return crews

@@ -92,6 +92,8 @@ class Pages:
             for part in parts:
                 response.write(part)
             response.close()
+        except (ConnectionError, TimeoutError):
+            raise  # the client has left
         except Exception:
             if not response.headers_sent:
                 raise

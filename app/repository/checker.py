@@ -38,16 +38,29 @@ def main() -> None:
             return
         *lines, pending = (pending + block).split(b"\n")
         for line in lines:
-            print(json.dumps(check(json.loads(line))), flush=True)
+            print(json.dumps(_checked(json.loads(line))), flush=True)
+
+
+def _checked(request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return check(request)
+    except OSError as error:
+        return {"no_room": str(error)}
 
 
 def check(request: dict[str, Any]) -> dict[str, Any]:
     """Try one model in one runtime, in a child.
 
-    Units: request["seconds"] of wall time, request["memory_mb"] of address space.
+    Units:  request["seconds"] of wall time, request["memory_mb"] of address space.
+    Raises: OSError if the system has no room for a child.
     """
     receive, send = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(receive)
+        os.close(send)
+        raise
     if pid == 0:
         os.close(receive)
         _child(request, send)

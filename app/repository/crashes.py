@@ -115,7 +115,9 @@ class Recorder:
         self._local = threading.local()
 
     def begin(self, worker: str) -> None:
-        """Begin for the worker of this name; on a full disk without."""
+        """Begin for the worker of this name, once; on a full disk without."""
+        if self._report is not None:
+            return
         try:
             self._report, self._table = self._crashes.create(worker)
         except OSError as error:

@@ -11,6 +11,7 @@ from app.processes import started
 from app.repository.crashes import Crash, Crashes
 from app.repository.database import Database
 from app.repository.names import Key
+from app.repository.records import Wish
 
 log = logging.getLogger("app.deaths")
 
@@ -94,3 +95,16 @@ def _say(worker: str, crash: Crash | None) -> None:
             "a worker crashed %s: %s", what, crash.what,
             extra={"worker": worker, "where": crash.where},
         )  # fmt: skip
+
+
+def set_aside(wish: Wish) -> str:
+    """Say why a model is left alone, if it is: it was the end of too many workers."""
+    again = f"POST /models/{wish.key.name}/load tries again"
+    if wish.crashes >= ALLOWED:
+        return (
+            f"{wish.crashes} workers crashed while they ran it; {again}, with another backend if "
+            "model.yaml names one"
+        )
+    if wish.deaths >= ALLOWED:
+        return f"{wish.deaths} workers died while they loaded it; {again}"
+    return ""

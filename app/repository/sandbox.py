@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.backends.runtimes import installed
-from app.errors import InvalidModel, ModelLoadFailed, UnsupportedOp
+from app.errors import InvalidModel, ModelLoadFailed, Overloaded, UnsupportedOp
 from app.repository.verdicts import Verdicts
 
 LOCKS = 64
@@ -74,7 +74,7 @@ class Sandbox:
         """Say which runtime should run the model and why.
 
         The first verdict on these bytes stands for all workers, so they answer alike.
-        Raises: InvalidModel, UnsupportedOp.
+        Raises: InvalidModel, UnsupportedOp; Overloaded or OSError if there is no room to find out.
         """
         fingerprint = self._fingerprint(sha256)
         verdict = self._verdicts.find(fingerprint)
@@ -144,7 +144,7 @@ class Sandbox:
                 checker.stdin.write(json.dumps(request).encode() + b"\n")
                 checker.stdin.flush()
                 if line := checker.stdout.readline():
-                    return dict(json.loads(line))
+                    return _answered(json.loads(line))
             except BrokenPipeError:
                 pass
             self._stop()
@@ -182,6 +182,12 @@ class Sandbox:
         with path.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _answered(answer: dict[str, Any]) -> dict[str, Any]:
+    if "no_room" in answer:
+        raise Overloaded(f"models cannot be checked now: {answer['no_room']}; come back later")
+    return answer
 
 
 def _choose(good: dict[str, Any], answers: dict[str, Any]) -> tuple[str, str]:

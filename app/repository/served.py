@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from app.backends.session import Prepares, Session
 from app.batching.budget import Budget
@@ -47,6 +48,19 @@ class Loaded:
         """Tell whether it is what is wished for."""
         mine = (self.sha256, self.backend, self.described.digest)
         return mine == (wish.sha256, wish.backend, wish.described)
+
+    def facts(self) -> dict[str, Any]:
+        """Describe it for whoever asks any worker."""
+        session = self.session
+        return {
+            "backend": session.backend,
+            "device": session.device,
+            "reason": session.reason,
+            "memory_bytes": session.memory_bytes,
+            "load_seconds": round(self.load_seconds, 6),
+            "inputs": [spec.describe() for spec in session.inputs],
+            "outputs": [spec.describe() for spec in session.outputs],
+        }
 
     def published(self) -> None:
         """Count it in; the size is kept, since a session's may change."""

@@ -20,11 +20,13 @@ from app.repository.records import Report, Wish
 from app.repository.served import Loaded, Opener
 from app.repository.shelf import Shelf
 from app.repository.state import State
-from app.trouble import Trouble, report
+from app.trouble import Trouble, passes, report
 
 log = logging.getLogger("app.store")
 
 HOUSEKEEPING_SECONDS = 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
+"""Seconds until a model is tried again that there was no room for, doubled each time."""
 
 
 class Store(Shelf):
@@ -51,6 +53,8 @@ class Store(Shelf):
         self._heartbeat = heartbeat
         self._sweep = sweep
         self._asleep: dict[Key, str] = {}
+        # What there was no room to load: how long to wait, and until when (time.monotonic()).
+        self._later: dict[Key, tuple[float, float]] = {}
         self._applied: dict[Key, int] = {}
         self._loading: queue.SimpleQueue[Key | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -69,10 +73,15 @@ class Store(Shelf):
         self._lost = lost
 
     def start(self, alive: Callable[[], bool] = lambda: True) -> None:
-        """Register this worker and begin to follow the wishes; alive turns false when it drains."""
+        """Register this worker and begin to follow the wishes; alive turns false when it drains.
+
+        Raises: RuntimeError where there is no room for a thread; call again.
+        """
         self._alive = alive
-        self._state.register(self.worker)
-        for run, name in ((self._watch, "watcher"), (self._work, "loader")):
+        if not self._threads:
+            self._state.register(self.worker)
+        # Called again where there was no room for a thread.
+        for run, name in ((self._watch, "watcher"), (self._work, "loader"))[len(self._threads) :]:
             thread = threading.Thread(target=run, name=f"store-{name}", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -133,7 +142,7 @@ class Store(Shelf):
         for item in self.loaded():
             wish = self._wishes.get(item.key)
             if wish is not None and wish.wanted:
-                self._say(wish, "ready", facts=_facts(item))
+                self._say(wish, "ready", facts=item.facts())
 
     # --- following the wishes ---
 
@@ -158,6 +167,7 @@ class Store(Shelf):
                     self._alive = lambda: True
                 if time.monotonic() - swept > HOUSEKEEPING_SECONDS:
                     swept = time.monotonic()
+                    self._try_again(swept)
                     self._state.bury()
                     self._state.purge()
                     self._sweep(self.loaded())
@@ -201,6 +211,18 @@ class Store(Shelf):
         if self._state.serve(self.worker, last):
             self._serving.set()
 
+    def _postpone(self, key: Key) -> float:
+        before, _ = self._later.get(key, (FIRST_PAUSE / 2, 0.0))
+        pause = min(2 * before, LONGEST_PAUSE)
+        self._later[key] = pause, time.monotonic() + pause
+        return pause
+
+    def _try_again(self, now: float) -> None:
+        for key, (pause, due) in list(self._later.items()):
+            if now >= due:
+                self._later[key] = pause, float("inf")
+                self._loading.put(key)
+
     def _work(self) -> None:
         trouble = Trouble(log, "models cannot be loaded, or not be reported")
         while (key := self._loading.get()) is not None:
@@ -218,9 +240,9 @@ class Store(Shelf):
 
     def _carry_out(self, wish: Wish) -> None:
         present = self._loaded.get(wish.key)
-        away = _set_aside(wish)
+        away = deaths.set_aside(wish)
         if present and present.fulfils(wish) and not away:
-            self._say(wish, "ready", facts=_facts(present))
+            self._say(wish, "ready", facts=present.facts())
             return
         self._say(wish, "loading")
         start = time.perf_counter()
@@ -235,6 +257,8 @@ class Store(Shelf):
                 log.exception("loading %s failed unexpectedly", wish.key)
             code = getattr(known, "code", "internal_error")
             text = str(known or error) or type(error).__name__
+            if passes(error):
+                text += f"; it is tried again in {self._postpone(wish.key):g} s"
             if present and present.sha256 == wish.sha256 and not away:
                 text += "; until it can be loaded so, it is served as it was before"
             else:
@@ -243,6 +267,7 @@ class Store(Shelf):
             meter.load_failed(wish.key, code)
             self._say(wish, "failed", error=text, facts={"code": code})
             return
+        self._later.pop(wish.key, None)
         loaded = self._open_lane(wish, described, session, time.perf_counter() - start)
         with self._lock:
             now = self._wishes.get(wish.key)
@@ -252,7 +277,7 @@ class Store(Shelf):
         if not current:
             loaded.dispose()
             return
-        self._say(wish, "ready", facts=_facts(loaded))
+        self._say(wish, "ready", facts=loaded.facts())
 
     def _say(
         self, wish: Wish, state: str, error: str | None = None, facts: dict[str, Any] | None = None
@@ -267,29 +292,3 @@ class Store(Shelf):
         self._state.report(
             Report(self.worker, wish.key, wish.generation, state, error, facts or {})
         )
-
-
-def _set_aside(wish: Wish) -> str:
-    """Say why a model is left alone, if it is: it was the end of too many workers."""
-    again = f"POST /models/{wish.key.name}/load tries again"
-    if wish.crashes >= deaths.ALLOWED:
-        return (
-            f"{wish.crashes} workers crashed while they ran it; {again}, with another backend if "
-            "model.yaml names one"
-        )
-    if wish.deaths >= deaths.ALLOWED:
-        return f"{wish.deaths} workers died while they loaded it; {again}"
-    return ""
-
-
-def _facts(loaded: Loaded) -> dict[str, Any]:
-    session = loaded.session
-    return {
-        "backend": session.backend,
-        "device": session.device,
-        "reason": session.reason,
-        "memory_bytes": session.memory_bytes,
-        "load_seconds": round(loaded.load_seconds, 6),
-        "inputs": [spec.describe() for spec in session.inputs],
-        "outputs": [spec.describe() for spec in session.outputs],
-    }

@@ -6,8 +6,10 @@ import errno
 import functools
 import json
 import logging
+import os
 import queue
 import resource
+import signal
 import sqlite3
 import threading
 import time
@@ -25,7 +27,7 @@ from app.errors import Overloaded, StorageFailed, exhausted
 from app.front.crew import Crew
 from app.trouble import Trouble
 from tests.service import tiny
-from tests.service.live import Server
+from tests.service.live import ROOT, Server
 
 LARGE = json.dumps({"model_name": "m", "input_data": [[1, 2, 3, 4]] * 300_000}).encode()
 
@@ -57,6 +59,8 @@ def test_without_memory_large_requests_are_refused_and_small_ones_answered(tmp_p
         (MemoryError(), "no memory"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
         (OSError(errno.ENOENT, "No such file"), None),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "unavailable"),
+        (RuntimeError("can't start new thread"), "one more thread"),
         (ValueError(), None),
     ],
 )
@@ -79,6 +83,34 @@ def test_without_descriptors_the_log_says_so_once_and_once_that_it_is_over(tmp_p
         assert server.infer("m", [[0] * 4]).status_code == 200
         lines = [line for line in server.text().splitlines() if began in line]
         assert len(lines) == 2, lines
+        assert "Traceback" not in server.text()
+
+
+def test_without_room_for_a_process_those_serve_that_there_are(tmp_path: Path) -> None:
+    settings = {
+        "FAULTS": str(tmp_path), "PYTHONPATH": f"{ROOT}/tests/serving/faulty:{ROOT}",
+        "LOG_FORMAT": "json",
+    }  # fmt: skip
+    with Server(tmp_path, workers=2, **settings) as server:
+        assert server.upload("m", "1", tiny.add(1)).status_code == 200
+        before = server.pids()
+        (tmp_path / "fork").touch()
+        os.kill(before[0], signal.SIGKILL)
+        server.until(lambda: "no worker can be started" in server.text())
+        server.signal(signal.SIGHUP)
+        server.until(lambda: "Handling signal: hup" in server.text())
+        refused = server.upload("new", "1", tiny.add(2))
+        assert refused.status_code == 503, refused.text
+        assert refused.headers["Retry-After"]
+        for _ in range(4):
+            assert server.infer("m", [[0] * 4]).status_code == 200
+        assert [pid for pid in server.pids() if pid in before] == before[1:]
+        (tmp_path / "fork").unlink()
+        # What the reload should have begun is made up for.
+        server.until(lambda: len(server.pids()) == 2 and not set(before) & set(server.pids()))
+        server.wait_ready()
+        assert server.upload("new", "1", tiny.add(2)).status_code == 200
+        assert server.text().count("no worker can be started; trying") == 1
         assert "Traceback" not in server.text()
 
 

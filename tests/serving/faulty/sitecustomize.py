@@ -2,12 +2,14 @@
 
 The folder in $FAULTS rules: a file "lie" flips a bit of every answer, "flip" one bit of a weight
 that lies on the device, "lost" fails as a driver does that lost its card, "hang" never answers,
-and "build" lets the driver's compiler refuse every kernel. On the CPU a first value of
-13 or 14 is deadly.
+and "build" lets the driver's compiler refuse every kernel. With "fork" there no process
+can be started. On the CPU a first value of 13 or 14 is deadly.
 """
 
 import ctypes
+import errno
 import os
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,23 @@ class Faulty:
 
 
 if FOLDER:
+    _fork, _popen = os.fork, subprocess.Popen.__init__
+
+    def _room() -> None:
+        if (Path(str(FOLDER)) / "fork").exists():
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    def _forked() -> int:
+        _room()
+        return _fork()
+
+    def _opened(*args: Any, **options: Any) -> None:
+        _room()
+        _popen(*args, **options)
+
+    os.fork = _forked
+    subprocess.Popen.__init__ = _opened  # type: ignore[method-assign]
+
     from app.backends import choice
 
     _open = choice.BACKENDS["opencl"]
