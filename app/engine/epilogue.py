@@ -83,6 +83,9 @@ STEPS = {
     "ADD_REQUANT": "v = rint((v + {o} * {t}) * {s});" + _CLAMP,
     "ADD_REQUANT_SWAPPED": "v = rint(({o} + v * {t}) * {s});" + _CLAMP,
     "MUL_REQUANT": "v = rint(v * {o} * {s});" + _CLAMP,
+    # What passes.gates makes of a value that is joined with a function of itself.
+    "OPEN": "{{ VT kept = v;",
+    "CLOSE": "}}",
 }
 ORDERED = {"SUB", "DIV", "POW", "FLOOR_DIV", "ADD_REQUANT", "MAXIMUM", "MINIMUM"}
 BINARY = ORDERED | {"ADD", "MUL", "SQUARED_DIFFERENCE", "PRELU",
@@ -90,6 +93,8 @@ BINARY = ORDERED | {"ADD", "MUL", "SQUARED_DIFFERENCE", "PRELU",
 # Steps that no file names: passes.quantize makes them.
 INTERNAL = {"SCALE", "REQUANT", "LEAKY_REQUANT", "REQUANT_TWICE", "REQUANT_AWAY",
             "REQUANT_CHANNELS", "ADD_REQUANT", "MUL_REQUANT"}
+# A node of several steps, and those that only stand among others: see passes.gates.
+GATE, MARKS = "GATE", {"OPEN", "CLOSE"}
 NUMBERS = ("s", "t", "lo", "hi")
 
 
@@ -128,7 +133,7 @@ def compile_steps(steps: Sequence[Fused], output: Tensor,
     lines: list[str] = []
     args: list[Arg] = []
     for step in steps:
-        value = ""
+        value = "kept" if step.kept else ""
         if step.operand is not None:
             value, more = _operand(step.operand, output, f"{prefix}o", len(args))
             params += [f", {t} {prefix}o{len(args) + i}" for i, t in enumerate(TYPES[:len(more)])]

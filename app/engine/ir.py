@@ -70,13 +70,15 @@ class Fused:
     """One elementwise step that a kernel applies to its result before it is stored.
 
     kind is a key of epilogue.STEPS; operand is its second tensor, where it has one; swapped
-    tells that the operand is the left one (SUB, DIV).
+    tells that the operand is the left one (SUB, DIV); kept: the operand is the value that the last
+    OPEN found.
     """
 
     kind: str
     operand: Tensor | None = None
     swapped: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

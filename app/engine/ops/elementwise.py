@@ -8,6 +8,8 @@ import numpy as np
 
 from app.engine.epilogue import (
     BINARY,
+    GATE,
+    MARKS,
     ORDERED,
     STEPS,
     compile_steps,
@@ -23,7 +25,7 @@ from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require, require_dtype, shape
 
 i32 = np.int32
-UNARY = sorted(k for k in STEPS if k not in BINARY and not k.endswith(("_SWAPPED", "_TANH"))
+UNARY = sorted(k for k in STEPS if k not in BINARY | MARKS and not k.endswith(("_SWAPPED", "_TANH"))
                and k not in {"RELU_N1_TO_1", "RELU_0_TO_1", "SQUARE", "SIGN", "TANH"})
 UNARY += ["RELU_N1_TO_1", "RELU_0_TO_1", "SQUARE", "SIGN", "TANH"]
 
@@ -44,6 +46,13 @@ def unary(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
         return integers(node, profile)
     require_dtype(node, "float32")
     return elementwise_launch(node, node.input(0), (Fused(node.op, options=node.options),), profile)
+
+
+@op(GATE)
+def gated(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan y = x * f(x), element by element: see passes.gates."""
+    require_dtype(node, "float32")
+    return elementwise_launch(node, node.input(0), node.options["steps"], profile)
 
 
 @shape(*sorted(BINARY))

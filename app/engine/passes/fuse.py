@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from app.engine.epilogue import BINARY, ORDERED, STEPS, relation
+from app.engine.epilogue import BINARY, GATE, ORDERED, STEPS, relation
 from app.engine.ir import Fused, Graph, Node, Tensor
+from app.engine.passes.gates import gate
 from app.engine.passes.simplify import simplify
 
 # Ops whose kernels call EPILOGUE.
@@ -21,7 +22,8 @@ MAX_STEPS = 8
 
 def fuse(graph: Graph) -> Graph:
     """All fusions, in the order in which they open the way for each other."""
-    return fuse_epilogues(fuse_channel_padding(fuse_padding(simplify(graph))))
+    plain = fuse_channel_padding(fuse_padding(simplify(graph)))
+    return fuse_epilogues(gate(plain, _steps, MAX_STEPS))
 
 
 def fuse_epilogues(graph: Graph) -> Graph:
@@ -58,15 +60,16 @@ def _readers(graph: Graph) -> dict[Tensor, int]:
 
 def _joined(node: Node, nodes: list[Node], producer: dict[Tensor, int],
             readers: dict[Tensor, int]) -> tuple[int, Node] | None:
-    if node.op not in STEPS or node.outputs[0].dtype != "float32":
+    if (node.op not in STEPS and node.op != GATE) or node.outputs[0].dtype != "float32":
         return None
     # The later producer first: its result is the freshest in the cache.
-    sides = [s for s in (0, 1) if s < len(node.inputs) and node.inputs[s] in producer]
+    sides = [s for s in ((0,) if node.op == GATE else (0, 1))
+             if s < len(node.inputs) and node.inputs[s] in producer]
     for side in sorted(sides, key=lambda s: -producer[node.input(s)]):
         x = node.input(side)
         at = producer[x]
         head = nodes[at]
-        if (head.op not in HEADS and head.op not in STEPS) or readers[x] != 1:
+        if (head.op not in HEADS and head.op not in (*STEPS, GATE)) or readers[x] != 1:
             continue
         steps = _steps(node, side, x)
         if steps is None or len(head.epilogue) + len(steps) > MAX_STEPS:
@@ -81,6 +84,9 @@ def _steps(node: Node, side: int, x: Tensor) -> tuple[Fused, ...] | None:
     y = node.outputs[0]
     if x.shape != y.shape or x.dtype != "float32":
         return None
+    if node.op == GATE:
+        steps: tuple[Fused, ...] = node.options["steps"]
+        return steps
     own = str(node.options.get("fused_activation_function", "NONE"))
     after = () if own == "NONE" else (Fused(own),)
     if own not in ("NONE", *STEPS):
