@@ -25,6 +25,7 @@ STATUS: dict[type[ServingError], int] = {
     errors.InvalidRequest: 400,
     errors.InvalidInput: 422,
     errors.UnsupportedMedia: 415,
+    errors.ForeignOrigin: 403,
     errors.RequestTooLarge: 413,
     errors.ModelError: 500,
     errors.ModelNotFound: 404,
