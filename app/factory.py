@@ -154,6 +154,7 @@ def build(settings: Settings) -> Runtime:
     card = Card(
         _card_options(settings, options.device), folder, lambda key: state.sleep(key, "evicted")
     )
+    crashes.listen(card.crashed)
     store = Store(
         state,
         descriptions,
