@@ -14,8 +14,6 @@ from typing import Any
 
 from gunicorn import arbiter
 
-from app.trouble import Trouble, passes
-
 log = logging.getLogger("app.draining")
 
 SO_ATTACH_FILTER = 26
@@ -65,48 +63,6 @@ def before_stop(server: Any) -> None:
         stop(graceful)
 
     server.stop = gently
-
-
-def endure(server: Any) -> None:
-    """Teach gunicorn's master to go on where it cannot fork just now; it tries every second.
-
-    Left alone it ends, and takes the workers along that there are. Those that a reload (HUP) is to
-    replace serve until it can.
-    """
-    spawn: Callable[[], None] = server.spawn_workers
-    reload: Callable[[], None] = server.reload
-    manage: Callable[[], None] = server.manage_workers
-    trouble = Trouble(log, "no worker can be started")
-    # Workers that are no younger are to be replaced.
-    outdated = 0
-
-    def tried(step: Callable[[], None]) -> None:
-        try:
-            step()
-            trouble.over()
-        except OSError as error:
-            if not passes(error):
-                raise
-            trouble.met(error)
-
-    def replace() -> None:
-        fresh = sum(worker.age > outdated for worker in server.WORKERS.values())
-        for _ in range(server.num_workers - fresh):
-            server.spawn_worker()
-
-    def reload_patiently() -> None:
-        nonlocal outdated
-        outdated = server.worker_age
-        tried(reload)
-
-    def manage_patiently() -> None:
-        if any(worker.age <= outdated for worker in server.WORKERS.values()):
-            tried(replace)
-        manage()
-
-    server.spawn_workers = lambda: tried(spawn)
-    server.reload = reload_patiently
-    server.manage_workers = manage_patiently
 
 
 def accept_waiting(listener: Any, accept: Callable[[Any], object]) -> None:

@@ -5,6 +5,7 @@ ServingError
 ├── InvalidRequest           the request's body or parameters
 │   ├── InvalidInput         tensors that do not fit the model
 │   ├── UnsupportedMedia     a content type or encoding nobody reads
+│   ├── ForeignOrigin        a web page from elsewhere wants to change something
 │   └── RequestTooLarge
 ├── ModelError
 │   ├── ModelNotFound        no such model or version
@@ -62,6 +63,12 @@ class UnsupportedMedia(InvalidRequest):
     """A content type or encoding that nothing here reads."""
 
     code = "unsupported_media_type"
+
+
+class ForeignOrigin(InvalidRequest):
+    """A web page of another origin wants to change something."""
+
+    code = "foreign_origin"
 
 
 class RequestTooLarge(InvalidRequest):

@@ -18,7 +18,7 @@ from app import logs
 from app.answers import Answers
 from app.backends.choice import OpenclOptions
 from app.batching.budget import Budget
-from app.blueprints import errors, health, inference, models, openapi, requests, v2
+from app.blueprints import errors, health, inference, models, openapi, origins, requests, v2
 from app.blueprints.express import Express
 from app.blueprints.serving import Serving
 from app.blueprints.serving import init_app as keep
@@ -109,6 +109,7 @@ def create_app(settings: Settings) -> Flask:
     )
     keep(app, serving)
     requests.init_app(app)
+    origins.init_app(app, settings.origins)
     errors.init_app(app)
     for blueprint in BLUEPRINTS:
         app.register_blueprint(blueprint)
@@ -153,6 +154,7 @@ def build(settings: Settings) -> Runtime:
     card = Card(
         _card_options(settings, options.device), folder, lambda key: state.sleep(key, "evicted")
     )
+    crashes.listen(card.crashed)
     store = Store(
         state,
         descriptions,

@@ -75,8 +75,17 @@ def _host(value: str) -> str:
     return value.strip("[]")
 
 
+def _origins(value: str) -> str:
+    found = [part.strip().lower() for part in value.split(",")]
+    for part in found if found not in (["*"], ["none"]) else ():
+        if not re.fullmatch(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", part):
+            raise ValueError
+    return ",".join(found)
+
+
 FOLDER = Kind(lambda value: Path(_text(value)).expanduser().absolute(), "a path")
 TEXT = Kind(_text, "a text that is not empty")
+ORIGINS = Kind(_origins, "none, * or origins like https://example.org with commas between")
 HOST = Kind(_host, "a host name or an IP address")
 
 
@@ -217,6 +226,9 @@ class Settings:
     heartbeat_s: float = setting(
         0.05, number(0.005, 60), "How often a worker looks for changes of the desired state."
     )
+    cors_origins: str = setting(
+        "none", ORIGINS, "Web pages of these other origins may use the API from a browser."
+    )
     metrics_host: str = setting("127.0.0.1", HOST, "Address of the metrics exporter.")
     metrics_port: int = setting(
         9101, integer(0, 65535), "Port of the metrics exporter; 0 for none."
@@ -250,6 +262,11 @@ class Settings:
                     f"{item.name.upper()}={text!r} is not allowed: it must be {kind.allowed}"
                 ) from None
         return cls(**values)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """CORS_ORIGINS one by one; "*" stands for all."""
+        return () if self.cors_origins == "none" else tuple(self.cors_origins.split(","))
 
     @property
     def max_body_bytes(self) -> int:

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from app import addresses, claim, draining, folders, logs, pinning, worker
+from app import addresses, claim, draining, enduring, folders, logs, pinning, worker
 from app.errors import SettingsError
 from app.settings import Settings
 from monitoring.hooks import MetricsConfig, MetricsHooks
@@ -66,7 +66,7 @@ def on_starting(server):
 def when_ready(server):
     """Change what gunicorn's master does when it stops, and when there is no room for a worker."""
     draining.before_stop(server)
-    draining.endure(server)
+    enduring.endure(server)
 
 
 pre_fork = metrics.pre_fork

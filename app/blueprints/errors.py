@@ -25,6 +25,7 @@ STATUS: dict[type[ServingError], int] = {
     errors.InvalidRequest: 400,
     errors.InvalidInput: 422,
     errors.UnsupportedMedia: 415,
+    errors.ForeignOrigin: 403,
     errors.RequestTooLarge: 413,
     errors.ModelError: 500,
     errors.ModelNotFound: 404,
@@ -136,12 +137,22 @@ def _unexpected(error: Exception) -> Response:
     )  # fmt: skip
 
 
+# What other servers of the protocol offer: a word in its path, and what there is instead.
+_NOT_OFFERED = {
+    "sharedmemory": "shared memory is not offered; send tensors as binary data",
+    "/trace/setting": "traces are not offered; GET /metrics has the times of queue and compute",
+    "/logging": "what is logged is set at the start, by LOG_LEVEL and LOG_FORMAT",
+    "/generate": "text is not generated here; send tensors to /infer",
+}
+
+
 def _not_found(error: HTTPException) -> str:
     nothing = f"there is nothing at {request.path[:200]}"
-    if "sharedmemory" in request.path:
-        return f"{nothing}: shared memory is not offered; send tensors as binary data"
     if request.path.startswith("/v2/"):
-        return f"{nothing}; GET /v2 lists the protocol's extensions that are spoken here"
+        known = next((says for word, says in _NOT_OFFERED.items() if word in request.path), None)
+        return f"{nothing}: {known}" if known else (
+            f"{nothing}; GET /v2 lists the protocol's extensions that are spoken here"
+        )
     return f"{nothing}; GET /models lists the models, GET /openapi.json all there is"
 
 

@@ -46,7 +46,7 @@ class Express:
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
         self._gate = Gate(serving.predictor, serving.settings.queue_per_worker)
-        self._ways = Ways()
+        self._ways = Ways(pages=bool(serving.settings.origins))
         self._full = FullQueues(self._gate)
         self.limit = serving.settings.max_body_bytes
         self._costs = Costs(serving.settings.workers)

@@ -16,6 +16,7 @@ from app.errors import (
     DeviceMemoryError,
     InvalidInput,
     InvalidModel,
+    InvalidRequest,
     ModelLoadFailed,
     UnsupportedMedia,
     UnsupportedOp,
@@ -59,6 +60,8 @@ def put(name: str, version: str) -> Response:
     here = serving()
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("a model is sent as it is; leave Content-Encoding away")
+    if "Content-Range" in request.headers:
+        raise InvalidRequest("a model is sent whole: an upload that broke off begins anew")
     given = queried(schemas.UploadOptions())
     header = request.headers.get("X-Content-Sha256")
     if header is not None:

@@ -13,6 +13,7 @@ from app.errors import (
     DeadlineExceeded,
     DeviceError,
     DeviceMemoryError,
+    ForeignOrigin,
     InvalidInput,
     InvalidModel,
     InvalidRequest,
@@ -92,7 +93,7 @@ _FOUND = (ModelNotFound, StorageFailed)
 _SERVED = (ModelNotFound, ModelNotReady)
 _READ = (InvalidRequest, UnsupportedMedia, RequestTooLarge)
 _PACKED = ("Content-Encoding",)
-_UNLOAD = (*_READ, InvalidInput, ModelNotFound, ModelConflict, StorageFailed)
+_UNLOAD = (ForeignOrigin, *_READ, InvalidInput, ModelNotFound, ModelConflict, StorageFailed)
 _LOAD = (*_UNLOAD, InvalidModel, ModelLoadFailed, DeviceMemoryError)
 _INFER = (
     *_READ, InvalidInput, *_SERVED, Overloaded, QuotaExceeded, DeadlineExceeded, DeviceError,
@@ -130,11 +131,13 @@ OPERATIONS: dict[str, Operation] = {
         raw=(BYTES,),
     ),
     "models.delete": Operation(
-        schemas.ActionAnswers, statuses=(200, 202), errors=(*_FOUND, ModelConflict)
+        schemas.ActionAnswers, statuses=(200, 202), errors=(ForeignOrigin, *_FOUND, ModelConflict)
     ),
     "models.load": _change(_LOAD, schemas.VersionChoice, schemas.VersionChoice),
     "models.unload": _change(_UNLOAD, schemas.VersionChoice, schemas.VersionChoice),
-    "models.verify": Operation(schemas.Verification, errors=(*_SERVED, StorageFailed)),
+    "models.verify": Operation(
+        schemas.Verification, errors=(ForeignOrigin, *_SERVED, StorageFailed)
+    ),
     "models.action": Operation(schemas.ActionAnswer, errors=_FOUND),
     "inference.inference": _inference(schemas.InferenceRequest),
     "inference.infer": _inference(schemas.NamedInferenceRequest),

@@ -48,13 +48,17 @@ class _Way:
 class Ways:
     """The inference endpoints, for JSON and the protocol's own requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, pages: bool) -> None:
+        """Leave what comes from pages of allowed origins to Flask, if there are any."""
+        self._pages = pages
         self._ways = [(way, Exchanges(way.handler)) for way in _ways()]
 
     def match(self, head: Head) -> Route | None:
         """Give the route of an inference that is JSON or the protocol's; None for all else."""
         path = head.path
         if head.method != "POST" or not path.endswith(("/infer", "/inference")):
+            return None
+        if self._pages and "HTTP_ORIGIN" in head.fields:
             return None
         if head.length == 0 or (head.message is not None and head.message.query):
             return None

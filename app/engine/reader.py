@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from app.engine import identifier
 from app.engine.fields import DTYPES, OPS, ints, options_of
 from app.engine.flat import quick
 from app.engine.ir import Data, Graph, Model, Node, Signature, Sparsity, Tensor
@@ -18,7 +19,6 @@ from app.engine.subbyte import STORED, unpacked
 from app.errors import InvalidModel
 from app.tensors import Quantization
 
-IDENTIFIER = b"TFL3"
 OPAQUE = {"bytes", "resource", "variant"}
 
 
@@ -28,8 +28,7 @@ def read(blob: bytes) -> Model:
     Raises: InvalidModel if it is not one, is damaged, or refers to what it does not hold.
     Source: tensorflow/lite/schema/schema.fbs.
     """
-    if len(blob) < 16 or blob[4:8] != IDENTIFIER:
-        raise InvalidModel("not a TFLite model: bytes 4 to 8 of the file are not 'TFL3'")
+    identifier.check(blob)
     try:
         return _Reader(blob).model()
     except (struct.error, IndexError, ValueError, TypeError, AttributeError, KeyError,

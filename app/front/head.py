@@ -36,6 +36,7 @@ _KEPT = {
     "accept-encoding": "HTTP_ACCEPT_ENCODING",
     "inference-header-content-length": "HTTP_INFERENCE_HEADER_CONTENT_LENGTH",
     "connection": "HTTP_CONNECTION",
+    "origin": "HTTP_ORIGIN",
     "x-request-id": "HTTP_X_REQUEST_ID",
     "x-request-timeout": "HTTP_X_REQUEST_TIMEOUT",
     "x-caller": "HTTP_X_CALLER",

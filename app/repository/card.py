@@ -24,11 +24,12 @@ from app.errors import (
     ServingError,
 )
 from app.repository import golden
+from app.repository.crashes import Crash
 from app.repository.names import Key
 from app.repository.vram import Ledger
 from app.tensors import Array
 from app.trust.compare import Tolerance
-from app.trust.device import HUNG, DeviceTrust, RestartMemory
+from app.trust.device import HUNG, LOST, DeviceTrust, RestartMemory
 from app.trust.guarded import GuardedSession, KnownAnswer
 from monitoring import catalogue
 
@@ -122,6 +123,17 @@ class Card:
         if self._ledger is not None:
             self._ledger.close()
             self._ledger = None
+
+    def crashed(self, crash: Crash) -> None:
+        """Note the end of a worker in the card's driver; leave the card after too many."""
+        if not crash.device:
+            return
+        try:
+            self.memory.note(LOST)
+        except OSError as error:
+            log.error("it cannot be noted that the card's driver crashed: %s", error)
+        if self.memory.exhausted():
+            self.trust.lose("given_up", self.memory.reason())
 
     def _open_ledger(self) -> Ledger:
         if self._ledger is None:

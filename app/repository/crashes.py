@@ -27,7 +27,7 @@ from app.trouble import report
 log = logging.getLogger("app.crashes")
 
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
-# A thread's number, then name and version, which are shorter than this together. Units: bytes.
+# A thread's number, then name, version and backend, which are shorter together. Units: bytes.
 _IDENT, _PLACE = 8, 160
 _PLACES = 2048
 _REPORT, _RUNNING = ".report", ".running"
@@ -37,11 +37,17 @@ _WHO = re.compile(r"Current thread 0x([0-9a-f]+).*?(?=\n\n|\Z)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """A worker's end: what it was, the models that may have caused it, and where it was."""
+    """A worker's end: what it was and where, and which models were running.
+
+    guilty: the model that ran in the thread that crashed, or ran alone.
+    device: it was in none of their threads, while one of them was on the card: in its driver.
+    """
 
     what: str
-    suspects: tuple[Key, ...]
     where: str
+    running: tuple[Key, ...]
+    guilty: Key | None
+    device: bool
 
 
 class Crashes:
@@ -49,6 +55,16 @@ class Crashes:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._listeners: list[Callable[[Crash], None]] = []
+
+    def listen(self, listener: Callable[[Crash], None]) -> None:
+        """Be told of the crashed workers that this one buries."""
+        self._listeners.append(listener)
+
+    def tell(self, crash: Crash) -> None:
+        """Tell of one."""
+        for listener in self._listeners:
+            listener(crash)
 
     def of(self, worker: str) -> Crash | None:
         """Read what a dead worker left; None if it did not crash."""
@@ -61,7 +77,7 @@ class Crashes:
         if what is None:
             return None
         thread, where = (int(who[1], 16), who[0]) if who else (0, "")
-        return Crash(what[1], _suspects(table, thread), where)
+        return _judged(what[1], where, thread, table)
 
     def forget(self, worker: str) -> None:
         """Remove what a worker left."""
@@ -91,16 +107,27 @@ class Crashes:
         return self._folder / f"{worker}{kind}"
 
 
-def _suspects(table: bytes, thread: int) -> tuple[Key, ...]:
-    """Name what the thread ran; where it is none of Python's, all that was running."""
-    running: dict[int, bytes] = {}
+def _judged(what: str, where: str, thread: int, table: bytes) -> Crash:
+    places: dict[int, tuple[Key, str] | None] = {}
     for at in range(0, len(table), _PLACE):
         ident = int.from_bytes(table[at : at + _IDENT], "little")
         if ident:
-            running[ident] = table[at + _IDENT : at + _PLACE].rstrip(b"\0")
-    blamed = [running[thread]] if thread in running else running.values()
-    texts = {text.decode("ascii", "replace") for text in blamed if text[:1] not in (b"", b"\0")}
-    return tuple(Key(*text.split("/", 1)) for text in sorted(texts) if "/" in text)
+            places[ident] = _read(table[at + _IDENT : at + _PLACE])
+    running = {place for place in places.values() if place is not None}
+    keys = tuple(sorted({key for key, _ in running}))
+    if thread in places:
+        here = places[thread]
+        return Crash(what, where, keys if here is None else (here[0],), here and here[0], False)
+    device = any(backend == "opencl" for _, backend in running)
+    return Crash(what, where, keys, keys[0] if len(keys) == 1 and not device else None, device)
+
+
+def _read(text: bytes) -> tuple[Key, str] | None:
+    """Read what a thread runs; None where it runs nothing."""
+    if not text[0]:
+        return None
+    name, version, backend = text.rstrip(b"\0").decode("ascii").split("/")
+    return Key(name, version), backend
 
 
 class Recorder:
@@ -124,21 +151,30 @@ class Recorder:
             report(log, error, "if this worker crashes, nobody will know of which model")
             return
         self._worker = worker
-        # Behind gunicorn's own handlers: a hung worker that the master aborts says where it was.
-        # Only a report of all threads says which of them it was.
-        faulthandler.enable(self._report, all_threads=True)
+        self._arm()
         self._here()
+
+    def _arm(self) -> None:
+        """Take the signals, from gunicorn too: a worker that hangs and is aborted says where.
+
+        Only a report of all threads says which of them it was.
+        """
+        if self._report is not None:
+            faulthandler.disable()
+            faulthandler.enable(self._report, all_threads=True)
 
     def end(self) -> None:
         """Leave nothing: this worker ends well."""
-        if self._report is not None:
+        last, self._report = self._report, None
+        if last is not None:
             faulthandler.disable()
-            self._report.close()
+            last.close()
             self._crashes.forget(self._worker)
 
-    def watched(self, key: Key, run: Run) -> Run:
+    def watched(self, key: Key, backend: str, run: Run) -> Run:
         """Give a run that is written down while it lasts."""
-        text = str(key).encode("ascii").ljust(_PLACE - _IDENT, b"\0")
+        self._arm()  # the compiler of a driver has perhaps taken SIGABRT for itself
+        text = f"{key}/{backend}".encode("ascii").ljust(_PLACE - _IDENT, b"\0")
 
         def watched(inputs: Mapping[str, Array]) -> dict[str, Array]:
             table, at = self._table, self._here()

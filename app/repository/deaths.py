@@ -41,7 +41,10 @@ def bury(database: Database, crashes: Crashes) -> int:
                 _count_crash(db, ends[worker])
     for worker in mine:
         crashes.forget(worker)
-        _say(worker, ends[worker])
+        crash = ends[worker]
+        if crash is not None:
+            _say(worker, crash)
+            crashes.tell(crash)
     return len(dead)
 
 
@@ -68,33 +71,34 @@ def _count_loads(db: sqlite3.Connection, dead: Sequence[str]) -> None:
 
 
 def _count_crash(db: sqlite3.Connection, crash: Crash | None) -> None:
+    key = crash and crash.guilty
+    if not key:
+        return
     now = time.monotonic()
-    for key in crash.suspects if crash else ():
+    db.execute(
+        "DELETE FROM crashes WHERE name=? AND version=? AND at NOT BETWEEN ? AND ?",
+        (*key, now - WINDOW_SECONDS, now),
+    )
+    db.execute("INSERT INTO crashes VALUES (?, ?, ?)", (*key, now))
+    (count,) = db.execute(
+        "SELECT count(*) FROM crashes WHERE name=? AND version=?", key
+    ).fetchone()
+    if count == ALLOWED:
+        # News for all workers: they let go of it.
+        db.execute("UPDATE counter SET generation = generation + 1")
         db.execute(
-            "DELETE FROM crashes WHERE name=? AND version=? AND at NOT BETWEEN ? AND ?",
-            (*key, now - WINDOW_SECONDS, now),
-        )
-        db.execute("INSERT INTO crashes VALUES (?, ?, ?)", (*key, now))
-        (count,) = db.execute(
-            "SELECT count(*) FROM crashes WHERE name=? AND version=?", key
-        ).fetchone()
-        if count == ALLOWED:
-            # News for all workers: they let go of it.
-            db.execute("UPDATE counter SET generation = generation + 1")
-            db.execute(
-                "UPDATE models SET generation = (SELECT generation FROM counter)"
-                " WHERE name=? AND version=? AND wanted", key,
-            )  # fmt: skip
-
-
-def _say(worker: str, crash: Crash | None) -> None:
-    if crash is not None:
-        suspects = ", ".join(map(str, crash.suspects))
-        what = f"while it ran {suspects}" if suspects else "while it ran no model"
-        log.error(
-            "a worker crashed %s: %s", what, crash.what,
-            extra={"worker": worker, "where": crash.where},
+            "UPDATE models SET generation = (SELECT generation FROM counter)"
+            " WHERE name=? AND version=? AND wanted", key,
         )  # fmt: skip
+
+
+def _say(worker: str, crash: Crash) -> None:
+    running = ", ".join(map(str, crash.running)) or "no model"
+    where = " in the card's driver" if crash.device else ""
+    log.error(
+        "a worker crashed%s while it ran %s: %s", where, running, crash.what,
+        extra={"worker": worker, "where": crash.where},
+    )  # fmt: skip
 
 
 def set_aside(wish: Wish) -> str:

@@ -17,6 +17,7 @@ from typing import IO
 from app.errors import (
     InvalidModel,
     InvalidRequest,
+    ModelConflict,
     ModelLoadFailed,
     ModelNotFound,
     RequestTooLarge,
@@ -77,13 +78,23 @@ class Folder:
         """Tell whether there is no repository, not even an empty one."""
         return not self._root.is_dir()
 
+    def _is_inside(self, path: Path) -> bool:
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self._root))
+
+    def _inside(self, place: Path) -> None:
+        if not self._is_inside(place):
+            raise ModelConflict(
+                f"{place.relative_to(self._root)} is, or lies behind, a link that leads out of the "
+                "repository (MODELS_DIR); what is there is neither written nor removed"
+            )
+
     def listed(self) -> list[Key]:
         """List what is on disk; names that cannot be served, and links out of here, are not."""
         found = []
         for path in sorted(self._root.glob(f"*/*/{FILE}")):
             name, version = path.parts[-3:-1]
-            inside = path.resolve().is_relative_to(self._root.resolve())
-            if is_name(name) and is_name(version) and path.is_file() and inside:
+            named = is_name(name) and is_name(version)
+            if named and path.is_file() and self._is_inside(path):
                 found.append(Key(name, version))
         return found
 
@@ -160,9 +171,10 @@ class Folder:
     def publish(self, incoming: Path, key: Key) -> None:
         """Put a received file in its place, in one step.
 
-        Raises: StorageFailed.
+        Raises: StorageFailed; ModelConflict where a link leads out of the repository.
         """
         place = self.path(key)
+        self._inside(place.parent)
         with _storage():
             place.parent.mkdir(parents=True, exist_ok=True)
             incoming.chmod(0o644)
@@ -172,8 +184,9 @@ class Folder:
     def remove(self, key: Key) -> None:
         """Take a version's folder away, in one step; the model's description stays.
 
-        Raises: StorageFailed.
+        Raises: StorageFailed; ModelConflict where a link leads out of the repository.
         """
+        self._inside(self.path(key).parent)
         with _storage():
             trash = Path(tempfile.mkdtemp(prefix=".trash-", dir=self._root))
             try:

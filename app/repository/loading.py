@@ -48,6 +48,9 @@ class Loader:
         data = self._folder.read(wish.key)
         digest = hashlib.sha256(data).hexdigest()
         if digest != wish.sha256:
+            # Whoever puts another file there makes it a wish before they let go.
+            with self._folder.locked(wish.key):
+                pass
             raise ModelLoadFailed(
                 f"the file has sha256 {digest} but {wish.sha256} is wanted; "
                 f"POST /models/{wish.key.name}/load takes it as it is now"

@@ -18,6 +18,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from app.backends.tflite import TfliteOptions, TfliteSession
+from app.engine import identifier
 from app.errors import InvalidInput, InvalidModel, ServingError
 from app.repository import golden
 from app.tensors import Array, TensorSpec
@@ -70,8 +71,7 @@ def structure(data: bytes) -> dict[str, Any]:
 
     Raises: InvalidModel.
     """
-    if len(data) < 16 or data[4:8] != b"TFL3":
-        raise InvalidModel("it is not a TFLite model: bytes 4 to 8 are not 'TFL3'")
+    identifier.check(data)
     try:
         return _structure(schema.Model.GetRootAs(data, 0))
     except InvalidModel:

@@ -105,7 +105,7 @@ class Opener:
         """Make a session ready to serve."""
         policy = self._policy(described.manifest.batching, session)
         meter = Meter(wish.key, session.backend, policy.max_queue)
-        run = self._recorder.watched(wish.key, session.run)
+        run = self._recorder.watched(wish.key, session.backend, session.run)
         prepares = session if isinstance(session, Prepares) else None
         lane = Lane(run, policy, self._budget, meter, session.joins, prepares)
         return Loaded(

@@ -252,6 +252,9 @@ class Store(Shelf):
             described = self._descriptions.of(wish.key.name, wish.described)
             session = self._load(wish, described.manifest)
         except Exception as error:
+            newest = self._state.wish(wish.key)
+            if newest is None or newest.generation != wish.generation:
+                return  # what comes of this is nobody's wish any more
             known = error if isinstance(error, ServingError) else exhausted(error)
             if known is None:
                 log.exception("loading %s failed unexpectedly", wish.key)

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-from app.draining import endure
+from app.enduring import endure
 from app.errors import StorageFailed
 from app.repository.crashes import Crashes
 from app.repository.database import Database
@@ -173,11 +173,30 @@ def test_a_master_that_cannot_fork_goes_on_and_tries_again() -> None:
         if len(tries) < 3:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
-    master = SimpleNamespace(spawn_workers=spawn)
+    master = _master(spawn_workers=spawn)
     endure(master)
     for _ in range(3):
         master.spawn_workers()
     assert len(tries) == 3
+
+
+def _master(**own: Callable[[], None]) -> SimpleNamespace:
+    """Make what gunicorn's master has of what endure changes."""
+    names = ("spawn_workers", "reload", "manage_workers", "murder_workers")
+    return SimpleNamespace(**{name: own.get(name, lambda: None) for name in names})
+
+
+def test_no_worker_is_aborted_for_a_pause_of_the_whole_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, looked = [100.0], []
+    monkeypatch.setattr("app.enduring.time", SimpleNamespace(monotonic=lambda: now[0]))
+    master = _master(murder_workers=lambda: looked.append(now[0]))
+    endure(master)
+    for seconds in (1, 1, 300, 1, 8, 2, 1):
+        now[0] += seconds
+        master.murder_workers()
+    assert looked == [101, 102, 413, 414]
 
 
 def test_the_slot_of_a_worker_that_was_never_forked_is_taken_back(tmp_path: Path) -> None:

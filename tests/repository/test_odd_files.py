@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.errors import InvalidModel, ModelError, ModelLoadFailed
+from app.errors import InvalidModel, ModelConflict, ModelError, ModelLoadFailed, StorageFailed
 from app.repository import manifest
 from app.repository.folder import Folder
 from app.repository.names import Key
@@ -43,6 +43,24 @@ def test_it_is_refused_without_being_read(tmp_path: Path, kind: str) -> None:
     for use in (folder.read, folder.digest):
         with pytest.raises(error, match=says):
             use(KEY)
+
+
+@pytest.mark.parametrize("link", ["m", "m/1"])
+def test_nothing_is_written_or_removed_behind_a_link(tmp_path: Path, link: str) -> None:
+    outside, place = tmp_path / "outside", tmp_path / "models" / link
+    outside.mkdir()
+    place.parent.mkdir(parents=True)
+    place.symlink_to(outside)
+    (tmp_path / "new").write_bytes(b"x")
+    folder = Folder(tmp_path / "models", tmp_path / "locks", 1_000_000)
+    for change in (lambda: folder.publish(tmp_path / "new", KEY), lambda: folder.remove(KEY)):
+        with pytest.raises(ModelConflict, match="link"):
+            change()
+    assert list(outside.iterdir()) == []
+    place.unlink()
+    place.symlink_to(place)
+    with pytest.raises(StorageFailed):
+        folder.publish(tmp_path / "new", KEY)
 
 
 def test_a_description_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:

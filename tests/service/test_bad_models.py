@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import time
@@ -143,12 +144,27 @@ def test_single_flips_are_refused_or_harmless(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "status"),
-    [(b"", 400), (b"\0" * 100, 422), (b"PK\3\4" + b"x" * 200, 422), (GOOD[:8], 422)],
-)
-def test_what_is_no_model_is_refused(server: Server, body: bytes, status: int) -> None:
+    ("body", "status", "words"),
+    [
+        (b"", 400, "empty"), (b"\0" * 100, 422, "TFL3"), (GOOD[:8], 422, "TFL3"),
+        (b"PK\3\4" + b"x" * 200, 422, "zip"), (gzip.compress(GOOD), 422, "gzip"),
+        (b"\n<!DOCTYPE html>" + b"x" * 90, 422, "web page"), (b"\x89HDF\r\n", 422, "Keras"),
+        (b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\n" + GOOD, 422, "--data-binary"),
+    ],
+)  # fmt: skip
+def test_what_is_no_model_is_refused(
+    server: Server, body: bytes, status: int, words: str
+) -> None:
     answer = server.upload("none", "1", body)
     assert answer.status_code == status, answer.text
+    assert words in answer.json()["detail"]
+
+
+def test_an_upload_is_not_resumed(server: Server) -> None:
+    fields = {"Content-Range": f"bytes 0-99/{len(GOOD)}"}
+    answer = server.put("/models/none/versions/1", data=GOOD[:100], headers=fields)
+    assert answer.status_code == 400
+    assert "whole" in answer.json()["detail"]
 
 
 def test_a_form_that_no_runtime_takes_is_no_damage(server: Server) -> None:

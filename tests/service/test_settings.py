@@ -35,6 +35,7 @@ def test_the_readme_has_the_table_of_settings() -> None:
         ("PORT", "http"), ("PORT", "65536"), ("PORT", "-1"), ("WORKERS", "0"), ("WORKERS", "1.5"),
         ("HOST", "a b"), ("BACKEND", "cuda"), ("MAX_BODY_MB", "nan"), ("MAX_BODY_MB", "inf"),
         ("LOG_FORMAT", "xml"), ("REQUEST_TIMEOUT_S", "0"), ("MODELS_DIR", " "),
+        ("CORS_ORIGINS", "example.org"), ("CORS_ORIGINS", "*,http://a"),
     ],
 )  # fmt: skip
 def test_a_bad_value_is_named(name: str, value: str) -> None:

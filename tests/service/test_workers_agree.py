@@ -142,6 +142,12 @@ def test_200_concurrent_requests_leave_the_workers_equal(folder: Path) -> None:
         assert server.post("/models/m/load").status_code == 200
         assert states(server, "m") == {"1": {"ready"}}
         assert len({tuple(outputs(server.infer("m", [[1, 2, 3, 4]]))[0]) for _ in range(30)}) == 1
+        # Each with bytes of its own, for one version: the last wins, and nobody else failed.
+        with ThreadPoolExecutor(12) as pool:
+            puts = list(pool.map(lambda n: server.upload("n", "1", tiny.add(n)), range(24)))
+        assert {answer.status_code for answer in puts} <= {200, 409}
+        assert states(server, "n") == {"1": {"ready"}}
+        assert len({tuple(outputs(server.infer("n", [[1, 2, 3, 4]]))[0]) for _ in range(30)}) == 1
 
 
 def test_hot_upgrade_fails_no_request(folder: Path) -> None:

@@ -54,18 +54,38 @@ def test_a_model_that_crashes_workers_again_and_again_is_set_aside(tmp_path: Pat
     assert list((tmp_path / "state" / "crashes").iterdir()) == []
 
 
+def test_a_driver_that_crashes_workers_is_left_to_itself(
+    tmp_path: Path, faulty: dict[str, str]
+) -> None:
+    with Server(tmp_path, workers=1, DEVICE_RESTARTS="2", VERIFY_PERIOD_S="0", **faulty) as server:
+        assert server.upload("m", "1", tiny.add(1)).status_code == 200
+        assert server.model("m")["versions"][0]["backend"] == "opencl"
+        (tmp_path / "faults" / "abort").touch()
+        for _ in range(2):
+            with pytest.raises(requests.ConnectionError):
+                server.infer("m", [[0] * 4])
+            (tmp_path / "faults" / "abort").unlink()
+            server.wait_ready()
+            (tmp_path / "faults" / "abort").touch()
+        (version,) = server.model("m")["versions"]
+        assert (version["state"], version["backend"]) == ("ready", "tflite")
+        assert "the device failed 2 times" in version["reason"]
+        assert server.infer("m", [[0] * 4]).status_code == 200
+        assert "a worker crashed in the card's driver while it ran m/1" in server.text()
+
+
 @pytest.mark.parametrize(
-    ("end", "suspects"),
+    ("end", "guilty", "running"),
     [
-        ("run('b', lambda: ctypes.string_at(0))", ["b"]),
-        ("ctypes.string_at(0)", []),
-        ("crash_elsewhere()", ["a", "c"]),
-        ("os.kill(os.getpid(), 9)", None),
+        ("run('b', lambda: ctypes.string_at(0))", "b", ["b"]),
+        ("ctypes.string_at(0)", None, ["a", "c"]),
+        ("crash_elsewhere()", None, ["a", "c"]),
+        ("os.kill(os.getpid(), 9)", None, None),
     ],
     ids=["a thread of its own", "no model", "a thread that is not Python's", "killed"],
 )
 def test_whoever_runs_in_the_thread_that_crashed_is_to_blame(
-    tmp_path: Path, end: str, suspects: list[str] | None
+    tmp_path: Path, end: str, guilty: str | None, running: list[str] | None
 ) -> None:
     code = f"""
 import ctypes, os, sys, threading, time
@@ -75,7 +95,7 @@ from app.repository.names import Key
 recorder = Recorder(Crashes(Path(sys.argv[1])))
 recorder.begin("w")
 def run(name, what):
-    recorder.watched(Key(name, "1"), lambda inputs: what())({{}})
+    recorder.watched(Key(name, "1"), "tflite", lambda inputs: what())({{}})
 def crash_elsewhere():
     libc = ctypes.CDLL(None)
     number = ctypes.c_ulong()
@@ -90,6 +110,6 @@ time.sleep(0.1)
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False)
     assert done.returncode < 0
     crash = Crashes(tmp_path).of("w")
-    found = None if crash is None else [key.name for key in crash.suspects]
-    assert found == suspects
-    assert crash is None or Key("d", "1") not in crash.suspects
+    found = None if crash is None else [key.name for key in crash.running]
+    assert found == running
+    assert crash is None or crash.guilty == (Key(guilty, "1") if guilty else None)

@@ -189,14 +189,48 @@ def test_refusals_reach_the_caller_in_words(
         client.infer(model, [tensor(given, array)])
 
 
+SHARED = "shared memory is not offered"
+# Of each method: what it is called with, and the words of its refusal if it has one.
+METHODS: dict[str, tuple[tuple[Any, ...], str | None]] = {
+    "is_server_live": ((), None),
+    "is_server_ready": ((), None),
+    "is_model_ready": (("plus-one", "1"), None),
+    "get_server_metadata": ((), None),
+    "get_model_metadata": (("plus-one", "1"), None),
+    "get_model_config": (("plus-one", "1"), None),
+    "get_model_repository_index": ((), None),
+    "get_inference_statistics": ((), None),
+    "load_model": (("plus-one", None, None, '{"backend": "x"}'), "model.yaml"),
+    "unload_model": (("nobody",), "no model"),
+    "update_trace_settings": (("plus-one", {"trace_rate": "1"}), "traces are not offered"),
+    "get_trace_settings": ((), "traces are not offered"),
+    "update_log_settings": (({"log_verbose_level": 1},), "LOG_LEVEL"),
+    "get_log_settings": ((), "LOG_LEVEL"),
+    "get_system_shared_memory_status": ((), SHARED),
+    "register_system_shared_memory": (("region", "/region", 16), SHARED),
+    "unregister_system_shared_memory": (("region",), SHARED),
+    "get_cuda_shared_memory_status": ((), SHARED),
+    "register_cuda_shared_memory": (("region", b"handle", 0, 16), SHARED),
+    "unregister_cuda_shared_memory": ((), SHARED),
+}
+ELSEWHERE = {"infer", "async_infer", "generate_request_body", "parse_response_body"}
+NOT_SENT = {"close", "plugin", "register_plugin", "unregister_plugin"}
+
+
+def test_every_method_is_answered_or_refused_in_words(client: Any) -> None:
+    public = {name for name in dir(client) if not name.startswith("_")}
+    assert set(METHODS) == public - ELSEWHERE - NOT_SENT
+
+    for name, (arguments, refusal) in METHODS.items():
+        call = getattr(client, name)
+        if refusal is None:
+            assert call(*arguments)
+        else:
+            with pytest.raises(InferenceServerException, match=refusal):
+                call(*arguments)
+
+
 def test_shared_memory_is_refused_in_words(client: Any) -> None:
-    for register in (
-        lambda: client.register_system_shared_memory("region", "/region", 16),
-        lambda: client.register_cuda_shared_memory("region", b"handle", 0, 16),
-        client.get_system_shared_memory_status,
-    ):
-        with pytest.raises(InferenceServerException, match="shared memory is not offered"):
-            register()
     given = triton.InferInput(names(client, "plus-one")[0][0], [1, 4], "FP32")
     given.set_shared_memory("region", 16)
     with pytest.raises(InferenceServerException, match="shared memory is not supported"):

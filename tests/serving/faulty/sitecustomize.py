@@ -1,9 +1,9 @@
 """Puts a device that lies, or hangs, under a real server: found by Python through PYTHONPATH.
 
 The folder in $FAULTS rules: a file "lie" flips a bit of every answer, "flip" one bit of a weight
-that lies on the device, "lost" fails as a driver does that lost its card, "hang" never answers,
-and "build" lets the driver's compiler refuse every kernel. With "fork" there no process
-can be started. On the CPU a first value of 13 or 14 is deadly.
+that lies on the device, "lost" fails as a driver does that lost its card, "abort" as one that ends
+the process, "hang" never answers, and "build" lets the driver's compiler refuse every kernel. With
+"fork" no process can be started. On the CPU a first value of 13 or 14 is deadly.
 """
 
 import ctypes
@@ -36,6 +36,8 @@ class Faulty:
         with self._session._model.runtime.turn():
             while (self._folder / "hang").exists():
                 time.sleep(0.05)
+        if (self._folder / "abort").exists():
+            ctypes.CDLL(None).abort()
         if (self._folder / "lost").exists():
             raise DeviceError("the driver failed: clFinish failed: OUT_OF_RESOURCES")
         outputs = self._session.run(inputs)
