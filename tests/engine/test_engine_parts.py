@@ -245,6 +245,17 @@ def test_a_graph_that_reads_what_nothing_makes_is_refused() -> None:
         read(model.build())
 
 
+def test_a_graph_that_gives_what_nothing_makes_is_refused() -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((2, 3))
+    (y,) = graph.op("NEG", [x], [x.spec])
+    graph.outputs(y)
+    graph.table.operators.clear()
+    with pytest.raises(InvalidModel, match="nothing makes the output 't1'"):
+        read(model.build())
+
+
 def test_an_operation_with_more_outputs_than_results_is_refused(runtime: Runtime) -> None:
     blob = single_op("NEG", [Spec((-1, 3))], [Spec((-1, 3)), Spec((-1, 3))])
     loaded = LoadedModel(runtime, read(blob))
