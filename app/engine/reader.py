@@ -138,11 +138,11 @@ class _Reader:
         raw = quick(self.root.Subgraphs(index))
         nodes = [self._node(quick(raw.Operators(i)), tensors, i, index)
                  for i in range(raw.OperatorsLength())]
-        check_order(nodes, [_pick(tensors, i) for i in ints(raw, "Inputs")])
+        inputs, outputs = (tuple(_pick(tensors, i) for i in ints(raw, name))
+                           for name in ("Inputs", "Outputs"))
+        check_order(nodes, inputs, outputs)
         name = (raw.Name() or b"").decode("utf-8", "replace")
-        return Graph(name, tuple(nodes), tuple(_pick(tensors, i) for i in ints(raw, "Inputs")),
-                     tuple(_pick(tensors, i) for i in ints(raw, "Outputs")), index,
-                     self.blob, self.siblings)
+        return Graph(name, tuple(nodes), inputs, outputs, index, self.blob, self.siblings)
 
     def _node(self, raw: Any, tensors: list[Tensor], index: int, graph: int) -> Node:
         inputs = tuple(None if i == -1 else _pick(tensors, i) for i in ints(raw, "Inputs"))
@@ -167,8 +167,9 @@ class _Reader:
         return tuple(found)
 
 
-def check_order(nodes: Sequence[Node], inputs: Sequence[Tensor]) -> None:
-    """Make sure that everything is there before it is read, and is made once.
+def check_order(nodes: Sequence[Node], inputs: Sequence[Tensor],
+                outputs: Sequence[Tensor]) -> None:
+    """Make sure that everything is there before it is read or given, and is made once.
 
     Raises: ValueError that names the operator and the tensor.
     """
@@ -183,6 +184,9 @@ def check_order(nodes: Sequence[Node], inputs: Sequence[Tensor]) -> None:
                 raise ValueError(f"operator {node.index} ({node.op}) writes the tensor "
                                  f"{tensor.name!r}, which is there already")
             there.add(tensor)
+    for tensor in outputs:
+        if tensor not in there and tensor.data is None and not tensor.is_variable:
+            raise ValueError(f"nothing makes the output {tensor.name!r}")
 
 
 def _pick(tensors: list[Tensor], index: int) -> Tensor:

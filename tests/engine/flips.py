@@ -1,10 +1,12 @@
 """Plans damaged copies of a model: `python -m tests.engine.flips MODEL FIRST COUNT`.
 
-Prints a line before and after each, so that whoever started this sees which one it died of.
+Prints a line before and after each, so that whoever started this sees which one it died of; ends
+with a traceback where one takes too long.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 import traceback
 from pathlib import Path
@@ -24,6 +26,8 @@ from app.errors import InvalidInput, ServingError
 
 # Constants from here on are no structure: what they hold is not looked at.
 LARGE = 64
+# A copy takes some hundredths of a second; the rest is for a machine that does much else.
+PATIENCE_SECONDS = 60.0
 NUMBERS = (0, 1, 3, 7, 1000, 1 << 16, 2**31 - 1, -1, -(2**31))
 
 
@@ -85,11 +89,13 @@ def main(path: str, first: str, count: str) -> None:
     places = structure(blob)
     for seed in range(int(first), int(first) + int(count)):
         print("begin", seed, flush=True)
+        faulthandler.dump_traceback_later(PATIENCE_SECONDS, exit=True)
         try:
             said = planned(damaged(blob, places, seed))
         except Exception:
             said = "RAISED " + " | ".join(traceback.format_exc().splitlines()[-6:])
         print("end", seed, said, flush=True)
+    faulthandler.cancel_dump_traceback_later()
 
 
 if __name__ == "__main__":

@@ -72,6 +72,16 @@ def test_what_a_rewriting_made_is_no_work_for_the_cpu(runtime: Runtime) -> None:
     assert [p.node.op for p in loaded.prepare().plan.places if p.where == "host"] == ["DILATE"]
 
 
+def test_names_that_are_no_text_do_not_disturb_the_cpu(runtime: Runtime) -> None:
+    blob = single_op("FAKE_QUANT", [Spec((2, 3))], [Spec((2, 3))],
+                     {"min": -4.0, "max": 4.0, "numBits": 8})
+    inputs = oracle.random_inputs(blob)
+    other = blob.replace(b"\2\0\0\0t0\0", b"\2\0\0\0\xff0\0").replace(
+        b"\2\0\0\0t1\0", b"\2\0\0\0\xff1\0")
+    assert other.count(b"\xff0\0") == other.count(b"\xff1\0") == 1
+    oracle.assert_same(run_engine(runtime, other, inputs)[0], oracle.run(blob, inputs)[0])
+
+
 def test_every_unknown_operation_is_named_at_load(runtime: Runtime) -> None:
     model = ModelBuilder()
     graph = model.graph()
@@ -232,6 +242,17 @@ def test_a_graph_that_reads_what_nothing_makes_is_refused() -> None:
     graph.outputs(y)
     graph.table.operators[0].inputs = [y.index]
     with pytest.raises(InvalidModel, match="reads the tensor 't1', which nothing before it makes"):
+        read(model.build())
+
+
+def test_a_graph_that_gives_what_nothing_makes_is_refused() -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((2, 3))
+    (y,) = graph.op("NEG", [x], [x.spec])
+    graph.outputs(y)
+    graph.table.operators.clear()
+    with pytest.raises(InvalidModel, match="nothing makes the output 't1'"):
         read(model.build())
 
 

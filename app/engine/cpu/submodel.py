@@ -106,12 +106,12 @@ class _Maker:
 
     def _copied(self, raw: Any, row: int) -> int:
         made = schema.TensorT.InitFromObj(raw.Tensors(row))
-        made.buffer, made.shapeSignature = 0, None
+        # The CPU's runtime tells tensors apart by number; names may be no text, which it chokes on.
+        made.name, made.buffer, made.shapeSignature = "", 0, None
         details = made.quantization.details if made.quantization is not None else None
         if isinstance(details, schema.BlockwiseQuantizationT):
             details.scales = self._beside(raw, details.scales)
             details.zeroPoints = self._beside(raw, details.zeroPoints)
-        # The CPU's runtime tells tensors apart by number, and chokes on none of the names.
         self.table.tensors.append(made)
         return len(self.table.tensors) - 1
 
