@@ -295,6 +295,25 @@ def test_variables_without_values_are_named_at_load(runtime: Runtime) -> None:
         LoadedModel(runtime, read(model.build()))
 
 
+def test_variables_that_only_loops_read_are_named_too(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    (handle,) = graph.op("VAR_HANDLE", [], [Spec((), "resource")], {"sharedName": "lstm/kernel"})
+    specs = [Spec(()), Spec((3,)), Spec((), "resource")]
+    outputs = graph.op("WHILE", [graph.const(np.float32(0)), graph.input((3,)), handle], specs,
+                       {"condSubgraphIndex": 1, "bodySubgraphIndex": 2})
+    graph.outputs(outputs[1])
+    condition, body = model.graph("condition"), model.graph("body")
+    i, _, _ = (condition.input(s.shape, s.dtype) for s in specs)
+    condition.outputs(*condition.op("LESS", [i, scalar(condition, 4)], [Spec((), "bool")]))
+    i, x, handle = (body.input(s.shape, s.dtype) for s in specs)
+    (kernel,) = body.op("READ_VARIABLE", [handle], [Spec((3,))])
+    body.outputs(*body.op("ADD", [i, scalar(body, 1)], [i.spec]),
+                 *body.op("MUL", [x, kernel], [x.spec]), handle)
+    with pytest.raises(InvalidModel, match=r"gives a value: lstm/kernel\."):
+        LoadedModel(runtime, read(model.build()))
+
+
 @pytest.mark.parametrize("kind", ["sums", "swapped", "given"])
 def test_what_a_step_assigns_the_next_one_reads(runtime: Runtime, kind: str) -> None:
     blob = counting(kind)

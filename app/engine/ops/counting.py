@@ -45,6 +45,27 @@ def counts(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
     return [(totals > 0 if node.options["binary_output"] else totals).astype(kind)]
 
 
+@host("RAGGED_BINCOUNT")
+def ragged_counts(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """The same of rows of different lengths.
+
+    Shapes: ends [B+1], x [N], size [], weights [N] or none -> [B,size].
+    Raises: ValueError of numbers below zero, or of rows that are not those of x.
+    Source: TensorFlow's RaggedBincount.
+    """
+    ends, x, size, weights = (np.asarray(a) for a in arrays)
+    if not ends.size or ends[0] != 0 or ends[-1] != x.size or (np.diff(ends) < 0).any():
+        raise ValueError(f"rows that end at {ends.tolist()} of {x.size} numbers")
+    if x.size and x.min() < 0:
+        raise ValueError(f"{x.min()} is no number that can be counted")
+    bins = int(size.reshape(-1)[0])
+    made = np.zeros((ends.size - 1, bins))
+    rows = np.repeat(np.arange(ends.size - 1), np.diff(ends))
+    inside = x < bins
+    np.add.at(made, (rows[inside], x[inside]), weights[inside] if weights.size else 1)
+    return [(made > 0 if node.options["binary_output"] else made).astype(node.outputs[0].dtype)]
+
+
 @host("UNIQUE_WITH_COUNTS", "UNIQUE_V2")
 def unique(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
     """What occurs in the order of its first place, the number of each, and how often it occurs.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,82 @@ def _key(node: Node) -> tuple[int, int]:
     if not isinstance(key, tuple) or len(key) != 2:
         raise ValueError(f"a key of {key}; two numbers are needed")
     return key[0] & (1 << 64) - 1, key[1] & (1 << 64) - 1
+
+
+@shape("AS_STRING")
+def written_shape(node: Node) -> Sequence[Shape]:
+    """Output as input."""
+    return [node.input(0).shape]
+
+
+@host("AS_STRING")
+def written(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """Numbers and truths as TensorFlow writes them.
+
+    Source: TensorFlow's AsString, which writes as C's printf does.
+    """
+    x, given = arrays[0], node.options
+    assert x is not None
+    if x.dtype.kind == "b":
+        items = [b"true" if v else b"false" for v in x.reshape(-1).tolist()]
+    else:
+        width = "" if given["width"] < 0 else str(given["width"])
+        places = "" if given["precision"] < 0 else f".{given['precision']}"
+        kind = ("d" if x.dtype.kind in "iu" else
+                "e" if given["scientific"] else "g" if given["shortest"] else "f")
+        form = f"%{given['fill']}{width}{places}{kind}"
+        items = [(form % v).encode() for v in x.reshape(-1).tolist()]
+    return [_filled(items, "bytes").reshape(x.shape)]
+
+
+def _utf8(node: Node, key: str) -> None:
+    if node.options[key] != "UTF-8":
+        raise ValueError(f"letters in {node.options[key]}; only UTF-8 is known")
+
+
+@host("UNICODE_DECODE")
+def letters(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """The letters of all strings as numbers, and where each string ends.
+
+    Shapes: x [B] -> ends [B+1], letters [n].
+    Raises: ValueError of another encoding than UTF-8, or where faults are asked to be told.
+    Source: TensorFlow's UnicodeDecode.
+    """
+    x = arrays[0]
+    assert x is not None
+    _utf8(node, "input_encoding")
+    rows = [_decoded(node, s) for s in x.reshape(-1).tolist()]
+    ends = np.cumsum([0, *map(len, rows)])
+    return [ends.astype(node.outputs[0].dtype),
+            np.array([number for row in rows for number in row], np.int32)]
+
+
+def _decoded(node: Node, text: bytes) -> list[int]:
+    options = node.options
+    faults = str(options["errors"])
+    numbers = [ord(c) for c in text.decode("utf-8", faults)]
+    other = int(options["replacement_char"])
+    if options["replace_control_characters"]:
+        numbers = [other if n < 32 or 127 <= n < 160 else n for n in numbers]
+    return [other if n == 0xFFFD else n for n in numbers]
+
+
+@host("UNICODE_ENCODE")
+def spelled(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """Strings of letters that are numbers.
+
+    Shapes: letters [n], ends [B+1] -> y [B].
+    Raises: ValueError of another encoding than UTF-8, or if the ends are not those of the letters.
+    Source: TensorFlow's UnicodeEncode.
+    """
+    numbers, ends = (np.asarray(a) for a in arrays)
+    _utf8(node, "output_encoding")
+    if not ends.size or ends[0] != 0 or ends[-1] != numbers.size or (np.diff(ends) < 0).any():
+        raise ValueError(f"strings that end at {ends.tolist()} of {numbers.size} letters")
+    other = chr(int(node.options["replacement_char"]))
+    given = [chr(n) if 0 <= n < 0xD800 or 0xDFFF < n < 0x110000 else other
+             for n in numbers.tolist()]
+    return [_filled(["".join(given[a:b]).encode() for a, b in pairwise(ends.tolist())], "bytes")]
 
 
 @shape("STRING_JOIN")

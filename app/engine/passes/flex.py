@@ -18,7 +18,9 @@ FLEX = "CUSTOM:Flex"
 SAME = {FLEX + name: other for name, other in {
     "Angle": "ANGLE", "BitwiseAnd": "BITWISE_AND", "BitwiseOr": "BITWISE_OR",
     "Complex": "COMPLEX", "Conj": "CONJ", "FFT": "FFT", "FloorDiv": "FLOOR_DIV",
-    "IFFT": "IFFT", "IRFFT": "IRFFT", "Pad": "PAD"}.items()}
+    "IFFT": "IFFT", "IRFFT": "IRFFT", "LookupTableFindV2": "HASHTABLE_FIND",
+    "LookupTableImportV2": "HASHTABLE_IMPORT", "LookupTableSizeV2": "HASHTABLE_SIZE",
+    "Pad": "PAD"}.items()}
 SCATTERS = {FLEX + "TensorScatterMax": "MAX", FLEX + "TensorScatterMin": "MIN",
             FLEX + "TensorScatterSub": "DIFFERENCE"}
 PATCHES = FLEX + "ExtractImagePatches"
@@ -55,6 +57,11 @@ def _told(node: Node) -> list[Node] | None:
     if any(type(options[key]) is not type(default) for key, default in defaults.items()):
         return None
     return [Node(name, node.inputs, node.outputs, options)]
+
+
+def _table(node: Node) -> list[Node] | None:
+    name = _given(node).get("shared_name")
+    return [Node("HASHTABLE", (), node.outputs, {"table_id": name})] if name else None
 
 
 def _concatenated(node: Node) -> list[Node] | None:
@@ -261,7 +268,7 @@ def _cast(node: Node) -> list[Node] | None:
 
 _RULES: dict[str, Callable[[Node], list[Node] | None]] = {
     FLEX + "StridedSlice": _slice, FLEX + "RFFT": _spectrum, FLEX + "Cumprod": _product,
-    FLEX + "FakeQuantWithMinMaxVars": _fake_quantised,
+    FLEX + "HashTableV2": _table, FLEX + "FakeQuantWithMinMaxVars": _fake_quantised,
     FLEX + "FakeQuantWithMinMaxVarsPerChannel": _fake_quantised,
     FLEX + "ConcatV2": _concatenated, FLEX + "GatherV2": _gathered, FLEX + "Invert": _inverted,
     FLEX + "MatMul": _multiplied, FLEX + "BatchMatMulV2": _multiplied,
