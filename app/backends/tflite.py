@@ -13,6 +13,7 @@ from app.backends.details import specs
 from app.backends.fit import fit, has_batch, splittable
 from app.backends.runtimes import installed, interpreter
 from app.backends.steps import joined, steps
+from app.engine.cpu.interpreter import results
 from app.errors import InvalidInput, ModelLoadFailed
 from app.tensors import Array, TensorSpec
 
@@ -144,10 +145,8 @@ class _Runner:
         for spec, detail in zip(self.inputs, self._inputs, strict=True):
             native.set_tensor(detail["index"], arrays[spec.name])
         native.invoke()
-        return {
-            spec.name: native.get_tensor(detail["index"])
-            for spec, detail in zip(self.outputs, self._outputs, strict=True)
-        }
+        made = results(native, self._outputs)
+        return {spec.name: array for spec, array in zip(self.outputs, made, strict=True)}
 
 
 def part_of(arrays: Mapping[str, Array], index: int, runs: int) -> Mapping[str, Array]:

@@ -25,7 +25,7 @@ from app.engine.planner import Plan, plan
 from app.engine.routine import Routines, check_inputs
 from app.engine.run import Run
 from app.engine.runtime import Runtime, graphs_of
-from app.engine.trials import drawn, numpy_type, trial_shapes
+from app.engine.trials import drawn, nothing, trial_shapes
 from app.errors import DeviceMemoryError, InvalidInput, ModelNotReady, ServingError
 
 Shape = tuple[int, ...]
@@ -123,15 +123,16 @@ class LoadedModel:
     def _prepared(self, shapes: Sequence[Shape], planned: list[Executor]) -> Executor:
         graph = self._graphs[0]
         ready = self._routines.stage(graph, shapes, {})
-        if ready.stage.rest is not None:
-            # Zeros may be no possible lengths or positions: that says nothing of real inputs.
+        if ready.stage.rest is not None or ready.executor.plan.particular:
+            # Zeros may be no possible lengths, positions or matrices: that says nothing of real
+            # inputs.
             planned.append(ready.executor)
         self._run_zeros(self._graphs, shapes)
         return ready.executor
 
     def _run_zeros(self, graphs: Sequence[Graph], shapes: Sequence[Shape]) -> None:
         inputs = graphs[0].inputs
-        zeros = [np.zeros(s, numpy_type(t)) for t, s in zip(inputs, shapes, strict=True)]
+        zeros = [nothing(t, s) for t, s in zip(inputs, shapes, strict=True)]
         with self.runtime.turn(first=True):
             Run(self._routines, graphs, self.runtime.queue).main(zeros)
 
@@ -232,7 +233,7 @@ class LoadedModel:
         if not shapes or any(len(s) < 2 or s[0] != -1 or -1 in s[1:] for s in shapes):
             return False
         rng = np.random.default_rng(0)
-        two = [drawn(rng, (2, *t.shape[1:]), numpy_type(t)) for t in self.inputs]
+        two = [drawn(rng, (2, *t.shape[1:]), t.dtype) for t in self.inputs]
         try:
             return self._batcher.apart(two)
         except (InvalidInput, ServingError):

@@ -22,7 +22,7 @@ from app.engine.passes.volumes import flatten
 from app.engine.placement import Draft, Place, StateCall, resolve, settle
 from app.engine.profile import DeviceProfile
 from app.engine.residents import keep_states, touched, used_on_device
-from app.engine.segments import HostCall
+from app.engine.segments import HostCall, NumpyPart
 from app.errors import UnsupportedOp
 
 Step = Launch | HostCall | StateCall
@@ -48,6 +48,12 @@ class Plan:
     arena_bytes: int
     bound_bytes: int
     states: tuple[State, ...] = ()
+
+    @property
+    def particular(self) -> bool:
+        """Whether numpy runs a part of it: such operations may refuse values, not only shapes."""
+        return any(isinstance(p, NumpyPart) for s in self.steps if isinstance(s, HostCall)
+                   for p in s.parts)
 
     @property
     def device_bytes(self) -> int:

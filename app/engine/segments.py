@@ -95,7 +95,7 @@ def close_segment(graph: Graph, nodes: Sequence[tuple[Node, str]],
         if numpy_only or not _known_to_cpu(graph, node):
             parts += _cpu_parts(graph, run, readers, refused)
             run = []
-            if node.op in registry.HOSTS:
+            if _in_numpy(node):
                 parts.append(NumpyPart(node))
             else:
                 refused.append(reason)
@@ -110,8 +110,14 @@ def close_segment(graph: Graph, nodes: Sequence[tuple[Node, str]],
     return HostCall(tuple(parts), tuple(own), tuple(inputs), outputs), refused
 
 
+def _in_numpy(node: Node) -> bool:
+    """Whether numpy has the operation, and its types of number."""
+    return node.op in registry.HOSTS and not any(
+        t.dtype == "variant" for t in (*node.reads, *node.outputs))
+
+
 def _by_numpy(graph: Graph, node: Node) -> bool:
-    if node.op not in registry.HOSTS:
+    if not _in_numpy(node):
         return False
     return not graph.blob or ((node.op in EXACT or plain(node)) and small(node))
 
@@ -140,7 +146,7 @@ def _alone(graph: Graph, node: Node, reason: str,
     try:
         return [open_part(graph, [node], set(node.outputs))]
     except UnsupportedOp as error:
-        if node.op in registry.HOSTS:
+        if _in_numpy(node):
             return [NumpyPart(node)]
         refused.append(f"{reason}, and the CPU says: {error}")
         return []

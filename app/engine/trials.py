@@ -13,12 +13,17 @@ Shape = tuple[int, ...]
 TRIALS = (1, 16, 256, 4096, 16384, 65536)
 
 
-def numpy_type(tensor: Tensor) -> str:
-    return "O" if tensor.dtype == "bytes" else tensor.dtype
+def nothing(tensor: Tensor, shape: Shape) -> Data:
+    """Zeros, or strings without a letter."""
+    if tensor.dtype == "bytes":
+        return np.full(shape, b"", "O")
+    return np.zeros(shape, tensor.dtype)
 
 
 def drawn(rng: np.random.Generator, shape: Shape, dtype: str) -> Data:
     """Draw what any model takes: wide integers may be positions, so they stay at 0 and 1."""
+    if dtype in ("bytes", "object"):
+        return np.full(shape, b"", "O")
     kind = np.dtype(dtype)
     if kind.kind == "f":
         return rng.uniform(0, 1, shape).astype(kind)

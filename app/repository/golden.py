@@ -42,11 +42,12 @@ def ramp(spec: TensorSpec, free: int = 1) -> Array:
     """Make an input that is the same everywhere and excites every weight a little.
 
     Shapes: the spec's; a free dimension 0 is taken for the batch and gets 1, others get free.
-    Units:  floats from 0 to 1; integers over their whole range, at most 0 to 255.
+    Units:  floats from 0 to 1; integers over their whole range, at most 0 to 255; strings that
+            are numbers, too.
     """
     shape = shaped(spec, free)
     if spec.dtype == "bytes":
-        return np.full(shape, b"a", dtype=object)
+        return np.full(shape, b"1", dtype=object)
     kind = np.dtype(spec.dtype)
     steps = (np.arange(int(np.prod(shape)), dtype=np.int64) * 40503 % 65536).reshape(shape)
     if kind.kind == "b":

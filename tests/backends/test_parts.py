@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from app.backends.choice import OpenclOptions, Source, open_session
+from app.backends.tflite import TfliteOptions
 from app.errors import DeviceNotFound, UnsupportedOp
 from tests.engine.builder import ModelBuilder, Spec
+from tests.engine.node_defs import node_def
 from tests.engine.safety.test_small_shapes import POOL
 
 REFUSAL = UnsupportedOp("both runtimes refuse MaxPoolingWithArgmax2D")
@@ -68,4 +70,35 @@ def test_a_part_says_nothing_of_operations_that_it_does_not_have() -> None:
     session = open_session(source(counted()), "tflite", NOWHERE)
     ((_, y),) = session.run({session.inputs[0].name: np.ones((1, 3), "f4")}).items()
     assert y[0].tolist() == np.diag([1, 2, 3]).tolist()
+    session.close()
+
+
+def positives(name: str, custom: bytes | None = None) -> bytes:
+    """How much of x is above zero, and the rows of those places."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((2, 3))
+    (more,) = graph.op(name, [x], [x.spec], custom=custom)
+    (above,) = graph.op("GREATER", [more, graph.const(np.float32(0))], [Spec((2, 3), "bool")])
+    (places,) = graph.op("WHERE", [above], [Spec((-1, 2), "int64")])
+    graph.outputs(*graph.op("GATHER_ND", [more, places], [Spec((-1,))]), places)
+    return model.build()
+
+
+@pytest.mark.parametrize("part", ["none", "some"])
+@pytest.mark.parametrize("low", [-1, -2])
+def test_how_much_there_is_depends_on_data(part: str, low: float) -> None:
+    """A whole model in a runtime, and one in parts; nothing at all is an answer, too."""
+    x = (np.arange(6, dtype="f4").reshape(2, 3) / 3 + low).astype("f4")
+    if part == "some":
+        blob, cpu = positives("FlexTan", node_def("Tan")), REFUSAL
+        right = np.tan(x)
+    else:
+        blob, cpu = positives("NEG"), TfliteOptions("ai-edge-litert", "for this test")
+        right = -np.abs(x) if low == -2 else -x
+        x = np.abs(x) if low == -2 else x
+    session = open_session(Source("positives", "1", "0" * 64, blob, cpu), "tflite", NOWHERE)
+    values, places = session.run({session.inputs[0].name: x}).values()
+    np.testing.assert_array_equal(places, np.argwhere(right > 0))
+    np.testing.assert_allclose(values, right[right > 0], rtol=1e-6)
     session.close()

@@ -11,7 +11,7 @@ TYPES = {
     name: getattr(schema.TensorType, name.upper())
     for name in (
         *("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "uint32"),
-        *("int64", "uint64", "bool", "complex64", "resource", "variant"),
+        *("int64", "uint64", "bool", "complex64", "resource", "variant", "bfloat16"),
     )
 } | {
     "bytes": schema.TensorType.STRING,

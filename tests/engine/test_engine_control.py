@@ -73,6 +73,43 @@ def looping(turns_known: bool) -> bytes:
     return model.build()
 
 
+def of_open_rank(turns_known: bool) -> bytes:
+    """The same, in whose body the file leaves ranks open; it writes no rank as that of a number."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((2, 5))
+    limit = scalar(graph, 3) if turns_known else graph.input(())
+    outputs = graph.op("WHILE", [scalar(graph, 0), x, limit], [Spec(()), Spec((2, 5)), Spec(())],
+                       {"condSubgraphIndex": 1, "bodySubgraphIndex": 2})
+    graph.outputs(outputs[1])
+    condition = model.graph("condition")
+    i, _, most = (condition.input(()) for _ in range(3))
+    condition.outputs(*condition.op("LESS", [i, most], [Spec((), "bool")]))
+    body = model.graph("body")
+    i, x, most = (body.input(()) for _ in range(3))
+    (more,) = body.op("ADD", [x, i], [Spec(())])
+    begin, end, ones = (body.const(np.array(v, "i4")) for v in ([0, 1], [2, 2], [1, 1]))
+    (column,) = body.op("STRIDED_SLICE", [more, begin, end, ones], [Spec(())], {"endMask": 2})
+    (first,) = body.op("SLICE", [more, begin, body.const(np.array([2, 1], "i4"))], [Spec(())])
+    (sums,) = body.op("SUM", [column, body.const(np.array([1], "i4"))], [Spec(())],
+                      {"keepDims": True})
+    (shape,) = body.op("SHAPE", [more], [Spec((-1,), "int32")], {"outType": "int32"})
+    (flat,) = body.op("RESHAPE", [more, body.const(np.array([-1], "i4"))], [Spec(())])
+    (again,) = body.op("RESHAPE", [flat, shape], [Spec(())])
+    (less,) = body.op("SUB", [again, sums], [Spec(())])
+    (last,) = body.op("MUL", [less, first], [Spec(())])
+    (after,) = body.op("ADD", [i, scalar(body, 1)], [Spec(())])
+    body.outputs(after, last, most)
+    return model.build()
+
+
+@pytest.mark.parametrize("turns_known", [False, True])
+def test_loops_over_tensors_of_open_rank(runtime: Runtime, turns_known: bool) -> None:
+    x = np.random.default_rng(3).uniform(-.5, .5, (2, 5)).astype("f4")
+    inputs = [x] if turns_known else [x, np.array(3, "f4")]
+    assert_op_same(runtime, of_open_rank(turns_known), inputs, on_device=False)
+
+
 @pytest.mark.parametrize("turns_known", [False, True])
 def test_loops(runtime: Runtime, turns_known: bool) -> None:
     x = np.arange(5, dtype="f4")
@@ -255,6 +292,25 @@ def test_variables_without_values_are_named_at_load(runtime: Runtime) -> None:
     (weights,) = graph.op("READ_VARIABLE", [handle], [Spec((4, 3))])
     graph.outputs(*graph.op("FULLY_CONNECTED", [x, weights, None], [Spec((2, 4))], {}))
     with pytest.raises(InvalidModel, match=r"gives a value: dense/kernel\."):
+        LoadedModel(runtime, read(model.build()))
+
+
+def test_variables_that_only_loops_read_are_named_too(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    (handle,) = graph.op("VAR_HANDLE", [], [Spec((), "resource")], {"sharedName": "lstm/kernel"})
+    specs = [Spec(()), Spec((3,)), Spec((), "resource")]
+    outputs = graph.op("WHILE", [graph.const(np.float32(0)), graph.input((3,)), handle], specs,
+                       {"condSubgraphIndex": 1, "bodySubgraphIndex": 2})
+    graph.outputs(outputs[1])
+    condition, body = model.graph("condition"), model.graph("body")
+    i, _, _ = (condition.input(s.shape, s.dtype) for s in specs)
+    condition.outputs(*condition.op("LESS", [i, scalar(condition, 4)], [Spec((), "bool")]))
+    i, x, handle = (body.input(s.shape, s.dtype) for s in specs)
+    (kernel,) = body.op("READ_VARIABLE", [handle], [Spec((3,))])
+    body.outputs(*body.op("ADD", [i, scalar(body, 1)], [i.spec]),
+                 *body.op("MUL", [x, kernel], [x.spec]), handle)
+    with pytest.raises(InvalidModel, match=r"gives a value: lstm/kernel\."):
         LoadedModel(runtime, read(model.build()))
 
 

@@ -215,3 +215,138 @@ def test_whole_numbers(runtime: Runtime, name: str, function: Any) -> None:
     finally:
         loaded.close()
     np.testing.assert_array_equal(actual, function(a, b))
+
+
+COMPLEX: dict[str, Any] = {
+    "AddV2": lambda a, b: a + b, "Sub": lambda a, b: a - b, "Mul": lambda a, b: a * b,
+    "RealDiv": lambda a, b: a / b, "Pow": lambda a, b: a ** b, "Neg": lambda a, b: -a,
+    "Exp": lambda a, b: np.exp(a), "Log": lambda a, b: np.log(a), "Sqrt": lambda a, b: np.sqrt(a),
+    "Square": lambda a, b: a * a}
+ON_DEVICE = {"AddV2", "Sub", "Mul", "Neg", "Square"}
+
+
+def of_two(build: Any, shape: tuple[int, ...] = (3, 4)) -> bytes:
+    """A model that gives the real part and the imaginary one of what is made of two inputs."""
+    model = ModelBuilder()
+    graph = model.graph()
+    made = build(graph, numbers(graph, shape), numbers(graph, shape))
+    parts = [graph.op(part, [made], [Spec(made.spec.shape)])[0] for part in ("REAL", "IMAG")]
+    graph.outputs(*graph.op("PACK", parts, [Spec((2, *made.spec.shape))],
+                            {"axis": 0, "valuesCount": 2}))
+    return model.build()
+
+
+def checked(runtime: Runtime, build: Any, function: Any, shape: tuple[int, ...] = (3, 4),
+            **more: Any) -> None:
+    given = [floats(*shape) for _ in range(4)]
+    expected = function(given[0] + 1j * given[1], given[2] + 1j * given[3])
+    check(runtime, of_two(build, shape), given, np.stack([expected.real, expected.imag]), **more)
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_arithmetic_of_complex_numbers(runtime: Runtime, name: str) -> None:
+    single = name in ("Neg", "Exp", "Log", "Sqrt", "Square")
+    checked(runtime, lambda graph, a, b: graph.op(
+        f"Flex{name}", [a] if single else [a, b], [a.spec], custom=node_def(name))[0],
+        COMPLEX[name], on_device=name in ON_DEVICE)
+
+
+@pytest.mark.parametrize("adjoint", [(False, False), (True, False), (False, True), (True, True)])
+def test_products_of_complex_matrices(runtime: Runtime, adjoint: Any) -> None:
+    spec = Spec((2, 3, 3), "complex64")
+
+    def turned(x: Any, adj: bool) -> Any:
+        return x.conj().swapaxes(-1, -2) if adj else x
+
+    checked(runtime, lambda graph, a, b: graph.op(
+        "FlexBatchMatMulV2", [a, b], [spec],
+        custom=node_def("BatchMatMulV2", adj_x=adjoint[0], adj_y=adjoint[1]))[0],
+        lambda a, b: turned(a, adjoint[0]) @ turned(b, adjoint[1]), (2, 3, 3))
+    checked(runtime, lambda graph, a, b: graph.op(
+        "FlexMatMul", [a, b], [Spec((3, 3), "complex64")],
+        custom=node_def("MatMul", transpose_a=adjoint[0], transpose_b=adjoint[1]))[0],
+        lambda a, b: (a.T if adjoint[0] else a) @ (b.T if adjoint[1] else b), (3, 3))
+
+
+def test_complex_numbers_that_move(runtime: Runtime) -> None:
+    def built(graph: Any, a: Value, b: Value) -> Value:
+        (both,) = graph.op("FlexConcatV2", [a, b, graph.const(np.int32(1))],
+                           [Spec((3, 8), "complex64")], custom=node_def("ConcatV2"))
+        (turned,) = graph.op("FlexTranspose", [both, graph.const(np.array([1, 0], "i4"))],
+                             [Spec((8, 3), "complex64")], custom=node_def("Transpose"))
+        (some,) = graph.op("FlexGatherV2", [turned, graph.const(np.array([6, 1], "i4")),
+                                            graph.const(np.int32(0))],
+                           [Spec((2, 3), "complex64")], custom=node_def("GatherV2"))
+        (packed,) = graph.op("FlexPack", [some, some], [Spec((2, 2, 3), "complex64")],
+                             custom=node_def("Pack", axis=1))
+        (tiled,) = graph.op("FlexTile", [packed, graph.const(np.array([1, 1, 2], "i4"))],
+                            [Spec((2, 2, 6), "complex64")], custom=node_def("Tile"))
+        return tiled  # type: ignore[no-any-return]
+
+    def expected(a: Any, b: Any) -> Any:
+        some = np.concatenate([a, b], 1).T[[6, 1]]
+        return np.tile(np.stack([some, some], 1), 2)
+
+    checked(runtime, built, expected)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_sums_of_complex_numbers(runtime: Runtime, kept: bool) -> None:
+    y = Spec((3, 1) if kept else (3,), "complex64")
+    for name, function in (("Sum", np.sum), ("Mean", np.mean)):
+        checked(runtime, lambda graph, a, b, name=name: graph.op(
+            f"Flex{name}", [a, graph.const(np.array([1], "i4"))], [y],
+            custom=node_def(name, keep_dims=kept))[0],
+            lambda a, b, own=function: own(a, 1, keepdims=kept), on_device=False)
+
+
+@pytest.mark.parametrize("name", ["FFT2D", "IFFT2D", "FFT3D"])
+def test_spectra_of_several_axes(runtime: Runtime, name: str) -> None:
+    function = {"FFT2D": np.fft.fft2, "IFFT2D": np.fft.ifft2, "FFT3D": np.fft.fftn}[name]
+    shape = (4, 6, 5)
+    checked(runtime, lambda graph, a, b: graph.op(f"Flex{name}", [a], [a.spec],
+                                                  custom=node_def(name))[0],
+            lambda a, b: function(a), shape)
+
+
+def test_pictures_from_spectra(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    graph.outputs(*graph.op("FlexIRFFT2D", [numbers(graph, (2, 6, 5)),
+                                            graph.const(np.array([6, 8], "i4"))],
+                            [Spec((2, 6, 8))], custom=node_def("IRFFT2D")))
+    a, b = floats(2, 6, 5), floats(2, 6, 5)
+    check(runtime, model.build(), [a, b], np.fft.irfft2(a + 1j * b, (6, 8)))
+
+
+def test_bits(runtime: Runtime) -> None:
+    spec = Spec((4,), "int32")
+    x = np.array([-7, 0, 5, 1 << 20], "i4")
+    check(runtime, single_op("FlexInvert", [spec], [spec], custom=node_def("Invert")), [x], ~x)
+    by = np.array([1, 3, 0, 5], "i4")
+    blob = single_op("FlexLeftShift", [spec, spec], [spec], custom=node_def("LeftShift"))
+    check(runtime, blob, [x, by], x << by)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_steps_of_training_with_quantisation(runtime: Runtime, narrow: bool) -> None:
+    """Per channel; the ends move so that zero is a step."""
+    x = floats(50, 3) * 3
+    low, high = np.array([-1, -.3, 0], "f4"), np.array([1, 2, 1.5], "f4")
+    first = 1 if narrow else 0
+    step = (high - low) / (255 - first)
+    zero = np.clip(np.rint(first - low / step), first, 255)
+    expected = (np.clip(np.rint(x / step + zero), first, 255) - zero) * step
+    blob = single_op("FlexFakeQuantWithMinMaxVarsPerChannel", [Spec(x.shape), low, high],
+                     [Spec(x.shape)],
+                     custom=node_def("FakeQuantWithMinMaxVarsPerChannel", num_bits=8,
+                                     narrow_range=narrow))
+    check(runtime, blob, [x], expected)
+
+
+def test_other_numbers_by_matrices(runtime: Runtime) -> None:
+    a, b = RNG.uniform(-1, 1, (3, 4)), RNG.uniform(-1, 1, (5, 4))
+    blob = single_op("FlexMatMul", [Spec((3, 4), "float64"), Spec((5, 4), "float64")],
+                     [Spec((3, 5), "float64")],
+                     custom=node_def("MatMul", transpose_a=False, transpose_b=True))
+    check(runtime, blob, [a, b], a @ b.T, on_device=False)

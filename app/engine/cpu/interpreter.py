@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,13 @@ class Interpreter:
 
     def __init__(self, blob: bytes) -> None:
         self._native = _open(blob)
-        self._inputs = self._native.get_input_details()
-        self._outputs = self._native.get_output_details()
+        try:
+            self._inputs = self._native.get_input_details()
+            self._outputs = self._native.get_output_details()
+        except ValueError as error:
+            # numpy has no bfloat16, and none of eight bits.
+            raise UnsupportedOp(f"a type of number that does not leave the runtime: {error}"
+                                ) from error
         self._shapes = [tuple(int(e) for e in d["shape"]) for d in self._inputs]
 
     def run(self, arrays: Sequence[Data]) -> list[Data]:
@@ -51,19 +56,7 @@ class Interpreter:
             if array.size:
                 native.set_tensor(detail["index"], np.asarray(array, order="C"))
         native.invoke()
-        return [self._result(position) for position in range(len(self._outputs))]
-
-    def _result(self, position: int) -> Data:
-        detail = self._outputs[position]
-        try:
-            found: Data = self._native.get_tensor(detail["index"])
-        except ValueError:
-            # What has no elements has no memory, and is not given.
-            shape = tuple(int(e) for e in self._native.get_output_details()[position]["shape"])
-            if 0 not in shape:
-                raise
-            found = np.empty(shape, detail["dtype"])
-        return found
+        return results(native, self._outputs)
 
     def output_shapes(self) -> list[tuple[int, ...]] | None:
         """The shapes of the outputs; None if one is known only after a run."""
@@ -78,6 +71,24 @@ class Interpreter:
     def reset(self) -> None:
         """Give state tensors their first values again."""
         self._native.reset_all_variables()
+
+
+def results(native: Any, details: Sequence[Mapping[str, Any]]) -> list[Data]:
+    """The outputs of a runtime's interpreter, which ran; empty ones too, which it does not give.
+
+    Raises: ValueError if there is no output yet.
+    """
+    found: list[Data] = []
+    for position, detail in enumerate(details):
+        try:
+            found.append(native.get_tensor(detail["index"]))
+        except ValueError:
+            # What has no elements has no memory.
+            shape = tuple(int(e) for e in native.get_output_details()[position]["shape"])
+            if 0 not in shape:
+                raise
+            found.append(np.empty(shape, detail["dtype"]))
+    return found
 
 
 def installed(module: str) -> bool:

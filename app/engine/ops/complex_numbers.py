@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from app.engine.registry import Shape, host, op, require, shape
 
 PARTS = {"REAL": "p.x", "IMAG": "p.y", "COMPLEX_ABS": "length(p)", "ANGLE": "atan2(p.y, p.x)",
          "CONJ": "(float2)(p.x, -p.y)"}
+SINGLE: dict[str, Callable[[Data], Data]] = {
+    "ANGLE": np.angle, "CONJ": np.conj, "REAL": np.real, "IMAG": np.imag}
 PAIRS = {**TYPES, "complex64": "float2"}
 
 
@@ -56,15 +58,13 @@ def pair(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     return map_launch(node, (a, b), "(float2)(p, q)", profile, types=PAIRS)
 
 
-@host("COMPLEX", "ANGLE", "CONJ")
+@host("COMPLEX", "ANGLE", "CONJ", "REAL", "IMAG")
 def on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
     """The same in numpy, where TFLite has no such operation."""
     x = arrays[0]
     assert x is not None
-    if node.op == "ANGLE":
-        return [np.angle(x)]
-    if node.op == "CONJ":
-        return [np.conj(x)]
+    if node.op in SINGLE:
+        return [SINGLE[node.op](x)]
     assert arrays[1] is not None
     made: Data = np.empty(np.broadcast_shapes(x.shape, arrays[1].shape), node.outputs[0].dtype)
     made.real, made.imag = x, arrays[1]

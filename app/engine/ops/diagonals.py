@@ -134,3 +134,79 @@ def part_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
     rows, columns = x.shape[-2:]
     ends = first + length * (columns + 1)
     return [x.reshape(*x.shape[:-2], rows * columns)[..., first:ends:columns + 1][..., :length]]
+
+
+def _numbers(node: Node, position: int) -> list[int]:
+    data = node.input(position).data
+    require(data is not None, f"{node.op} at a computed place has no kernel")
+    assert data is not None
+    return [int(k) for k in data.reshape(-1)]
+
+
+def _only(node: Node, position: int) -> int:
+    numbers = set(_numbers(node, position))
+    require(len(numbers) == 1, f"{node.op} of several diagonals has no kernel")
+    return numbers.pop()
+
+
+@shape("MATRIX_DIAG_AT")
+def diag_at_shape(node: Node) -> Sequence[Shape]:
+    """[..,L] -> [..,M,N], the least square where the file asks for no other.
+
+    Raises: ValueError if the diagonal does not fit; UnsupportedOp as _only.
+    """
+    x, k = node.input(0).shape, _only(node, 1)
+    if not x:
+        raise ValueError("one number is no diagonal")
+    least = (x[-1] + max(-k, 0), x[-1] + max(k, 0))
+    asked = [_only(node, p) for p in (2, 3)]
+    square = max(least) if asked == [-1, -1] else 0
+    rows, columns = (square or (n if a < 0 else a) for a, n in zip(asked, least, strict=True))
+    if (rows, columns) < least or min(rows - max(-k, 0), columns - max(k, 0)) != x[-1]:
+        raise ValueError(f"a diagonal of {x[-1]} is none at {k} of {rows}x{columns}")
+    return [(*x[:-1], rows, columns)]
+
+
+@host("MATRIX_DIAG_AT")
+def diag_at(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """Matrices of one value but for a diagonal.
+
+    Shapes: x [..,L], k [1 or 2], rows [], columns [], padding [] -> y [..,M,N].
+    Source: TensorFlow's MatrixDiagV3.
+    """
+    x, padding = arrays[0], arrays[4]
+    assert x is not None
+    assert padding is not None
+    y = np.full(diag_at_shape(node)[0], padding.reshape(-1)[0], x.dtype)
+    return [_with_diagonal(y, x, _only(node, 1))]
+
+
+@shape("MATRIX_SET_DIAG_AT")
+def set_diag_at_shape(node: Node) -> Sequence[Shape]:
+    """Output as input.
+
+    Raises: ValueError if the diagonal does not fit the matrices; UnsupportedOp as _only.
+    """
+    x, d, k = node.input(0).shape, node.input(1).shape, _only(node, 2)
+    if len(x) < 2 or d != (*x[:-2], min(x[-2] + min(k, 0), x[-1] - max(k, 0))):
+        raise ValueError(f"a diagonal of {d} does not fit {x} at {k}")
+    return [x]
+
+
+@host("MATRIX_SET_DIAG_AT")
+def set_diag_at(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """Matrices with another diagonal.
+
+    Shapes: x [..,M,N], diagonal [..,L], k [1 or 2] -> y [..,M,N].
+    Source: TensorFlow's MatrixSetDiagV3.
+    """
+    x, d = arrays[0], arrays[1]
+    assert x is not None
+    assert d is not None
+    return [_with_diagonal(x.copy(), d, _only(node, 2))]
+
+
+def _with_diagonal(y: Data, d: Data, k: int) -> Data:
+    places = np.arange(d.shape[-1])
+    y[..., places + max(-k, 0), places + max(k, 0)] = d
+    return y

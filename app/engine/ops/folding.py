@@ -13,7 +13,7 @@ from app.engine.registry import Shape, host, shape
 
 
 def _divide(a: Data, b: Data) -> Data:
-    if a.dtype.kind == "f":
+    if a.dtype.kind in "fc":
         quotient: Data = a / b
         return quotient
     cut: Data = np.trunc(a / np.where(b == 0, 1, b)).astype(a.dtype)
@@ -21,8 +21,8 @@ def _divide(a: Data, b: Data) -> Data:
 
 
 def _power(a: Data, b: Data) -> Data:
-    raised: Data = np.power(a.astype(np.float64), b)
-    if a.dtype.kind == "f":
+    raised: Data = np.power(a if a.dtype.kind == "c" else a.astype(np.float64), b)
+    if a.dtype.kind in "fc":
         return raised.astype(a.dtype)
     limits = np.iinfo(a.dtype)
     inside = (raised >= limits.min) & (raised <= limits.max)

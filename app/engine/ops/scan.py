@@ -13,9 +13,13 @@ from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, host, op, require, shape
 
 i32 = np.int32
+LOG_SUM = ("((a) == (b) ? (a) + 0.69314718f"
+           " : fmax((a), (b)) + log1p(exp(-fabs((a) - (b)))))")
 # What a running value begins with and how it takes in the next, for kernels and for numpy.
 RUNNING: dict[str, tuple[str, str, Any]] = {"CUMSUM": ("0", "(a) + (b)", np.add),
-                                            "CUMPROD": ("1", "(a) * (b)", np.multiply)}
+                                            "CUMPROD": ("1", "(a) * (b)", np.multiply),
+                                            "CUMULATIVE_LOGSUMEXP": ("-INFINITY", LOG_SUM,
+                                                                     np.logaddexp)}
 BETTER = {"ARG_MAX": "((v) > (best))", "ARG_MIN": "((v) < (best))"}
 
 
@@ -84,10 +88,10 @@ def running(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
 def running_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
     """The same in numpy."""
     assert arrays[0] is not None
-    axis, (first, _, join) = _axis(node), RUNNING[node.op]
+    axis, join = _axis(node), RUNNING[node.op][2]
     x = np.flip(arrays[0], axis) if node.options.get("reverse") else arrays[0]
     if node.options.get("exclusive"):
-        begin = np.full_like(x.take([0] if x.shape[axis] else [], axis), int(first))
+        begin = np.full_like(x.take([0] if x.shape[axis] else [], axis), join.identity)
         x = np.concatenate([begin, x.take(range(x.shape[axis] - 1), axis)], axis)
     made = join.accumulate(x, axis, dtype=x.dtype)
     return [np.flip(made, axis) if node.options.get("reverse") else made]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from app.engine.ir import Data, Node
+from app.engine.ir import Data, Node, Tensor
 from app.engine.ops.control import named
-from app.engine.registry import RunContext, Shape, shape, stateful
+from app.engine.passes.tables import LOOKUP
+from app.engine.registry import RunContext, Shape, host, shape, stateful
 from app.engine.values import Handle, Value
 
 
@@ -50,6 +52,39 @@ def find(node: Node, values: Sequence[Value | None], run: RunContext) -> Sequenc
 def size(node: Node, values: Sequence[Value | None], run: RunContext) -> Sequence[Value]:
     """The number of entries."""
     return [np.array([len(run.tables[named(values[0])])], np.int64)]
+
+
+@shape(LOOKUP)
+def looked_up_shape(node: Node) -> Sequence[Shape]:
+    """One entry per key."""
+    return [node.input(0).shape]
+
+
+@host(LOOKUP)
+def looked_up(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """The entry of every key in a constant table, or the default.
+
+    Shapes: keys of any shape, default [], the table's keys [N] and values [N] -> as keys.
+    """
+    keys, default = arrays[0], arrays[1]
+    assert keys is not None
+    assert default is not None
+    entries, dtype = _entries(node.input(2), node.input(3)), node.outputs[0].dtype
+    (other,) = default.reshape(-1).tolist()
+    made: Data = np.empty(keys.size, "O" if dtype == "bytes" else dtype)
+    made[:] = [entries.get(key, other) for key in keys.reshape(-1).tolist()]
+    return [made.reshape(keys.shape)]
+
+
+@lru_cache(16)
+def _entries(keys: Tensor, values: Tensor) -> dict[Any, Any]:
+    assert keys.data is not None
+    assert values.data is not None
+    found: dict[Any, Any] = {}
+    for key, value in zip(keys.data.reshape(-1).tolist(), values.data.reshape(-1).tolist(),
+                          strict=True):
+        found.setdefault(key, value)
+    return found
 
 
 @shape("HASHTABLE_FIND")

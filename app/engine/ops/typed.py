@@ -31,6 +31,8 @@ OTHERS: dict[str, Pair] = {
     "BITWISE_AND": ("p & q", np.bitwise_and), "BITWISE_OR": ("p | q", np.bitwise_or),
     "RIGHT_SHIFT": ("p >> clamp((int)q, 0, (int)sizeof(T1) * 8 - 1)",
                     lambda p, q: np.right_shift(p, np.clip(q, 0, 8 * p.itemsize - 1))),
+    "LEFT_SHIFT": ("p << clamp((int)q, 0, (int)sizeof(T1) * 8 - 1)",
+                   lambda p, q: np.left_shift(p, np.clip(q, 0, 8 * p.itemsize - 1))),
 }
 # C's division cuts towards zero; a divisor of zero gives zero here, TFLite refuses to run it.
 QUOTIENT = "(q == 0 ? 0 : p / q)"
@@ -44,8 +46,9 @@ INTEGER = {
     # TFLite has the power of doubles, which a processor casts to INT_MIN where it is too large.
     "POW": "power(p, q)",
 }
-COMPLEX = {"ADD": "p + q", "SUB": "p - q",
-           "MUL": "(float2)(p.x * q.x - p.y * q.y, p.x * q.y + p.y * q.x)"}
+COMPLEX = {"ADD": "p + q", "SUB": "p - q", "NEG": "-p",
+           "MUL": "(float2)(p.x * q.x - p.y * q.y, p.x * q.y + p.y * q.x)",
+           "SQUARE": "(float2)(p.x * p.x - p.y * p.y, 2.0f * p.x * p.y)"}
 FLOAT_MOD = "(q == 0.0f ? NAN : fmod(p, q) + (fmod(p, q) != 0.0f && (p < 0) != (q < 0) ? q : 0.0f))"
 PAIRED = {**COMPARISONS, **OTHERS, "LOGICAL_AND": LOGIC["LOGICAL_AND"],
           "LOGICAL_OR": LOGIC["LOGICAL_OR"]}
@@ -125,7 +128,7 @@ def integers(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """
     x = node.input(0)
     if x.dtype == "complex64" and node.op in COMPLEX:
-        return map_launch(node, (x, node.input(1)), COMPLEX[node.op], profile,
+        return map_launch(node, node.reads, COMPLEX[node.op], profile,
                           types={"complex64": "float2"})
     require(x.dtype in {"int32", "int64", "int8", "uint8", "int16", "uint32"},
             f"{node.op} on {x.dtype} has no kernel")

@@ -17,6 +17,7 @@ from app.engine.passes.branches import both, called
 from app.engine.passes.lists import stacked
 from app.engine.passes.specialise import fold, substitute
 from app.engine.passes.stablehlo import translated
+from app.engine.passes.tables import constant_tables
 
 # A group of operations under one name, which its own subgraph spells out.
 COMPOSITE = "STABLEHLO_COMPOSITE"
@@ -34,7 +35,7 @@ def settle(graphs: Sequence[Graph]) -> list[Graph]:
     known = [fold(graph) for graph in graphs]
     for index in range(len(graphs)):
         known[index] = stacked(_settled(known[index], known))
-    return known
+    return constant_tables(known)
 
 
 def decided(graph: Graph) -> Graph:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 from flatbuffers import flexbuffers
 
-Attribute = int | str | tuple[int, ...]
+Attribute = int | float | str | tuple[int, ...] | tuple[str, ...]
 # Of NodeDef: the map of attributes. Of an entry: its name and its value. Of a value: a list, a
-# text, an integer or a truth. Of a list: its integers.
-ATTRIBUTES, KEY, VALUE, LIST, TEXT, INTEGER, TRUTH, INTEGERS = 5, 1, 2, 1, 2, 3, 5, 3
-VARINT, BYTES = 0, 2
+# text, an integer, a number with a fraction or a truth. Of a list: its texts, its integers.
+ATTRIBUTES, KEY, VALUE, LIST, TEXT, INTEGER, FRACTION, TRUTH = 5, 1, 2, 1, 2, 3, 4, 5
+TEXTS, INTEGERS = 2, 3
+VARINT, BYTES, FLOAT = 0, 2, 5
 
 
 def attributes(custom: bytes) -> dict[str, Attribute]:
-    """The attributes of a Flex operation that are whole numbers, truths, texts or lists of whole
-    numbers.
+    """The attributes of a Flex operation that are numbers, truths, texts or lists of whole numbers
+    or texts; texts that are not UTF-8 keep their bytes as Latin-1 characters.
 
     Raises: ValueError if the bytes are no name and NodeDef.
     Source: TFLite delegates/flex; tensorflow/core/framework/node_def.proto, attr_value.proto.
@@ -33,31 +35,50 @@ def attributes(custom: bytes) -> dict[str, Attribute]:
 
 def _values(message: bytes) -> Iterator[Attribute]:
     for number, value in _fields(message):
-        if isinstance(value, int):
-            if number in (INTEGER, TRUTH):
-                yield value
+        if not isinstance(value, bytes):
+            if number in (INTEGER, FRACTION, TRUTH):
+                yield _signed(value)
         elif number == TEXT:
-            yield value.decode()
+            yield _text(value)
         elif number == LIST:
-            yield tuple(_integers(value))
+            texts = [v for n, v in _fields(value) if n == TEXTS and isinstance(v, bytes)]
+            yield tuple(map(_text, texts)) if texts else tuple(_integers(value))
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def _integers(message: bytes) -> Iterator[int]:
     for number, value in _fields(message):
         if number == INTEGERS and isinstance(value, int):
-            yield value
+            yield int(_signed(value))
         elif number == INTEGERS and isinstance(value, bytes):
             at = 0
             while at < len(value):
                 one, at = _varint(value, at)
-                yield one
+                yield int(_signed(one))
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+def _signed(value: float) -> float:
+    """A whole number below zero is kept as one of 64 bits."""
+    return value - (1 << 64) if isinstance(value, int) and value >> 63 else value
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | float | bytes]]:
     """The fields of a protocol buffer that are numbers or have a length."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
+        if tag & 7 == FLOAT:
+            if at + 4 > len(message):
+                raise ValueError("a field leaves its message")
+            yield tag >> 3, float(struct.unpack_from("<f", message, at)[0])
+            at += 4
+            continue
         value, at = _varint(message, at)
         if tag & 7 == BYTES:
             if at + value > len(message):

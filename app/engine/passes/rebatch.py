@@ -42,7 +42,7 @@ def _slice(node: Node) -> Node:
     begin, size = _numbers(node.optional(1)), _numbers(node.optional(2))
     if begin is None or size is None or not len(size) or begin[0] != 0:
         return node
-    if size[0] != node.input(0).shape[0]:
+    if [size[0]] != list(node.input(0).shape[:1]):
         return node
     return replace(node, inputs=(*node.inputs[:2], integers(-1, *size[1:])))
 
@@ -54,7 +54,8 @@ def _strided(node: Node) -> Node:
     masks = [int(node.options.get(name) or 0) & 1 for name in ("ellipsis_mask", "new_axis_mask",
                                                               "shrink_axis_mask")]
     first = int(node.options.get("begin_mask") or 0) & 1 or begin[0] == 0
-    whole = end[0] >= node.input(0).shape[0] > 0
+    # The file may leave the rank open: then it writes none.
+    whole = any(end[0] >= extent > 0 for extent in node.input(0).shape[:1])
     if any(masks) or not first or not whole or stride[0] != 1:
         return node
     return replace(node, options={**node.options,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app.engine.ir import Graph, Tensor
+from app.engine.ir import Graph, Node, Tensor
 from app.engine.passes.facts import folded
 from app.engine.passes.stages import drop_dead, first_stage, substitute
 from app.errors import UnsupportedOp
@@ -23,13 +23,19 @@ def fold(graph: Graph) -> Graph:
     nodes = []
     for raw in graph.nodes:
         node = substitute(raw, known)
-        constants = folded(graph, node)
+        constants = None if _rank_open(node) else folded(graph, node)
         if constants is None:
             nodes.append(node)
         else:
             known.update(zip(raw.outputs, constants, strict=True))
     outputs = tuple(known.get(t, t) for t in graph.outputs)
     return replace(graph, nodes=tuple(nodes), outputs=outputs)
+
+
+def _rank_open(node: Node) -> bool:
+    """Whether it asks for a shape that the file may leave open: it writes no rank as none."""
+    return (node.op in ("SHAPE", "RANK") and not node.input(0).shape
+            and node.input(0).data is None)
 
 
 def specialise(graph: Graph, shapes: Sequence[Shape]) -> Graph:

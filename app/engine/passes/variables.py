@@ -31,6 +31,8 @@ def never_assigned(graphs: Mapping[int, Graph]) -> list[str]:
     """The variables that are read though nothing that a request reaches assigns them."""
     read: dict[str, None] = {}
     assigned: set[str] = set()
+    handed: dict[str, None] = {}
+    read_elsewhere = False
     for index in sorted(reached(graphs)):
         names: dict[Tensor, str] = {}
         for node in graphs[index].nodes if index in graphs else ():
@@ -43,4 +45,10 @@ def never_assigned(graphs: Mapping[int, Graph]) -> list[str]:
                 assigned.add(names[node.input(0)])
             elif node.op == "READ_VARIABLE" and node.input(0) in names:
                 read[names[node.input(0)]] = None
-    return [name.removeprefix("/") for name in read if name not in assigned]
+            elif node.op == "READ_VARIABLE":
+                read_elsewhere = True
+            else:
+                # Loops and branches are given the handles of what they read.
+                handed.update(dict.fromkeys(names[t] for t in node.reads if t in names))
+    found = {**read, **handed} if read_elsewhere else read
+    return [name.removeprefix("/") for name in found if name not in assigned]
