@@ -13,7 +13,7 @@ from app.engine.loaded import LoadedModel
 from app.engine.reader import read
 from app.engine.runtime import Runtime
 from tests.engine import oracle
-from tests.engine.builder import GraphBuilder, ModelBuilder, Spec, Value
+from tests.engine.builder import GraphBuilder, ModelBuilder, Value
 
 RNG = np.random.default_rng(5)
 SHAPE = (1, 4, 5, 6)
