@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.engine.ops import winograd
 from app.engine.runtime import Runtime
-from bench.kernels.plans import plan_blob
+from bench.kernels.plans import launches, plan_blob
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec, single_op
 from tests.engine.engine_check import assert_op_same, run_engine
@@ -64,6 +64,26 @@ def test_conv_2d(runtime: Runtime, case: dict[str, Any]) -> None:
                                  weights.astype("f4"), bias.astype("f4")],
                      [Spec((case["batch"], *_spatial(case), case["outputs"]))], _dilated(case))
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize("case", [
+    {"kernel": (3, 3), "stride": 1, "dilation": 1, "size": (3, 3)},
+    {"kernel": (3, 3), "stride": 2, "dilation": 1, "size": (5, 5), "batch": 2},
+    {"kernel": (3, 3), "stride": 1, "dilation": 2, "size": (5, 6), "channels": 33},
+    {"kernel": (5, 5), "stride": 1, "dilation": 1, "size": (5, 5), "outputs": 21}], ids=str)
+def test_small_images_are_laid_side_by_side(runtime: Runtime, case: dict[str, Any]) -> None:
+    whole = {"batch": 1, "channels": 16, "outputs": 40, "padding": "SAME", "activation": "RELU6",
+             **case}
+    rng = np.random.default_rng(1)
+    weights = rng.uniform(-1, 1, (whole["outputs"], *whole["kernel"], whole["channels"]))
+    blob = single_op("CONV_2D", [Spec((whole["batch"], *whole["size"], whole["channels"])),
+                                 weights.astype("f4"),
+                                 rng.uniform(-1, 1, whole["outputs"]).astype("f4")],
+                     [Spec((whole["batch"], *_spatial(whole), whole["outputs"]))], _dilated(whole))
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+    steps = launches(plan_blob(blob, profile=runtime.device.profile))
+    used = {part.kernel for step in steps for part in (step.parts or (step,))}
+    assert ("unfold" in used) == runtime.device.profile.is_cpu
 
 
 @EXAMPLES

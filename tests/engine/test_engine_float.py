@@ -224,3 +224,16 @@ def test_a_number_for_each_channel_behind_a_broadcast(runtime: Runtime) -> None:
     graph.outputs(*graph.op("ADD", [y, offsets], [Spec((2, 3, 4))], {}))
     blob = model.build()
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 24, 3), (1, 7, 5, 3), (3, 11, 2), (1, 64, 5), (2, 3)])
+def test_few_channels_fill_vectors(runtime: Runtime, shape: tuple[int, ...]) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input(shape)
+    rng = np.random.default_rng(3)
+    scale, less = (graph.const(rng.normal(size=shape[-1]).astype("f4")) for _ in range(2))
+    scaled = graph.op("MUL", [x, scale], [x.spec])[0]
+    graph.outputs(graph.op("SUB", [scaled, less], [x.spec])[0])
+    blob = model.build()
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))

@@ -9,7 +9,7 @@ import numpy as np
 
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Const, Data, Fused, Launch, Node, Tensor
-from app.engine.ops import winograd
+from app.engine.ops import unfold, winograd
 from app.engine.ops.computed import with_packing
 from app.engine.ops.depthwise import depthwise_gpu
 from app.engine.ops.gemm import conv_gemm
@@ -88,10 +88,8 @@ def conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
         def product(inner: Node, extents: tuple[int, int, int, int],
                     select: Selection) -> Sequence[Launch]:
             count, pixels, channels, outputs = extents
-            one = Axis(1, 1, 1, 1, 0, 0, 1)
-            return conv_launch(inner, profile, Geometry(
-                1, count * channels, count * outputs, count, one,
-                Axis(pixels, 1, 1, 1, 0, 0, pixels)), select)
+            row = _row(pixels, count * channels, count * outputs, count)
+            return conv_launch(inner, profile, row, select)
 
         return winograd.launches(node, g, chosen.tile, bias(node, g.outputs), product,
                                  compile_steps(steps(node), node.outputs[0]), profile)
@@ -106,7 +104,20 @@ def _geometry(node: Node) -> Geometry:
 
 
 def _direct(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
-    return conv_launch(node, profile, flatten(_geometry(node)))
+    g = _geometry(node)
+    if g.groups == 1 and unfold.pays(profile, g.batch, g.channels, g.outputs, g.rows, g.columns):
+        pixels = g.batch * g.rows.out * g.columns.out
+        window = g.rows.kernel * g.columns.kernel * g.channels
+        row = _row(pixels, window, g.outputs)
+        return unfold.launches(node, g.rows, g.columns,
+                               lambda inner: conv_launch(inner, profile, row))
+    return conv_launch(node, profile, flatten(g))
+
+
+def _row(pixels: int, channels: int, outputs: int, groups: int = 1) -> Geometry:
+    """A convolution of single pixels in one long row."""
+    one = Axis(1, 1, 1, 1, 0, 0, 1)
+    return Geometry(1, channels, outputs, groups, one, Axis(pixels, 1, 1, 1, 0, 0, pixels))
 
 
 def flatten(g: Geometry) -> Geometry:
@@ -115,9 +126,7 @@ def flatten(g: Geometry) -> Geometry:
                 for a in (g.rows, g.columns))
     if not plain:
         return g
-    pixels = g.batch * g.rows.out * g.columns.out
-    one = Axis(1, 1, 1, 1, 0, 0, 1)
-    return Geometry(1, g.channels, g.outputs, g.groups, one, Axis(pixels, 1, 1, 1, 0, 0, pixels))
+    return _row(g.batch * g.rows.out * g.columns.out, g.channels, g.outputs, g.groups)
 
 
 def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
@@ -247,8 +256,5 @@ def fully_connected(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     require(w.shape[1] > 0, "FULLY_CONNECTED of rows without numbers has no kernel")
     if w.data is None:
         return dense_launches(node, profile)
-    one = Axis(1, 1, 1, 1, 0, 0, 1)
-    batch = x.size // w.shape[1]
-    return conv_launch(node, profile, Geometry(1, w.shape[1], w.shape[0], 1, one,
-                                               Axis(batch, 1, 1, 1, 0, 0, batch)))
+    return conv_launch(node, profile, _row(x.size // w.shape[1], w.shape[1], w.shape[0]))
 

@@ -17,7 +17,7 @@ from app.engine.epilogue import (
     step_text,
     uses_channel,
 )
-from app.engine.ir import Arg, Const, Fused, Launch, Node, Tensor
+from app.engine.ir import Arg, Const, Data, Fused, Launch, Node, Tensor
 from app.engine.ops.broadcasting import MAX_RANK, merge
 from app.engine.ops.tiles import lanes, spread
 from app.engine.ops.typed import integers
@@ -25,6 +25,8 @@ from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require, require_dtype, shape
 
 i32 = np.int32
+# Values of a constant that is repeated so that vectors are full; of more channels they are anyway.
+REPEATED = 512
 UNARY = sorted(k for k in STEPS if k not in BINARY | MARKS and not k.endswith(("_SWAPPED", "_TANH"))
                and k not in {"RELU_N1_TO_1", "RELU_0_TO_1", "SQUARE", "SIGN", "TANH"})
 UNARY += ["RELU_N1_TO_1", "RELU_0_TO_1", "SQUARE", "SIGN", "TANH"]
@@ -101,6 +103,11 @@ def elementwise_launch(node: Node, x: Tensor, steps: Sequence[Fused],
     if not y.size:
         return []
     defines, operands = compile_steps(chain, y)
+    times = _repeats(chain, y, rows, profile)
+    if times > 1:
+        rows, width = rows // times, width * times
+        operands = [_repeated(a, times) if isinstance(a, Const) and a.tensor.size == y.shape[-1]
+                    else a for a in operands]
     vector = lanes(profile, width)
     vectors = -(-width // vector)
     per = min(vectors, 256) if profile.is_cpu else 1
@@ -108,6 +115,26 @@ def elementwise_launch(node: Node, x: Tensor, steps: Sequence[Fused],
     return [Launch("elementwise", "elementwise", (x, y, i32(rows), i32(width), *operands),
                    size, local, {"VW": vector, "PER": per, **flat, **defines}, y.size,
                    even=width % vector == 0)]
+
+
+def _repeats(steps: Sequence[Fused], y: Tensor, rows: int, profile: DeviceProfile) -> int:
+    """How many pixels to take for one: of 3 channels, vectors would have a use for 2 lanes."""
+    if rows == 1 or any(
+            step.operand is not None and step.operand.data is None
+            and relation(step.operand, y) in ("channel", "padded") for step in steps):
+        return 1
+    channels = y.shape[-1]
+    fits = [n for n in range(1, min(rows, REPEATED // channels) + 1) if rows % n == 0]
+    full = [n for n in fits if channels * n % min(profile.vector, 16) == 0]
+    # On CPUs a work-item takes many vectors; a card's lanes are busy with one each.
+    return (max if profile.is_cpu else min)(full or fits or [1])
+
+
+def _repeated(operand: Const, times: int) -> Const:
+    def pack(data: Data) -> Data:
+        return np.tile(operand.pack(data), times)
+
+    return Const(operand.tensor, f"{operand.label} x{times}", pack)
 
 
 def _broadcast(node: Node, a: Tensor, b: Tensor, own: Sequence[Fused],

@@ -74,6 +74,12 @@ def dense_tile(profile: DeviceProfile, pixels: int, outputs: int, depth: int) ->
                                 lambda t: _cost(t, pixels, outputs, wide))
 
 
+def cycles(profile: DeviceProfile, pixels: int, outputs: int, depth: int) -> float:
+    """Cycles for each step in depth of a product in its tile on a CPU."""
+    tile = dense_tile(profile, pixels, outputs, depth)
+    return _cost(tile, pixels, outputs, profile.native >= 16)
+
+
 def _cost(tile: Tile, pixels: int, outputs: int, wide: bool) -> float:
     """Cycles per step of the inner loop on a core with two multiply-adds and two loads a cycle,
     of 16 floats each where it is wide, else of 8, over all tiles."""

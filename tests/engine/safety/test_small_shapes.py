@@ -50,6 +50,8 @@ CASES: dict[str, Case] = {
     "conv 3x3": ("CONV_2D", [spec(1, 5, 7, 3), f4(5, 3, 3, 3), f4(5)], [spec(1, 5, 7, 5)], SAME),
     "conv 3x3 of 4": ("CONV_2D", [spec(2, 5, 4, 8), f4(9, 3, 2, 8), f4(9)], [spec(2, 2, 2, 9)],
                       {**VALID, **RELU}),
+    "conv of a small image": ("CONV_2D", [spec(1, 3, 3, 6), f4(19, 3, 3, 6), f4(19)],
+                              [spec(1, 3, 3, 19)], SAME),
     "conv 1x1": ("CONV_2D", [spec(1, 3, 7, 12), f4(21, 1, 1, 12), f4(21)], [spec(1, 3, 7, 21)],
                  SAME),
     "conv deep": ("CONV_2D", [spec(1, 3, 3, 72), f4(3, 1, 1, 72), f4(3)], [spec(1, 3, 3, 3)], SAME),
