@@ -350,3 +350,31 @@ def test_other_numbers_by_matrices(runtime: Runtime) -> None:
                      [Spec((3, 5), "float64")],
                      custom=node_def("MatMul", transpose_a=False, transpose_b=True))
     check(runtime, blob, [a, b], a @ b.T, on_device=False)
+
+
+def test_products_of_spectra(runtime: Runtime) -> None:
+    """A layer of a Fourier neural operator: cut, multiplied by each frequency's matrix, filled."""
+    w, v = floats(3, 4, 5), floats(3, 4, 5)
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((4, 2, 16))
+    (z,) = graph.op("FlexRFFT", [x, graph.const(np.array([16], "i4"))],
+                    [Spec((4, 2, 9), "complex64")], custom=node_def("RFFT"))
+    (turned,) = graph.op("FlexTranspose", [z, graph.const(np.array([2, 1, 0], "i4"))],
+                         [Spec((9, 2, 4), "complex64")], custom=node_def("Transpose"))
+    (low,) = graph.op("FlexStridedSlice", [turned, *(graph.const(np.array(k, "i4")) for k in (
+        [0], [3], [1]))], [Spec((3, 2, 4), "complex64")], custom=node_def(
+            "StridedSlice", begin_mask=0, end_mask=0))
+    (weights,) = graph.op("FlexComplex", [graph.const(w), graph.const(v)],
+                          [Spec(w.shape, "complex64")], custom=node_def("Complex"))
+    (made,) = graph.op("FlexBatchMatMulV2", [low, weights], [Spec((3, 2, 5), "complex64")],
+                       custom=node_def("BatchMatMulV2", adj_x=False, adj_y=False))
+    (back,) = graph.op("FlexTranspose", [made, graph.const(np.array([2, 1, 0], "i4"))],
+                       [Spec((5, 2, 3), "complex64")], custom=node_def("Transpose"))
+    (wide,) = graph.op("FlexPad", [back, graph.const(np.array([[0, 0], [0, 0], [0, 6]], "i4"))],
+                       [Spec((5, 2, 9), "complex64")], custom=node_def("Pad"))
+    graph.outputs(*graph.op("FlexIRFFT", [wide, graph.const(np.array([16], "i4"))],
+                            [Spec((5, 2, 16))], custom=node_def("IRFFT")))
+    data = floats(4, 2, 16)
+    spectrum = np.einsum("cbf,fco->obf", np.fft.rfft(data)[:, :, :3], w + 1j * v)
+    check(runtime, model.build(), [data], np.fft.irfft(spectrum, 16))

@@ -380,3 +380,47 @@ def test_numbers_of_a_type_that_numpy_lacks_are_refused(runtime: Runtime) -> Non
     graph.outputs(*graph.op("CAST", [more], [Spec((3,))]))
     with pytest.raises(UnsupportedOp, match="type of number"):
         LoadedModel(runtime, read(model.build())).prepare()
+
+
+def test_random_numbers_of_a_seed(runtime: Runtime) -> None:
+    """The numbers are TensorFlow's."""
+    seed = np.array([123456789012, -7])
+    key, counter = Spec((1,), "uint64"), Spec((2,), "uint64")
+    keys = answers(runtime, flex("StatelessRandomGetKeyCounter", [Spec((2,), "int64")],
+                                 [key, counter]), [seed])
+    assert [k.tolist() for k in keys] == [[3718480216724448637], [0, 10348599065775757963]]
+    size, generator = np.array([5], "i4"), np.array(1, "i4")
+    for name, expected in (
+            ("Uniform", [.739901065826416, .3802443742752075, .725715160369873, .8937839269638062,
+                         .5489096641540527]),
+            ("Normal", [.5304722189903259, -.5666365027427673, -.4956035017967224,
+                        .628945529460907, 1.061497449874878])):
+        blob = flex(f"StatelessRandom{name}V2", [size, key, counter, generator], [Spec((5,))])
+        check(runtime, blob, keys, [expected])
+    blob = flex("StatelessRandomUniformIntV2",
+                [size, key, counter, generator, np.array(-3, "i4"), np.array(9, "i4")],
+                [Spec((5,), "int32")])
+    check(runtime, blob, keys, [[1, 6, -3, 4, -3]])
+
+
+@pytest.mark.parametrize(("mode", "kind", "sums"), [
+    ("CONSTANT", "NEAREST", [-107.0, 1124.0]),
+    ("CONSTANT", "BILINEAR", [-85.71, 1077.92]),
+    ("REFLECT", "NEAREST", [3574.0, 2930.0]),
+    ("REFLECT", "BILINEAR", [3213.19, 2890.83]),
+    ("WRAP", "NEAREST", [2637.0, 3491.0]),
+    ("WRAP", "BILINEAR", [2330.38, 3375.38]),
+    ("NEAREST", "NEAREST", [3575.0, 3467.0]),
+    ("NEAREST", "BILINEAR", [3603.16, 3396.51]),
+])
+def test_pictures_turned_and_moved(runtime: Runtime, mode: str, kind: str, sums: Any) -> None:
+    """The sums, each pixel by its number, are those of TensorFlow's answers."""
+    x = (np.arange(24) ** 2 % 17).astype("f4").reshape(2, 3, 4, 1)
+    turns = np.array([[1.1, .3, -1.5, -.2, .8, 2.2, .02, -.01], [.5, -1, 3, 1, .5, -2, 0, .05]],
+                     "f4")
+    blob = flex("ImageProjectiveTransformV3", [of(x), of(turns), np.array([5, 6], "i4"),
+                                               np.array(-1, "f4")], [Spec((2, 5, 6, 1))],
+                fill_mode=mode, interpolation=kind)
+    (made,) = answers(runtime, blob, [x, turns])
+    np.testing.assert_allclose((made[..., 0] * np.arange(30).reshape(5, 6)).sum((1, 2)), sums,
+                               atol=.02)

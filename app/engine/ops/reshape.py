@@ -182,6 +182,17 @@ def pad(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     return launches
 
 
+@host("PAD")
+def pad_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """The same in numpy, for numbers that TFLite does not pad.
+
+    Raises: ValueError if a padding is negative.
+    """
+    x = arrays[0]
+    assert x is not None
+    return [np.pad(x, paddings(node), constant_values=int(_pad_value(node)))]
+
+
 def _pad_value(node: Node) -> str:
     given, y = node.optional(2), node.outputs[0]
     if given is not None:

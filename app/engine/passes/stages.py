@@ -24,7 +24,8 @@ VALUES = {
     "SPACE_TO_BATCH_ND": (1, 2), "SCATTER_ND": (2,), "SPARSE_TO_DENSE": (1,),
     "STRIDED_SLICE": (1, 2, 3), "CONV_3D_TRANSPOSE": (0,), "RANDOM_UNIFORM": (0,),
     "COMBINED_NON_MAX_SUPPRESSION": (2, 3), "CROP_AND_RESIZE": (3,), "DENSE_BINCOUNT": (1,),
-    "RESIZE_BICUBIC": (1,), "RANDOM_STANDARD_NORMAL": (0,), "REVERSE_V2": (1,), "CUMSUM": (1,),
+    "RESIZE_BICUBIC": (1,), "KEYED_UNIFORM": (0,), "KEYED_NORMAL": (0,), "KEYED_INTEGERS": (0,),
+    "PROJECTED": (2,), "RANDOM_STANDARD_NORMAL": (0,), "REVERSE_V2": (1,), "CUMSUM": (1,),
     "DYNAMIC_UPDATE_SLICE": (),
     **dict.fromkeys((f"UNSORTED_SEGMENT_{kind}" for kind in ("SUM", "PROD", "MAX", "MIN")), (2,)),
 }
