@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.engine.ops import winograd
+from app.engine.ops import unfold, winograd
+from app.engine.ops.window import axis
 from app.engine.runtime import Runtime
 from bench.kernels.plans import launches, plan_blob
 from tests.engine import oracle
@@ -71,7 +73,11 @@ def test_conv_2d(runtime: Runtime, case: dict[str, Any]) -> None:
     {"kernel": (3, 3), "stride": 2, "dilation": 1, "size": (5, 5), "batch": 2},
     {"kernel": (3, 3), "stride": 1, "dilation": 2, "size": (5, 6), "channels": 33},
     {"kernel": (5, 5), "stride": 1, "dilation": 1, "size": (5, 5), "outputs": 21}], ids=str)
-def test_small_images_are_laid_side_by_side(runtime: Runtime, case: dict[str, Any]) -> None:
+def test_small_images_are_laid_side_by_side(
+    runtime: Runtime, case: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of which sizes depends on the processor's vectors.
+    monkeypatch.setattr(unfold, "pays", lambda profile, *_: profile.is_cpu)
     whole = {"batch": 1, "channels": 16, "outputs": 40, "padding": "SAME", "activation": "RELU6",
              **case}
     rng = np.random.default_rng(1)
@@ -84,6 +90,16 @@ def test_small_images_are_laid_side_by_side(runtime: Runtime, case: dict[str, An
     steps = launches(plan_blob(blob, profile=runtime.device.profile))
     used = {part.kernel for step in steps for part in (step.parts or (step,))}
     assert ("unfold" in used) == runtime.device.profile.is_cpu
+
+
+@pytest.mark.parametrize("native", [8, 16])
+def test_images_that_are_laid_side_by_side_are_small(runtime: Runtime, native: int) -> None:
+    profile = replace(runtime.device.profile, native=native)
+    small, large = (axis(extent, 3, 1, 1, "SAME") for extent in (3, 40))
+    assert unfold.pays(profile, 1, 64, 40, small, small) == profile.is_cpu
+    assert not unfold.pays(profile, 1, 64, 40, large, large)
+    # To lay down one number a tap costs more than it saves.
+    assert not unfold.pays(profile, 1, 1, 40, small, small)
 
 
 @EXAMPLES
