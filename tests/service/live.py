@@ -21,6 +21,8 @@ from tests.service.described import Described
 ROOT = Path(__file__).parents[2]
 # Of a loop that waits. Units: seconds.
 LONGEST_STEP = 5.0
+# For an answer, of a machine that may stand still for a minute. Units: seconds.
+PATIENCE = 150.0
 
 
 def free_port() -> int:
@@ -147,7 +149,7 @@ class Server:
 
     def _ask(self, method: str, path: str, more: dict[str, Any]) -> requests.Response:
         """Call; whatever the answer is, the server's own description has to know it."""
-        answer = requests.request(method, self.url + path, **{"timeout": 60, **more})
+        answer = requests.request(method, self.url + path, **{"timeout": PATIENCE, **more})
         if self._described is None:
             document = requests.get(self.url + "/openapi.json", timeout=60)
             self._described = Described(document.json())
