@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.engine.ir import Data, Launch, Local, Node, Tensor
+from app.engine.ops.tiles import lanes
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, host, op, require, shape
 
@@ -61,7 +62,7 @@ def _cast(x: Tensor, y: Tensor, offset: int, between: str, convert: str,
     return [Launch("cast", "cast", (x, y, i32(y.size), i32(offset)), (-(-y.size // per),),
                    (profile.group,),
                    {"TX": TYPES[x.dtype], "TY": TYPES[y.dtype], "TC": between, "PER": per,
-                    "CONVERT(v)": convert, "SYMMETRIC": 0})]
+                    "CONVERT(v)": convert})]
 
 
 @op("QUANTIZE_ROWS")
@@ -76,8 +77,11 @@ def quantize_rows(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     if not y.size:
         return []
     row = int(node.options["row"]) or x.size // x.shape[0]
-    group = 1 if profile.is_cpu else 64
-    return [Launch("cast", "rows", (x, y, i32(x.size // row), i32(row), Local(4 * group),
-                                    Local(4 * group)), (x.size // row * group,), (group,),
-                   {"TX": "float", "TY": "float", "TC": "float", "PER": 1, "CONVERT(v)": "(v)",
-                    "SYMMETRIC": int(bool(node.options["symmetric"]))})]
+    rows, symmetric = x.size // row, int(bool(node.options["symmetric"]))
+    if profile.is_cpu:
+        return [Launch("rows", "rows_cpu", (x, y, i32(rows), i32(row)), (rows, 1, 1), (1, 1, 1),
+                       {"VW": lanes(profile, row), "SYMMETRIC": symmetric})]
+    group = 64
+    return [Launch("rows", "rows", (x, y, i32(rows), i32(row), Local(4 * group),
+                                    Local(4 * group)), (rows * group,), (group,),
+                   {"VW": 1, "SYMMETRIC": symmetric})]

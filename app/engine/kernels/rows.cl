@@ -1,0 +1,81 @@
+// SYMMETRIC: steps of max|x|/127 around 0; else 255 steps over [min(x,0), max(x,0)].
+// What a row of values from lo to hi is rounded by: step, inverse, zero, least.
+#if SYMMETRIC
+#define SCALE_OF_ROW                                                     \
+    const float range = -lo > hi ? -lo : hi;                             \
+    const float step = range / 127.0f, least = -127.0f, zero = 0.0f;     \
+    const float inverse = range > 0.0f ? 127.0f / range : 0.0f;
+#else
+#define SCALE_OF_ROW                                                     \
+    const float step = (hi - lo) / 255.0f, least = -128.0f;              \
+    const float inverse = hi > lo ? 1.0f / step : 0.0f;                  \
+    const float below = -128.0f - lo / step, above = 127.0f - hi / step; \
+    const float which = 128.0f + fabs(lo / step) < 127.0f + fabs(hi / step) ? below : above; \
+    const float zero = hi > lo ? clamp(round(which), -128.0f, 127.0f) : 0.0f;
+#endif
+
+#if VW == 1
+#define TRUNCATED(v) convert_float(convert_int(v))
+#else
+#define TRUNCATED(v) CAT(convert_float, VW)(CAT(convert_int, VW)(v))
+#endif
+
+// rows: y[r,k] = x[r,k] rounded to 8 bits over the range of row r
+// x, y [R,K]; float32. Work-group r of G work-items owns one row; low, high are LDS [G].
+__kernel void rows(__global const float* restrict x, __global float* restrict y, int R, int K,
+                   __local float* low, __local float* high)
+{
+    const int r = get_group_id(0), g = get_local_id(0), G = get_local_size(0);
+    x += (size_t)r * K;
+    y += (size_t)r * K;
+    float lo = 0.0f, hi = 0.0f;
+    for (int k = g; k < K; k += G) {
+        const float v = x[k];
+        lo = v < lo ? v : lo;
+        hi = v > hi ? v : hi;
+    }
+    low[g] = lo;
+    high[g] = hi;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int i = 0; i < G; i++) {
+        lo = low[i] < lo ? low[i] : lo;
+        hi = high[i] > hi ? high[i] : hi;
+    }
+    SCALE_OF_ROW
+    for (int k = g; k < K; k += G)
+        y[k] = (clamp(round(zero + x[k] * inverse), least, 127.0f) - zero) * step;
+}
+
+// rows_cpu: the same. Work-item r owns row r. Defines: VW, at most K
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void rows_cpu(__global const float* restrict x, __global float* restrict y, int R, int K)
+{
+    const int r = get_global_id(0);
+    x += (size_t)r * K;
+    y += (size_t)r * K;
+    VT low = 0.0f, high = 0.0f;
+    for (int k = 0; k < K; k += VW) {
+        const VT v = VLOAD(x + min(k, K - VW));
+        low = v < low ? v : low;
+        high = v > high ? v : high;
+    }
+    float lows[VW], highs[VW], lo = 0.0f, hi = 0.0f;
+    TO_ARRAY(low, lows);
+    TO_ARRAY(high, highs);
+    for (int i = 0; i < VW; i++) {
+        lo = lows[i] < lo ? lows[i] : lo;
+        hi = highs[i] > hi ? highs[i] : hi;
+    }
+    SCALE_OF_ROW
+    for (int k = 0; k < K; k += VW) {
+        const int at = min(k, K - VW);
+        VT v = zero + VLOAD(x + at) * inverse;
+        // Written so that NaN becomes the least, as clamp makes it.
+        v = v > least ? v : (VT)(least);
+        v = v < 127.0f ? v : (VT)(127.0f);
+        // Halves away from zero: round() is a call for each lane. The largest float below a half
+        // moves every half over the edge, and nothing that lies below one.
+        v = TRUNCATED(v + (v < 0.0f ? (VT)(-0.49999997f) : (VT)(0.49999997f)));
+        VSTORE((v - zero) * step, y + at);
+    }
+}
