@@ -10,7 +10,7 @@ import pytest
 
 from app.engine.ops.text_hashes import farm_hash, sip_hash
 from app.engine.runtime import Runtime
-from app.errors import InvalidInput
+from app.errors import InvalidInput, InvalidModel
 from tests.engine.builder import ModelBuilder, Spec
 from tests.engine.node_defs import node_def
 from tests.engine.test_engine_host import answers, check, flex
@@ -55,11 +55,20 @@ def test_buckets(runtime: Runtime) -> None:
     ("StringLength", {"unit": "BYTE"}, [11, 0, 13, 3]),
     ("StringLength", {"unit": "UTF8_CHAR"}, [11, 0, 13, 2]),
     ("StaticRegexFullMatch", {"pattern": "[A-Z].*"}, [True, False, False, False]),
+    # TensorFlow's dialect, and a pattern that a backtracking library would take years for.
+    ("StaticRegexFullMatch", {"pattern": r"h\pL"}, [False, False, False, True]),
+    ("StaticRegexFullMatch", {"pattern": "(([A-z]*)*)*!"}, [False] * 4),
 ], ids=str)
 def test_each_string(runtime: Runtime, name: str, given: Any, expected: Any) -> None:
     kind = np.asarray(expected, "O" if isinstance(expected[0], bytes) else None)
     dtype = {"O": "bytes", "b": "bool", "i": "int32"}[kind.dtype.kind]
     check(runtime, flex(name, [texts(4)], [Spec((4,), dtype)], **given), [WORDS], [kind])
+
+
+def test_a_pattern_in_another_dialect_is_refused(runtime: Runtime) -> None:
+    blob = flex("StaticRegexFullMatch", [texts(4)], [Spec((4,), "bool")], pattern="(?=a)b")
+    with pytest.raises((InvalidInput, InvalidModel), match="invalid perl operator"):
+        answers(runtime, blob, [WORDS])
 
 
 def test_numbers_from_strings(runtime: Runtime) -> None:

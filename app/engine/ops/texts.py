@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import re2
 
 from app.engine.ir import Data, Node
 from app.engine.ops.text_hashes import farm_hash, sip_hash
@@ -63,11 +64,19 @@ def _length(node: Node) -> Callable[[bytes], int]:
     return len
 
 
-def _pattern(node: Node) -> re.Pattern[bytes]:
+def _pattern(node: Node) -> Any:
+    # TensorFlow's own library; also, no pattern makes it take more than linear time.
+    quiet = re2.Options()
+    quiet.log_errors = False
     try:
-        return re.compile(str(node.options["pattern"]).encode())
-    except re.error as error:
-        raise ValueError(f"the pattern {node.options['pattern']!r}: {error}") from error
+        return re2.compile(str(node.options["pattern"]).encode(), quiet)
+    except re2.error as error:
+        raise ValueError(f"the pattern {node.options['pattern']!r}: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    return b" ".join(a if isinstance(a, bytes) else str(a).encode() for a in error.args).decode(
+        "utf-8", "replace")
 
 
 def _replacing(node: Node) -> Callable[[bytes], bytes]:
@@ -76,7 +85,7 @@ def _replacing(node: Node) -> Callable[[bytes], bytes]:
     return lambda s: pattern.sub(lambda found: _rewritten(text, found), s, count)
 
 
-def _rewritten(text: bytes, found: re.Match[bytes]) -> bytes:
+def _rewritten(text: bytes, found: Any) -> bytes:
     """The replacement, in which a backslash and a digit stand for a group."""
     return re.sub(rb"\\([0-9\\])",
                   lambda m: b"\\" if m[1] == b"\\" else found[int(m[1])] or b"", text)
