@@ -12,7 +12,7 @@ from tests.engine.corpus import CORPUS, NETS
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ("unet_int8", "lstm_float32", "gru_float32")
-MORE = (*SAMPLE, "text_dynamic", "mww_okay_nabu", "face_detection_short_range", "detector_float32",
+MORE = (*SAMPLE, "text_dynamic", "mww_okay_nabu", "face_detection_short_range",
         "bidirectional_int8", "gated_int16x8", "video_float32", "vit_int8")
 FEW, MANY = 60, 500
 
