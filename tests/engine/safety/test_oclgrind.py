@@ -61,7 +61,7 @@ def op_tests() -> dict[str, list[str]]:
     return {path.name: names for path, names in found.items() if names}
 
 
-WHOLE_MODELS = re.compile(r"CORPUS|\bpath\b|check_op_by_op")
+WHOLE_MODELS = re.compile(r"CORPUS|NETS|\bpath\b|check_op_by_op")
 FUNCTION = re.compile(r"^def (test_\w+)(.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
 
 
