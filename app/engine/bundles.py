@@ -10,7 +10,7 @@ import numpy as np
 
 from app.engine.clusters import Storage
 from app.engine.ir import Arg, Launch, Scratch, Tensor
-from app.engine.ops.movement import TYPES
+from app.engine.ops.movement import TYPES, chunks
 from app.engine.placement import resolve
 from app.engine.profile import DeviceProfile
 
@@ -121,6 +121,6 @@ def _launch(copies: Sequence[Launch], profile: DeviceProfile) -> Launch:
         args += [copy.args[0], copy.args[1], *copy.args[5:7], copy.args[7], copy.args[11],
                  copy.args[13], copy.args[17], per]
         args += [] if unit else [copy.args[12], copy.args[18]]
-        most = max(most, rows * -(-columns // int(per)))  # type: ignore[call-overload]
+        most = max(most, chunks(rows, columns, int(per)))  # type: ignore[call-overload]
     return Launch("copies", "copies", tuple(args), (most, len(copies)), (profile.group, 1),
                   {"T": copies[0].defines["T"], "COUNT": len(copies), "UNIT": int(unit)})

@@ -344,3 +344,22 @@ def test_16_bits_are_within_a_step_of_the_exact_value(runtime: Runtime, op: str,
     (theirs,) = oracle.run(blob, [x], oracle.available()[-1])
     assert np.abs(ours - exact).max() <= 1
     assert (np.abs(ours - theirs.astype("f8")) <= np.abs(exact - theirs) + 1).all()
+
+
+@pytest.mark.parametrize("size", [(5, 4), (40, 30)])
+@pytest.mark.parametrize(("op", "outputs", "scales"), [
+    ("CONV_2D", 3, 3), ("CONV_2D", 3, 1), ("CONV_2D", 1, 1), ("DEPTHWISE_CONV_2D", 6, 6)])
+def test_float_pictures_are_rounded_as_tflite_does(
+    runtime: Runtime, op: str, outputs: int, scales: int, size: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(4)
+    depthwise = op == "DEPTHWISE_CONV_2D"
+    shape = (1, 3, 2, outputs) if depthwise else (outputs, 3, 2, 6)
+    weights = rng.integers(-127, 128, shape).astype("i1")
+    quant = Quantization(tuple(rng.uniform(0.01, 0.03, scales)), (0,) * scales, 3 * depthwise)
+    more = {"depthMultiplier": 1} if depthwise else {}
+    blob = single_op(op, [Spec((2, *size, 6)), (weights, quant),
+                          rng.uniform(-1, 1, outputs).astype("f4")],
+                     [Spec((2, *size, outputs))],
+                     {"padding": "SAME", "strideH": 1, "strideW": 1, **more})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob, low=-3, high=2), plain=True)

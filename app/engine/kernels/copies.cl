@@ -1,6 +1,7 @@
 // copies: COUNT independent copies, copy i: y[yoff + d*yd + e*ye] = x[xoff + d*xd + e*xe], d < D, e < E
 // Each takes rows of E elements of any type from one tensor to another; none touches what another
-// writes. Work-item (d*CH+h, i): chunk h of `per` elements of row d of copy i, CH chunks a row.
+// writes. Work-item (d*CH+h, i): chunk h of `per` elements of row d of copy i, CH chunks a row; or,
+// with per > E, (d, i): per/E rows from d*per/E on.
 // Defines: T (the element's type) COUNT (2 to 8) UNIT (1 where all xe and ye are 1, and no arguments)
 #if UNIT
 #define STEPS(i)
@@ -22,15 +23,16 @@
 #define LIST_8(M) LIST_7(M) M(7)
 #define OTHERS CAT(LIST_, COUNT)
 
-static inline void rows(int item, __global const T* x, __global T* y, int D, int E, int xoff,
-                        int xd, int yoff, int yd, int per, int xe, int ye)
+static inline void rows(int item, __global const T* restrict x, __global T* restrict y, int D,
+                        int E, int xoff, int xd, int yoff, int yd, int per, int xe, int ye)
 {
-    const int chunks = (E + per - 1) / per, d = item / chunks;
+    const int chunks = (E + per - 1) / per, rows = max(per / E, 1);
+    const int first = item / chunks * rows, last = min(first + rows, D);
     const int from = item % chunks * per, to = min(from + per, E);
-    if (d >= D) return;
-    x += xoff + d * xd;
-    y += yoff + d * yd;
-    for (int e = from; e < to; e++) y[e * ye] = x[e * xe];
+    x += xoff;
+    y += yoff;
+    for (int d = first; d < last; d++)
+        for (int e = from; e < to; e++) y[d * yd + e * ye] = x[d * xd + e * xe];
 }
 
 __kernel void copies(__global const T* x0, __global T* y0, int D0, int E0, int xoff0, int xd0,

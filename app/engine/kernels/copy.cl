@@ -1,22 +1,26 @@
 // copy: y[off + a*ya + b*yb + c*yc + d*yd + e] = x[off' + a*xa + b*xb + c*xc + d*xd + e*xe]
 // A strided copy of [A,B,C,D,E] elements of any type: concat, slice, pad, transpose, tile, reverse.
-// Work-item (d*CH+h, c, a*B+b): chunk h of `per` elements of a row of E, CH chunks a row.
+// Work-item (d*CH+h, c, a*B+b): chunk h of `per` elements of a row of E, CH chunks a row; or, with
+// per > E, (d, c, a*B+b): per/E rows from d*per/E on.
 // Defines: T (the element's type) UNIT (1 where xe = 1)
 __kernel void copy(__global const T* restrict x, __global T* restrict y,
                    int A, int B, int C, int D, int E, int xoff, int xa, int xb, int xc, int xd,
                    int xe, int yoff, int ya, int yb, int yc, int yd, int ye, int per)
 {
     const int chunks = (E + per - 1) / per;
-    const int d = get_global_id(0) / chunks, c = get_global_id(1), ab = get_global_id(2);
+    const int rows = max(per / E, 1);
+    const int first = get_global_id(0) / chunks * rows, last = min(first + rows, D);
+    const int c = get_global_id(1), ab = get_global_id(2);
     const int from = get_global_id(0) % chunks * per, to = min(from + per, E);
-    if (d >= D || c >= C || ab >= A * B) return;
+    if (c >= C || ab >= A * B) return;
     const int a = ab / B, b = ab % B;
-    x += xoff + a * xa + b * xb + c * xc + d * xd;
-    y += yoff + a * ya + b * yb + c * yc + d * yd;
+    x += xoff + a * xa + b * xb + c * xc;
+    y += yoff + a * ya + b * yb + c * yc;
+    for (int d = first; d < last; d++)
 #if UNIT
-    for (int e = from; e < to; e++) y[e] = x[e];
+    for (int e = from; e < to; e++) y[d * yd + e] = x[d * xd + e];
 #else
-    for (int e = from; e < to; e++) y[e * ye] = x[e * xe];
+    for (int e = from; e < to; e++) y[d * yd + e * ye] = x[d * xd + e * xe];
 #endif
 }
 

@@ -46,6 +46,49 @@ __kernel void rows(__global const float* restrict x, __global float* restrict y,
         y[k] = (clamp(round(zero + x[k] * inverse), least, 127.0f) - zero) * step;
 }
 
+// row_ends: ends[r,p] = (min(x,0), max(x,0)) of part p of row r, of P parts. Work-group (p, r).
+__kernel void row_ends(__global const float* restrict x, __global float2* restrict ends,
+                       int R, int K, int P, __local float* low, __local float* high)
+{
+    const int p = get_group_id(0), r = get_group_id(1), g = get_local_id(0), G = get_local_size(0);
+    const int part = (K + P - 1) / P, to = min((p + 1) * part, K);
+    float lo = 0.0f, hi = 0.0f;
+    for (int k = p * part + g; k < to; k += G) {
+        const float v = x[(size_t)r * K + k];
+        lo = v < lo ? v : lo;
+        hi = v > hi ? v : hi;
+    }
+    low[g] = lo;
+    high[g] = hi;
+    for (int half_of = G / 2; half_of > 0; half_of /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (g < half_of) {
+            low[g] = low[g + half_of] < low[g] ? low[g + half_of] : low[g];
+            high[g] = high[g + half_of] > high[g] ? high[g + half_of] : high[g];
+        }
+    }
+    if (g == 0) ends[r * P + p] = (float2)(low[0], high[0]);
+}
+
+// rows_of_ends: rows, of which row_ends has found the ends. Work-item (i, r): every S-th value of
+// row r from i on, where S is how many work-items a row has.
+__kernel void rows_of_ends(__global const float* restrict x, __global const float2* restrict ends,
+                           __global float* restrict y, int R, int K, int P)
+{
+    const int r = get_global_id(1);
+    float lo = 0.0f, hi = 0.0f;
+    for (int p = 0; p < P; p++) {
+        const float2 part = ends[r * P + p];
+        lo = part.x < lo ? part.x : lo;
+        hi = part.y > hi ? part.y : hi;
+    }
+    SCALE_OF_ROW
+    for (int k = get_global_id(0); k < K; k += get_global_size(0)) {
+        const size_t at = (size_t)r * K + k;
+        y[at] = (clamp(round(zero + x[at] * inverse), least, 127.0f) - zero) * step;
+    }
+}
+
 // rows_cpu: the same. Work-item r owns row r. Defines: VW, at most K
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void rows_cpu(__global const float* restrict x, __global float* restrict y, int R, int K)

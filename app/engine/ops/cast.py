@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.engine.ir import Data, Launch, Local, Node, Tensor
+from app.engine.ir import Data, Launch, Local, Node, Scratch, Tensor
 from app.engine.ops.tiles import lanes
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, host, op, require, shape
 
 i32 = np.int32
+# What one work-group of a card rounds alone, and the most groups that look for a row's ends.
+LONG_ROW, MOST_PARTS = 2048, 64
 TYPES = {"float32": "float", "int8": "char", "uint8": "uchar", "int16": "short",
          "uint16": "ushort", "int32": "int", "uint32": "uint", "int64": "long",
          "uint64": "ulong", "bool": "uchar"}
@@ -81,7 +83,15 @@ def quantize_rows(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     if profile.is_cpu:
         return [Launch("rows", "rows_cpu", (x, y, i32(rows), i32(row)), (rows, 1, 1), (1, 1, 1),
                        {"VW": lanes(profile, row), "SYMMETRIC": symmetric})]
-    group = 64
-    return [Launch("rows", "rows", (x, y, i32(rows), i32(row), Local(4 * group),
-                                    Local(4 * group)), (rows * group,), (group,),
-                   {"VW": 1, "SYMMETRIC": symmetric})]
+    defines, numbers = {"VW": 1, "SYMMETRIC": symmetric}, (i32(rows), i32(row))
+    if row <= LONG_ROW:
+        return [Launch("rows", "rows", (x, y, *numbers, Local(4 * 64), Local(4 * 64)),
+                       (rows * 64,), (64,), defines)]
+    # One group for a whole picture would leave the rest of the card idle.
+    parts = min(MOST_PARTS, -(-row // LONG_ROW))
+    ends = Scratch(8 * rows * parts)
+    items = -(-row // (4 * 64)) * 64
+    return [Launch("rows", "row_ends", (x, ends, *numbers, i32(parts), Local(4 * 256),
+                                        Local(4 * 256)), (256 * parts, rows), (256, 1), defines),
+            Launch("rows", "rows_of_ends", (x, ends, y, *numbers, i32(parts)), (items, rows),
+                   (64, 1), defines)]

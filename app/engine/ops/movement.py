@@ -12,6 +12,8 @@ from app.engine.registry import Shape, require
 
 i32 = np.int32
 RANK = 5
+# Elements that one work-item moves on a CPU.
+CHUNK = 4096
 # OpenCL's name of each element type; bool is a byte, float16 moves as bits.
 TYPES = {"float32": "float", "float16": "ushort", "int8": "char", "uint8": "uchar",
          "int16": "short", "uint16": "ushort", "int32": "int", "uint32": "uint",
@@ -50,21 +52,30 @@ def strided_copy(source: Arg, y: Arg, dtype: str, extents: Sequence[int], read: 
     pad = RANK - len(dims)
     dims, reads, writes = [1] * pad + dims, [0] * pad + reads, [0] * pad + writes
     unit = int(reads[-1] == 1 and writes[-1] == 1)
+    per = chunk(dims[4], profile)
+    if profile.is_cpu:
+        # Of short rows a work-item takes many: to start one costs as much as to copy 100 bytes.
+        per *= max(1, min(dims[3], CHUNK // per))
     args = (source, y, *map(i32, dims), i32(start[0]), *map(i32, reads), i32(start[1]),
-            *map(i32, writes), i32(chunk(dims[4], profile)))
+            *map(i32, writes), i32(per))
     return Launch("copy", "copy", args,
-                  (dims[3] * -(-dims[4] // chunk(dims[4], profile)), dims[2], dims[0] * dims[1]),
+                  (chunks(dims[3], dims[4], per), dims[2], dims[0] * dims[1]),
                   (profile.group, 1, 1), {"T": TYPES[dtype], "UNIT": unit, "VALUE": 0})
+
+
+def chunks(rows: int, extent: int, per: int) -> int:
+    """How many pieces of `per` elements rows make; a piece has parts of one row, or whole rows."""
+    return -(-rows // max(per // max(extent, 1), 1)) * -(-extent // per)
 
 
 def chunk(extent: int, profile: DeviceProfile) -> int:
     """Elements of a row for one work-item: neighbouring lanes of a GPU take neighbours."""
-    return max(1, min(extent, 4096)) if profile.is_cpu else 1
+    return max(1, min(extent, CHUNK)) if profile.is_cpu else 1
 
 
 def fill_launch(y: Tensor, value: str, profile: DeviceProfile) -> Launch:
     """Set every element of y to an OpenCL expression."""
-    per = max(1, min(y.size, 4096)) if profile.is_cpu else 4
+    per = max(1, min(y.size, CHUNK)) if profile.is_cpu else 4
     return Launch("copy", "fill", (y, i32(y.size), i32(per)), (-(-y.size // per),),
                   (profile.group,), {"T": TYPES[y.dtype], "UNIT": 1, "VALUE": value})
 

@@ -122,8 +122,12 @@ def hybrid(low: Lowering, node: Node) -> None:
         return
     assert w.quant is not None
     whole = node.op in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV")
-    # Of weights in blocks there is XNNPACK's arithmetic only, which knows asymmetric rows only.
-    symmetric = not (whole or w.quant.block or node.options.get("asymmetric_quantize_inputs"))
+    if whole:
+        # Weights of one scale are older files', of which TFLite's convolution keeps the old way.
+        symmetric = node.op == "CONV_2D" and len(w.quant.scales) == 1
+    else:
+        # Of weights in blocks there is XNNPACK's arithmetic only, which knows asymmetric rows only.
+        symmetric = not (w.quant.block or node.options.get("asymmetric_quantize_inputs"))
     rounded = fresh(x)
     row = 0 if whole else w.shape[-1] if node.op == "FULLY_CONNECTED" else x.shape[-1]
     low.emit("QUANTIZE_ROWS", (x,), (rounded,), {"row": row, "symmetric": symmetric})

@@ -134,6 +134,10 @@ CASES: dict[str, Case] = {
     "hybrid dense": ("FULLY_CONNECTED",
                      [spec(3, 12), (np.arange(-42, 42, dtype="i1").reshape(7, 12),
                                     Quantization((0.02,), (0,))), f4(7)], [spec(3, 7)], {}),
+    "hybrid conv": ("CONV_2D",
+                    [spec(2, 21, 20, 5), (np.arange(-7, 8, dtype="i1").reshape(3, 1, 1, 5),
+                                          Quantization((0.02,), (0,))), f4(3)],
+                    [spec(2, 21, 20, 3)], SAME),
 }
 
 
