@@ -8,7 +8,6 @@ the queue, and others pass it.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -17,11 +16,10 @@ from app.backends.session import Prepares
 from app.batching.budget import Budget
 from app.batching.job import Call, Inputs, Job, Outcome, Outputs, join, split
 from app.batching.policy import LONGEST_QUEUE, Policy
+from app.batching.preparing import Preparing
 from app.batching.waiting import Waiting
 from app.errors import DeadlineExceeded, ModelNotReady, Overloaded
-from app.trouble import began, started
-
-log = logging.getLogger("app.batching")
+from app.trouble import started
 
 # Weight of the newest value in the running estimates.
 _NEW = 0.2
@@ -62,10 +60,9 @@ class Lane:
         self._budget = budget
         self._observer = observer or Observer()
         self._joinable = joinable and policy.max_batch > 1
-        self._prepares = prepares
-        self._preparing = False
         self._changed = threading.Condition(threading.Lock())
         self._queue = Waiting(policy, self._observer.dropped)
+        self._preparing = Preparing(prepares, self._queue, self._changed)
         self._outside = 0
         self._running = 0
         self._runners: list[threading.Thread] = []
@@ -88,7 +85,7 @@ class Lane:
         """
         now = time.monotonic()
         job = Job(call, now, self._joinable)
-        job.prepared = self._prepares is None or self._prepares.prepared(call.inputs)
+        job.prepared = self._preparing.ready(call.inputs)
         self._budget.take(job.size, caller)
         try:
             if self._start(job, now):
@@ -182,10 +179,7 @@ class Lane:
             if not self._wake_runner():
                 self._queue.leave(job, "refused")
                 raise Overloaded("the system has no room for one more thread; come back later")
-            if not job.prepared and not self._preparing:
-                self._preparing = began(self._prepare, "prepare")
-                # Without a thread for it, its run makes what it needs.
-                job.prepared = not self._preparing
+            self._preparing.begin(job)
             self._tell_depth()
             return False
 
@@ -250,7 +244,7 @@ class Lane:
                     if batch:
                         self._running += 1
                         return batch
-                    if not self._queue.count or not self._preparing:
+                    if not self._queue.count or not self._preparing.active:
                         continue
                     pause = None
                 if self._closed and not self._queue.count:
@@ -259,25 +253,6 @@ class Lane:
                 self._idle_runners += 1
                 self._changed.wait(pause)
                 self._idle_runners -= 1
-
-    def _prepare(self) -> None:
-        """Prepare the jobs that need it, one after the other, until none does."""
-        assert self._prepares is not None
-        while True:
-            with self._changed:
-                job = next((job for job in self._queue if not job.prepared), None)
-                if job is None:
-                    self._preparing = False
-                    return
-            try:
-                if not self._prepares.prepared(job.call.inputs):
-                    self._prepares.prepare(job.call.inputs)
-            except Exception:
-                # Its run will tell the caller.
-                log.exception("unexpected error while a run was prepared")
-            with self._changed:
-                job.prepared = True
-                self._changed.notify_all()
 
     def _pause(self) -> float | None:
         """Seconds until a batch should be taken; None until something changes."""
