@@ -61,23 +61,26 @@ NARROW = {1: (14, 8, 4, 2, 1), 2: (8, 4, 2, 1), 3: (4, 2, 1)}
 
 def dense_tile(profile: DeviceProfile, pixels: int, outputs: int, depth: int) -> Tile:
     """The tile of a GEMM-like kernel: pixels in a row, outputs columns, sums of depth products."""
-    widest = _widest(profile, outputs)
-    pixels = max(pixels, 1)
-    wide = profile.native >= 16
-    tiles = [Tile(rows, count, width)
-             for width in ({16, 8} if widest == 16 else {widest})
-             for count, choices in (WIDE_TILES if wide and width >= 8
-                                    else CPU_TILES.get(width, NARROW)).items()
-             for rows in choices
-             if rows <= pixels and count <= -(-outputs // width)]
-    return profile.choices.pick(f"tile {pixels}x{outputs}x{depth}", tiles,
+    pixels, wide = max(pixels, 1), profile.native >= 16
+    return profile.choices.pick(f"tile {pixels}x{outputs}x{depth}",
+                                _dense_tiles(profile, pixels, outputs),
                                 lambda t: _cost(t, pixels, outputs, wide))
 
 
-def cycles(profile: DeviceProfile, pixels: int, outputs: int, depth: int) -> float:
-    """Cycles for each step in depth of a product in its tile on a CPU."""
-    tile = dense_tile(profile, pixels, outputs, depth)
-    return _cost(tile, pixels, outputs, profile.native >= 16)
+def cycles(profile: DeviceProfile, pixels: int, outputs: int) -> float:
+    """Cycles for each step in depth of a product in the tile that suits it best, on a CPU."""
+    return min(_cost(t, pixels, outputs, profile.native >= 16)
+               for t in _dense_tiles(profile, pixels, outputs))
+
+
+def _dense_tiles(profile: DeviceProfile, pixels: int, outputs: int) -> list[Tile]:
+    widest, wide = _widest(profile, outputs), profile.native >= 16
+    return [Tile(rows, count, width)
+            for width in ({16, 8} if widest == 16 else {widest})
+            for count, choices in (WIDE_TILES if wide and width >= 8
+                                   else CPU_TILES.get(width, NARROW)).items()
+            for rows in choices
+            if rows <= pixels and count <= -(-outputs // width)]
 
 
 def _cost(tile: Tile, pixels: int, outputs: int, wide: bool) -> float:

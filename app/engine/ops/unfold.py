@@ -33,10 +33,10 @@ def pays(profile: DeviceProfile, batch: int, channels: int, outputs: int, rows: 
     if not profile.is_cpu or window == 1 or not pixels or 4 * pixels * depth > MOST:
         return False
     inner, border = columns.inner, columns.out - columns.inner
-    line = cycles(profile, inner, outputs, depth) if inner else 0.0
-    line += border * _inside(columns, border) * cycles(profile, 1, outputs, depth)
+    line = cycles(profile, inner, outputs) if inner else 0.0
+    line += border * _inside(columns, border) * cycles(profile, 1, outputs)
     direct = batch * rows.out * _inside(rows, rows.out - rows.inner) * line
-    laid = cycles(profile, pixels, outputs, depth) + pixels * (TAP / channels + 1 / 8)
+    laid = cycles(profile, pixels, outputs) + pixels * (TAP / channels + 1 / 8)
     return laid < (1 - SAVES) * direct
 
 
