@@ -126,7 +126,7 @@ class OpenclSession:
     def prepare(self, inputs: Mapping[str, Array]) -> None:
         """Plan for inputs of these shapes, and compile what that takes."""
         shapes = self._shapes(inputs)
-        if shapes is not None and not self._model.knows(shapes):
+        if shapes is not None:
             with suppress(ServingError), translated(lambda: self.memory_bytes):
                 self._model.learn(shapes)
 

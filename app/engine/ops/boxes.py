@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.engine.ir import Data, Node
+from app.engine.ops.resize import wanted_size
 from app.engine.registry import Shape, host, require, shape
 
 
@@ -16,12 +17,10 @@ def crop_shape(node: Node) -> Sequence[Shape]:
 
     Raises: ValueError if they do not fit; UnsupportedOp of a computed size.
     """
-    x, boxes, size = node.input(0).shape, node.input(1).shape, node.input(3).data
-    require(size is not None, "CROP_AND_RESIZE to a computed size has no kernel")
-    assert size is not None
+    x, boxes, size = node.input(0).shape, node.input(1).shape, wanted_size(node, 3)
     if len(x) != 4 or len(boxes) != 2 or boxes[1] != 4 or node.input(2).shape != boxes[:1]:
         raise ValueError(f"pictures of {x}, boxes of {boxes} of {node.input(2).shape}")
-    return [(boxes[0], *(int(e) for e in size.reshape(-1)), x[3])]
+    return [(boxes[0], *size, x[3])]
 
 
 @host("CROP_AND_RESIZE")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.engine.ir import Data, Node
-from app.engine.registry import Shape, host, require, shape
+from app.engine.ops.resize import wanted_size
+from app.engine.registry import Shape, host, shape
 
 # TensorFlow looks the curve up at so many places between two pixels.
 PLACES = 1024
@@ -21,12 +22,10 @@ def resized_shape(node: Node) -> Sequence[Shape]:
 
     Raises: ValueError if x is no picture; UnsupportedOp of a computed size.
     """
-    x, size = node.input(0).shape, node.input(1).data
-    require(size is not None, "RESIZE_BICUBIC to a computed size has no kernel")
-    assert size is not None
+    x, size = node.input(0).shape, wanted_size(node, 1)
     if len(x) != 4:
         raise ValueError(f"{x} is no picture")
-    return [(x[0], *(int(e) for e in size.reshape(-1)), x[3])]
+    return [(x[0], *size, x[3])]
 
 
 @host("RESIZE_BICUBIC")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from app.engine.ir import Data, Node
-from app.engine.registry import Shape, host, require, shape
+from app.engine.ops.resize import wanted_size
+from app.engine.registry import Shape, host, shape
 
 
 def _mirrored(at: Data, extent: int) -> Data:
@@ -43,12 +44,10 @@ def projected_shape(node: Node) -> Sequence[Shape]:
 
     Raises: ValueError if they do not fit; UnsupportedOp of a computed size.
     """
-    x, transforms, size = node.input(0).shape, node.input(1).shape, node.input(2).data
-    require(size is not None, "PROJECTED to a computed size has no kernel")
-    assert size is not None
+    x, transforms, size = node.input(0).shape, node.input(1).shape, wanted_size(node, 2)
     if len(x) != 4 or transforms[1:] != (8,) or transforms[0] not in (1, x[0]):
         raise ValueError(f"pictures of {x} with transforms of {transforms}")
-    return [(x[0], *(int(e) for e in size.reshape(-1)), x[3])]
+    return [(x[0], *size, x[3])]
 
 
 @host("PROJECTED")

@@ -19,11 +19,19 @@ i32, f32 = np.int32, np.float32
 @shape("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
 def resize_shape(node: Node) -> Sequence[Shape]:
     """[N,H,W,C] and a constant size -> [N,OH,OW,C]."""
-    size = node.input(1).data
+    x, (height, width, *_) = node.input(0).shape, wanted_size(node, 1)
+    return [(x[0], height, width, x[3])]
+
+
+def wanted_size(node: Node, position: int) -> list[int]:
+    """The size of a picture that an input asks for.
+
+    Raises: UnsupportedOp if it is computed.
+    """
+    size = node.input(position).data
     require(size is not None, f"{node.op} to a computed size has no kernel")
     assert size is not None
-    x = node.input(0).shape
-    return [(x[0], int(size.reshape(-1)[0]), int(size.reshape(-1)[1]), x[3])]
+    return [int(e) for e in size.reshape(-1)]
 
 
 def scale(node: Node, extent: int, out: int) -> np.float32:
