@@ -30,21 +30,22 @@ class Step:
 def steps(blob: bytes, inputs: list[oracle.Array]) -> Iterator[Step]:
     """Cut the main graph into its ops; those without data inputs are left out."""
     model = schema.ModelT.InitFromPackedBuf(bytearray(blob), 0)
-    judge = _judge(blob, inputs)
+    ran = judge(blob, inputs)
     graph = model.subgraphs[0]
     for index, operator in enumerate(graph.operators):
         code = model.operatorCodes[operator.opcodeIndex]
         fed = [int(i) for i in dict.fromkeys(operator.inputs)
-               if i >= 0 and not _constant(model, graph.tensors[i])]
+               if i >= 0 and not constant(model, graph.tensors[i])]
         if not fed:
             continue
         number = max(code.builtinCode, code.deprecatedBuiltinCode)
         yield Step(NAMES[number], index, _alone(model, graph, operator, fed),
-                   [judge.get_tensor(i).copy() for i in fed],
-                   [judge.get_tensor(int(i)).copy() for i in operator.outputs])
+                   [ran.get_tensor(i).copy() for i in fed],
+                   [ran.get_tensor(int(i)).copy() for i in operator.outputs])
 
 
-def _judge(blob: bytes, inputs: list[oracle.Array]) -> Any:
+def judge(blob: bytes, inputs: list[oracle.Array]) -> Any:
+    """TFLite's own kernels after a run, with all that they made."""
     module = importlib.import_module("ai_edge_litert.interpreter")
     judge = module.Interpreter(
         model_content=blob, num_threads=1, experimental_preserve_all_tensors=True,
@@ -56,7 +57,8 @@ def _judge(blob: bytes, inputs: list[oracle.Array]) -> Any:
     return judge
 
 
-def _constant(model: Any, tensor: Any) -> bool:
+def constant(model: Any, tensor: Any) -> bool:
+    """Whether a tensor's numbers are in the file."""
     data = model.buffers[tensor.buffer].data
     return data is not None and len(data) > 0
 
@@ -69,7 +71,7 @@ def _alone(model: Any, graph: Any, operator: Any, fed: list[int]) -> bytes:
     for old in used:
         tensor = graph.tensors[old]
         buffer = 0
-        if _constant(model, tensor):
+        if constant(model, tensor):
             buffers.append(model.buffers[tensor.buffer])
             buffer = len(buffers) - 1
         copied = schema.TensorT(**{**vars(tensor), "buffer": buffer})

@@ -56,7 +56,7 @@ MOVES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "SLICE", "STRIDED_SLI
          "SELECT", "SELECT_V2", "MAX_POOL_2D", "MAXIMUM", "MINIMUM", "BROADCAST_TO", "TOPK_V2",
          "REDUCE_MAX", "REDUCE_MIN", "DYNAMIC_UPDATE_SLICE")
 # Commute with a scale: computed on the integers, rounded once.
-LINEAR = ("MEAN", "SUM", "CUMSUM", "ABS", "NEG")
+LINEAR = ("MEAN", "SUM", "CUMSUM", "ABS")
 REAL = ("SOFTMAX", "LOG_SOFTMAX", "L2_NORMALIZATION", "REDUCE_PROD", "L2_POOL_2D", "SQUARE")
 COMPARISONS = ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL")
 Rule = Callable[[Lowering, Node], None]
@@ -261,7 +261,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("ARG_MAX", "ARG_MIN"), order),
     **dict.fromkeys(("SHAPE", "RANK"), extents),
     # TFLite takes these for plain integers, whatever the file says of scales.
-    **dict.fromkeys(("FLOOR_DIV", "FLOOR_MOD", "SIGN"), keep),
+    **dict.fromkeys(("FLOOR_DIV", "FLOOR_MOD", "NEG", "SIGN"), keep),
     "STORE_QUANTIZED": held_in,
     "LOAD_QUANTIZED": held_out,
     "QUANTIZE": quantize,
