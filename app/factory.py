@@ -163,7 +163,7 @@ def build(settings: Settings) -> Runtime:
         Loader(models, sandbox, options, card),
         opener,
         settings.heartbeat_s,
-        Housekeeper(state, card, settings.idle_unload_s).sweep,
+        Housekeeper(state, card, recorder, settings.idle_unload_s).sweep,
     )
     watch = Watch(
         store, card, settings.verify_period_s, settings.shadow_share,
