@@ -47,6 +47,12 @@ def tensor(
             f"input {spec.name!r} has {channels} channels, and model.yaml says {how.colour}; "
             "send its numbers as JSON instead"
         )
+    for name, numbers in (("mean", how.mean), ("scale", how.scale)):
+        if len(numbers) not in (1, channels):
+            raise InvalidInput(
+                f"model.yaml has {len(numbers)} numbers as preprocessing.{name}; the input "
+                f"{spec.name!r} has {channels} channels: one for each, or one for all"
+            )
     size = width, height
     pixels = np.stack([_pixels(file, mode, size, how.fit, limit, turn) for file in files])
     if how.colour == "bgr" and channels == 3:

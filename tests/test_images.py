@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from app import images
-from app.errors import DeadlineExceeded, InvalidRequest, Overloaded, RequestTooLarge
+from app.errors import DeadlineExceeded, InvalidInput, InvalidRequest, Overloaded, RequestTooLarge
 from app.pixels import PixelBudget
 from app.repository.manifest import Preprocessing
 from app.tensors import TensorSpec
@@ -145,3 +145,10 @@ def test_who_finds_no_room_for_a_picture_in_time_is_told_so() -> None:
             budget.hold(1, time.monotonic() + 60, lambda: False).__enter__()
     with budget.hold(10, time.monotonic() + 60, None):
         pass
+
+
+@pytest.mark.parametrize("part", ["mean", "scale"])
+def test_means_that_are_not_those_of_the_channels_are_refused(part: str) -> None:
+    spec, file = TensorSpec("x", (1, 8, 8, 3), "float32"), png(Image.new("RGB", (8, 8)))
+    with pytest.raises(InvalidInput, match=f"2 numbers as preprocessing.{part}"):
+        images.tensor([file], spec, Preprocessing(**{part: (1.0, 2.0)}), 64)
