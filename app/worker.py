@@ -176,6 +176,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
 
     def malformed(self, connection: Connection, error: Exception) -> None:
         """Answer what is no request, or a request whose app failed."""
+        from app.front import http2
         from app.front.unreadable import explained
 
         found = explained(error, self.cfg)
@@ -185,8 +186,9 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
             found = HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed unexpectedly"
         else:
             log.info("refused what is no request", extra={"peer": peer, "detail": found[1]})
+        refusal = problem_of(*found)
         with contextlib.suppress(OSError):
-            connection.send(problem_of(*found))
+            connection.send(http2.refusal(found[1]) if http2.spoken(error) else refusal)
 
     def init_signals(self) -> None:
         """End well at any signal that is meant to end a worker, whoever sends it.

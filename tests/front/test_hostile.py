@@ -25,7 +25,6 @@ TLS_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300)
         (b"post / HTTP/1.1\r\n\r\n", 400, "in capitals"),
         (b"GET / HTTP/2.0\r\n\r\n", 400, "HTTP/1.1"),
         (b"GET / HTTP/3.0\r\n\r\n", 400, "is 3.0; HTTP/1.1"),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "it is HTTP/2"),
         (b"PROXY TCP4 127.0.0.1 127.0.0.1 9 80\r\nGET / HTTP/1.1\r\n", 400, "PROXY protocol"),
         (b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c" + bytes(12), 400, "turn it off at the proxy"),
         (b"GET /health HTTP/1.1\r\n\r\n", 400, "like 'Host: localhost:8000'"),
@@ -61,6 +60,18 @@ def test_what_is_no_request_is_answered_at_once_and_in_words(
     assert fields["content-type"] == "application/problem+json"
     assert words in json.loads(body)["detail"]
     assert "Traceback" not in narrow.text()
+
+
+def test_who_speaks_http2_is_told_in_its_own_frames(narrow: Server) -> None:
+    with connected(narrow) as connection, connection.makefile("rb") as stream:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        settings, frame = stream.read(9), stream.read(9)
+        payload = stream.read(int.from_bytes(frame[:3]))
+        assert stream.read() == b""
+    assert settings == bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+    assert frame[3:] == bytes((7, 0, 0, 0, 0, 0))
+    assert payload[:8] == bytes((0, 0, 0, 0, 0, 0, 0, 13))  # HTTP_1_1_REQUIRED
+    assert b"this port speaks HTTP/1.1" in payload
 
 
 def test_a_head_without_an_end_is_refused(narrow: Server) -> None:
