@@ -16,6 +16,9 @@ from app.tensors import Array, TensorSpec
 
 # Held to MAX_IMAGE_MEGAPIXELS instead, as soon as the header is read.
 Image.MAX_IMAGE_PIXELS = None
+# Pillow's pieces of 16 MB came from the heap of the thread that decoded, and stayed there: 600 MB
+# in each of 16 threads. Larger ones are mapped, and go back at once. Units: bytes.
+Image.core.set_block_size(1 << 26)  # type: ignore[attr-defined]  # documented, not typed
 FORMATS = ("JPEG", "PNG")
 # A JPEG's own bound. Each row costs memory, too: a narrow PNG of 60 million rows took 2 GB.
 LONGEST_SIDE = 65535

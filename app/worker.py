@@ -36,7 +36,9 @@ PROBES = frozenset(
 SWITCH_SECONDS = 0.001
 RETRY_SECONDS = 1.0
 # Source: malloc.h of glibc.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+# Each heap keeps what its threads gave back; by itself malloc makes one for each of the first 16.
+_HEAPS = 4
 
 
 def keep_memory() -> None:
@@ -49,6 +51,7 @@ def keep_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)
         mallopt(_M_TRIM_THRESHOLD, 128 << 20)
+        mallopt(_M_ARENA_MAX, _HEAPS)
 
 
 def problem_of(status: HTTPStatus, detail: str) -> bytes:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,7 @@ from app.errors import DeadlineExceeded, InvalidInput, InvalidRequest, Overloade
 from app.pixels import PixelBudget
 from app.repository.manifest import Preprocessing
 from app.tensors import TensorSpec
+from tests.service.live import ROOT
 
 PLAIN = Preprocessing(scale=(1.0,))
 
@@ -152,3 +156,32 @@ def test_means_that_are_not_those_of_the_channels_are_refused(part: str) -> None
     spec, file = TensorSpec("x", (1, 8, 8, 3), "float32"), png(Image.new("RGB", (8, 8)))
     with pytest.raises(InvalidInput, match=f"2 numbers as preprocessing.{part}"):
         images.tensor([file], spec, Preprocessing(**{part: (1.0, 2.0)}), 64)
+
+
+def test_threads_keep_no_memory_of_large_pictures(tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(png(Image.new("1", (3000, 3000))))  # 36 MB as colours
+    code = """
+import sys, threading
+from pathlib import Path
+from app.worker import keep_memory
+keep_memory()
+from app import images
+from app.repository.manifest import Preprocessing
+from app.tensors import TensorSpec
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+spec, file = TensorSpec("x", (1, 8, 8, 3), "float32"), Path(sys.argv[1]).read_bytes()
+before, end = resident(), threading.Event()
+for _ in range(16):
+    done = threading.Event()
+    def decode():
+        images.tensor([file], spec, Preprocessing(), 64)
+        done.set()
+        end.wait()  # a thread that ends would give its heap back
+    threading.Thread(target=decode, daemon=True).start()
+    done.wait()
+print(resident() - before)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "large.png")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, timeout=120)
+    assert int(done.stdout) < 250e6
