@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 export VENV HOST PORT WORKERS
 
 .DEFAULT_GOAL := help
-.PHONY: help serve models test test-full tools bench-engine kernels-report test-rusticl lint clean bench-serving settings-table
+.PHONY: help serve reload models test test-full tools bench-engine kernels-report test-rusticl lint clean bench-serving settings-table
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ serve: $(VENV)/.installed  ## set up everything and run the server on $(HOST):$(
 	@echo "Starting $(WORKERS) workers on http://$(HOST):$(PORT) (Ctrl-C stops them). Try:" >&2
 	@echo "  curl -F image=@models/digits/example.png http://$(HOST):$(PORT)/models/digits/infer" >&2
 	@exec $(VENV)/bin/gunicorn --config deploy/gunicorn.conf.py wsgi:app
+
+reload: $(VENV)/.installed  ## replace the workers of the server that runs here; no request is lost
+	@pid=$$($(PY) -m app.claim) && kill -HUP "$$pid" && echo "The workers of $$pid are being replaced."
 
 models: $(VENV)/.installed  ## bring the demo models
 	@$(PY) -m app.repository.demos

@@ -1,15 +1,22 @@
-"""One server for one STATE_DIR: two would count each other's workers as their own."""
+"""One server for one STATE_DIR: two would count each other's workers as their own.
+
+`python -m app.claim` prints the process id of the master that has it, for signals.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from app.errors import SettingsError
 from app.settings import Settings
+
+FILE = "server.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,7 @@ def claim(settings: Settings, upgrades: bool) -> Claim:
 
     Raises: SettingsError that says who has it.
     """
-    path = settings.state_dir / "server.lock"
+    path = settings.state_dir / FILE
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if not upgrades:
@@ -53,9 +60,39 @@ def claim(settings: Settings, upgrades: bool) -> Claim:
     return Claim(fd)
 
 
+def master(settings: Settings) -> int:
+    """Give the process id of the master that runs on STATE_DIR.
+
+    Raises: SettingsError if there is none.
+    """
+    path = settings.state_dir / FILE
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if note := _note(path):
+            return int(note["pid"])
+    except OSError:
+        pass
+    raise SettingsError(f"no server runs on STATE_DIR={str(settings.state_dir)!r}")
+
+
 def _holder(path: Path) -> str:
+    note = _note(path)
+    return f" as process {note['pid']} on {note['host']}:{note['port']}" if note else ""
+
+
+def _note(path: Path) -> dict[str, Any]:
+    """Read what the master wrote; empty if that is not there or damaged."""
     try:
         note = json.loads(path.read_text())
-        return f" as process {note['pid']} on {note['host']}:{note['port']}"
+        return {"pid": int(note["pid"]), "host": note["host"], "port": note["port"]}
     except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return {}
+
+
+if __name__ == "__main__":
+    try:
+        print(master(Settings.from_env(os.environ)))
+    except SettingsError as error:
+        sys.exit(str(error))

@@ -24,6 +24,13 @@ _FILTER = (
     (0x06, 0, 0, 0),  # ret #0
     (0x06, 0, 0, 0xFFFFFFFF),  # ret #-1
 )
+# Option and level by family. Source: RFC 5082; linux/in.h, linux/in6.h.
+_MIN_TTL = {
+    socket.AF_INET: (socket.IPPROTO_IP, 21),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 73),
+}
+# Hardly anybody sends with so large a TTL: Linux begins with 64, Windows with 128.
+_LARGEST_TTL = 255
 # A handshake that was under way arrives within this time; then the queue stays empty.
 QUIET_SECONDS = 0.1
 LONGEST_SECONDS = 2.0
@@ -33,18 +40,27 @@ def refuse_connections(listeners: Sequence[socket.socket]) -> None:
     """Make the kernel ignore new connections to a socket that other processes hold too.
 
     Closing a listener resets what waits in its queue; after this the queue only shrinks, and
-    clients that come later try again until the listener is closed, and are then refused.
+    clients that come later try again until the listener is closed, and are then refused. Where the
+    kernel or the container allows filters to root alone, packets are ignored by their TTL: of a
+    handshake that is under way at this moment the data, too.
     Source: socket(7), SO_ATTACH_FILTER.
     """
-    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *op) for op in _FILTER))
-    option = struct.pack("HL", len(_FILTER), ctypes.addressof(program))
     for listener in listeners:
-        if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        if listener.family not in _MIN_TTL:
             continue
         try:
-            listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
-        except OSError as error:
-            log.warning("a connection may be reset while stopping: %s", error)
+            _drop_handshakes(listener)
+        except OSError:
+            try:
+                listener.setsockopt(*_MIN_TTL[listener.family], _LARGEST_TTL)
+            except OSError as error:
+                log.warning("a connection may be reset while stopping: %s", error)
+
+
+def _drop_handshakes(listener: socket.socket) -> None:
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *op) for op in _FILTER))
+    option = struct.pack("HL", len(_FILTER), ctypes.addressof(program))
+    listener.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, option)
 
 
 def before_stop(server: Any) -> None:

@@ -22,6 +22,7 @@ from app.blueprints import errors, health, inference, models, openapi, origins, 
 from app.blueprints.express import Express
 from app.blueprints.serving import Serving
 from app.blueprints.serving import init_app as keep
+from app.pixels import PixelBudget
 from app.predictor.predictor import Predictor
 from app.repository.actions import Actions
 from app.repository.agreement import Agreement
@@ -105,8 +106,9 @@ def create_app(settings: Settings) -> Flask:
     answers = Answers(int(settings.cache_mb * 1e6))
     predictor = Predictor(runtime.store, answers, runtime.watch.shadow)
     serving = Serving(
-        settings, runtime.models, predictor, Totals(), runtime.checkup, VERSION, time.monotonic()
-    )
+        settings, runtime.models, predictor, Totals(), runtime.checkup,
+        PixelBudget(int(settings.max_image_megapixels * 1e6)), VERSION, time.monotonic(),
+    )  # fmt: skip
     keep(app, serving)
     requests.init_app(app)
     origins.init_app(app, settings.origins)
@@ -161,7 +163,7 @@ def build(settings: Settings) -> Runtime:
         Loader(models, sandbox, options, card),
         opener,
         settings.heartbeat_s,
-        Housekeeper(state, card, settings.idle_unload_s).sweep,
+        Housekeeper(state, card, recorder, settings.idle_unload_s).sweep,
     )
     watch = Watch(
         store, card, settings.verify_period_s, settings.shadow_share,

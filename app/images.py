@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from app.errors import InvalidInput, InvalidRequest, RequestTooLarge
+from app.picture_kinds import looks_like
 from app.repository.manifest import Preprocessing
 from app.tensors import Array, TensorSpec
 
 # Held to MAX_IMAGE_MEGAPIXELS instead, as soon as the header is read.
 Image.MAX_IMAGE_PIXELS = None
+# Pillow's pieces of 16 MB came from the heap of the thread that decoded, and stayed there: 600 MB
+# in each of 16 threads. Larger ones are mapped, and go back at once. Units: bytes.
+Image.core.set_block_size(1 << 26)  # type: ignore[attr-defined]  # documented, not typed
 FORMATS = ("JPEG", "PNG")
+# A JPEG's own bound. Each row costs memory, too: a narrow PNG of 60 million rows took 2 GB.
+LONGEST_SIDE = 65535
 MODES = {("rgb", 3): "RGB", ("bgr", 3): "RGB", ("rgb", 1): "L", ("grey", 1): "L", ("bgr", 1): "L"}
 
 
-def tensor(files: Sequence[bytes], spec: TensorSpec, how: Preprocessing, limit: float) -> Array:
+# Held while so many pixels are decoded; may wait, and may raise.
+Turn = Callable[[int], AbstractContextManager[None]]
+
+
+def tensor(
+    files: Sequence[bytes],
+    spec: TensorSpec,
+    how: Preprocessing,
+    limit: float,
+    turn: Turn = lambda pixels: nullcontext(),
+) -> Array:
     """Make one batch of the images.
 
     Shapes: [images, H, W, C] or [images, C, H, W], as the spec has it.
     Units:  limit in millions of pixels; pixels are 0 to 255 before mean and scale.
-    Raises: InvalidInput if the model takes no image; InvalidRequest, RequestTooLarge.
+    Raises: InvalidInput if the model takes no image; InvalidRequest, RequestTooLarge; what turn
+            raises.
     """
     height, width, channels, first = _layout(spec)
     mode = MODES.get((how.colour, channels))
@@ -32,7 +50,14 @@ def tensor(files: Sequence[bytes], spec: TensorSpec, how: Preprocessing, limit: 
             f"input {spec.name!r} has {channels} channels, and model.yaml says {how.colour}; "
             "send its numbers as JSON instead"
         )
-    pixels = np.stack([_pixels(file, mode, (width, height), how.fit, limit) for file in files])
+    for name, numbers in (("mean", how.mean), ("scale", how.scale)):
+        if len(numbers) not in (1, channels):
+            raise InvalidInput(
+                f"model.yaml has {len(numbers)} numbers as preprocessing.{name}; the input "
+                f"{spec.name!r} has {channels} channels: one for each, or one for all"
+            )
+    size = width, height
+    pixels = np.stack([_pixels(file, mode, size, how.fit, limit, turn) for file in files])
     if how.colour == "bgr" and channels == 3:
         pixels = pixels[..., ::-1]
     values = _values(pixels, spec, how)
@@ -67,27 +92,47 @@ def _layout(spec: TensorSpec) -> tuple[int, int, int, bool]:
 
 
 def _pixels(
-    file: bytes, mode: str, size: tuple[int, int], fit: str, limit: float
+    file: bytes, mode: str, size: tuple[int, int], fit: str, limit: float, turn: Turn
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     try:
         image: Image.Image = Image.open(io.BytesIO(file), formats=FORMATS)
-        if image.width * image.height > limit * 1e6:
-            raise RequestTooLarge(
-                f"the image has {image.width} x {image.height} pixels; "
-                f"{limit:g} million are allowed (MAX_IMAGE_MEGAPIXELS)"
-            )
-        upright = ImageOps.exif_transpose(image).convert(mode)
+        _check_size(image, limit)
+        with turn(image.width * image.height):
+            array = np.asarray(_fitted(_upright(image, mode), size, fit), dtype=np.uint8)
     except UnidentifiedImageError as error:
-        raise InvalidRequest("the image is neither a JPEG nor a PNG") from error
+        raise InvalidRequest(f"the image is neither a JPEG nor a PNG{looks_like(file)}") from error
     except (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError) as error:
         raise InvalidRequest(f"the image is damaged: {error}") from error
-    sized = {
-        "stretch": lambda: upright.resize(size, Image.Resampling.BILINEAR),
-        "pad": lambda: ImageOps.pad(upright, size, Image.Resampling.BILINEAR),
-        "crop": lambda: ImageOps.fit(upright, size, Image.Resampling.BILINEAR),
-    }[fit]()
-    array = np.asarray(sized, dtype=np.uint8)
     return array[..., np.newaxis] if array.ndim == 2 else array
+
+
+def _check_size(image: Image.Image, limit: float) -> None:
+    text = f"the image has {image.width} x {image.height} pixels; "
+    if image.width * image.height > limit * 1e6:
+        raise RequestTooLarge(f"{text}{limit:g} million are allowed (MAX_IMAGE_MEGAPIXELS)")
+    if max(image.size) > LONGEST_SIDE:
+        raise RequestTooLarge(f"{text}{LONGEST_SIDE} are allowed on a side")
+
+
+def _upright(image: Image.Image, mode: str) -> Image.Image:
+    """Turn as the camera was held, and give three colours or grey of 8 bits.
+
+    Of 16 bits the upper 8 count, as Pillow has it for colours; grey it would cut off at 255.
+    """
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    elif "transparency" in upright.info:
+        upright = upright.convert("RGBA")
+    return upright if upright.mode == mode else upright.convert(mode)
+
+
+def _fitted(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
+    if fit == "pad":
+        return ImageOps.pad(image, size, Image.Resampling.BILINEAR)
+    if fit == "crop":
+        return ImageOps.fit(image, size, Image.Resampling.BILINEAR)
+    return image.resize(size, Image.Resampling.BILINEAR)
 
 
 def _values(pixels: Array, spec: TensorSpec, how: Preprocessing) -> Array:

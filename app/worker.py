@@ -36,7 +36,9 @@ PROBES = frozenset(
 SWITCH_SECONDS = 0.001
 RETRY_SECONDS = 1.0
 # Source: malloc.h of glibc.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+# Each heap keeps what its threads gave back; by itself malloc makes one for each of the first 16.
+_HEAPS = 4
 
 
 def keep_memory() -> None:
@@ -49,6 +51,7 @@ def keep_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, 32 << 20)
         mallopt(_M_TRIM_THRESHOLD, 128 << 20)
+        mallopt(_M_ARENA_MAX, _HEAPS)
 
 
 def problem_of(status: HTTPStatus, detail: str) -> bytes:
@@ -176,6 +179,7 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
 
     def malformed(self, connection: Connection, error: Exception) -> None:
         """Answer what is no request, or a request whose app failed."""
+        from app.front import http2
         from app.front.unreadable import explained
 
         found = explained(error, self.cfg)
@@ -185,8 +189,9 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
             found = HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed unexpectedly"
         else:
             log.info("refused what is no request", extra={"peer": peer, "detail": found[1]})
+        refusal = problem_of(*found)
         with contextlib.suppress(OSError):
-            connection.send(problem_of(*found))
+            connection.send(http2.refusal(found[1]) if http2.spoken(error) else refusal)
 
     def init_signals(self) -> None:
         """End well at any signal that is meant to end a worker, whoever sends it.

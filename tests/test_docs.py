@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RUNBOOKS = sorted((ROOT / "docs/runbooks").glob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *RUNBOOKS]
+# Written by `make up-monitoring`.
+MADE = {"var/monitoring/alertmanager.log"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -21,8 +24,18 @@ def test_every_local_link_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_make_target_that_is_named_exists(page: Path) -> None:
-    # Targets of one word would be mistaken for prose.
-    named = set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)+)", page.read_text()))
+    # Without quotes, targets of one word would be mistaken for prose.
+    named = set(re.findall(r"\bmake ([a-z]+(?:-[a-z]+)+)|`make ([a-z-]+)", page.read_text()))
+    named = {target for pair in named for target in pair if target}
     known = subprocess.run(["make", "-qp"], cwd=ROOT, capture_output=True, text=True).stdout
     targets = set(re.findall(r"^([a-z][a-z-]+):", known, re.MULTILINE))
     assert named <= targets, f"{page.name} names {sorted(named - targets)}"
+
+
+@pytest.mark.parametrize("page", RUNBOOKS, ids=lambda page: page.name)
+def test_what_a_runbook_names_is_there(page: Path) -> None:
+    text = page.read_text()
+    for path in re.findall(r"\b(?:deploy|docs|var)/[a-z_/.-]*[a-z]", text):
+        assert path in MADE or path.startswith("var/state") or (ROOT / path).exists(), path
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        subprocess.run(["bash", "-n"], input=block, text=True, check=True)

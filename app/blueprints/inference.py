@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ from flask import Blueprint, Response, g, request
 
 from app import schemas
 from app.backends.fit import wanted
-from app.blueprints.requests import terms_of
+from app.blueprints.requests import terms, terms_of
 from app.blueprints.serving import Sent, Serving, queried, serving
 from app.errors import InvalidInput, InvalidRequest, UnsupportedMedia
 from app.front.body import Buffer
@@ -173,7 +174,12 @@ def _image_decoder(files: list[bytes]) -> Decode:
     def decode(loaded: Loaded) -> Mapping[str, Array]:
         how = loaded.described.manifest.preprocessing
         spec = image_input(loaded.session.inputs, how)
-        return {spec.name: tensor(files, spec, how, here.settings.max_image_megapixels)}
+        agreed = terms(here.settings.request_timeout_s)
+
+        def turn(pixels: int) -> AbstractContextManager[None]:
+            return here.pixels.hold(pixels, agreed.deadline, agreed.alive)
+
+        return {spec.name: tensor(files, spec, how, here.settings.max_image_megapixels, turn)}
 
     return decode
 

@@ -13,6 +13,7 @@ from werkzeug.datastructures import MultiDict
 
 from app import schemas
 from app.errors import InvalidInput, InvalidRequest
+from app.pixels import PixelBudget
 from app.predictor.predictor import Predictor
 from app.repository.checkup import Checkup
 from app.repository.models import Models
@@ -36,6 +37,7 @@ class Serving:
     predictor: Predictor
     totals: Totals
     checkup: Checkup
+    pixels: PixelBudget
     version: str
     started: float
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gunicorn import util
 from gunicorn.http.errors import (
+    InvalidHeader,
     InvalidRequestLine,
     LimitRequestHeaders,
     NoMoreData,
@@ -42,6 +43,8 @@ _KEPT = {
     "x-caller": "HTTP_X_CALLER",
 }
 _CONNECTION = {"keep-alive": False, "close": True}
+# Source: RFC 3986, 3.2.2 and 3.2.3; an empty one is allowed.
+_HOST = re.compile(r"(?:\[[0-9A-Za-z:.%~_-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 # What a request may begin with: a method, behind one empty line at most.
 _BEGINNING = re.compile(rb"\r?\Z|(?:\r\n)?(?:[!#$%&'*+.^_`|~0-9A-Za-z-]|\Z)")
 
@@ -94,6 +97,8 @@ def quick(data: bytes) -> Head | None:
     close = _CONNECTION.get(fields.get("HTTP_CONNECTION", "keep-alive").lower())
     if not length.isdigit() or len(length) > 15 or close is None:
         return None
+    if _HOST.fullmatch(fields.get("HTTP_HOST", "?")) is None:
+        return None
     return Head("POST", match[1].decode("ascii"), fields, int(length), close)
 
 
@@ -106,6 +111,9 @@ def full(cfg: Any, data: bytes, peer: Any, number: int) -> Head:
     message = Request(cfg, IterUnreader(iter((data,))), peer, number)
     named = dict(message.headers)
     fields = {key: named[name.upper()] for name, key in _KEPT.items() if name.upper() in named}
+    _check_host(message, named.get("HOST"))
+    # An answer has the server's own version, where the request's is a later one.
+    message.version = min(message.version, (1, 1))
     codings = _listed(message, "TRANSFER-ENCODING")
     if codings and codings != ["chunked"]:
         # gunicorn takes gzip before it, and would leave it to the app to undo.
@@ -136,6 +144,16 @@ def check_size(size: int) -> None:
     """
     if size > LARGEST:
         raise LimitRequestHeaders(f"the head has more than {LARGEST} bytes")
+
+
+def _check_host(message: Any, host: str | None) -> None:
+    """Hold HTTP/1.1 to its rule that whoever asks says whom: proxies and caches go by it.
+
+    Source: RFC 9112, 3.2.
+    """
+    missing = host is None and message.version >= (1, 1)
+    if missing or _HOST.fullmatch(host or "") is None:
+        raise InvalidHeader("HOST")
 
 
 def _check_beginning(data: bytes) -> None:

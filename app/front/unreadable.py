@@ -27,19 +27,36 @@ def explained(error: Exception, cfg: Any) -> tuple[HTTPStatus, str] | None:
 
 
 def _line(error: Any, cfg: Any) -> str:
-    text = f"{error.req!r:.60} is no HTTP/1.1"
-    if isinstance(error.req, bytes) and error.req[:1] == b"\x16":
-        return f"{text}: it looks like TLS, which ends at a proxy; this port speaks plain http://"
-    return f"{text}; send a line like 'POST /inference HTTP/1.1', and end every line with CR LF"
+    line = error.req if isinstance(error.req, bytes) else str(error.req).encode()
+    hint = next((hint for start, hint in _BEGINNINGS.items() if line.startswith(start)), _PLAIN)
+    return f"{error.req!r:.60} is no HTTP/1.1{hint}"
+
+
+_PLAIN = "; send a line like 'POST /inference HTTP/1.1', and end every line with CR LF"
+_PROXIED = ": it is the PROXY protocol, which is not read here; turn it off at the proxy"
+_BEGINNINGS = {
+    b"\x16": ": it looks like TLS, which ends at a proxy; this port speaks plain http://",
+    b"PRI * HTTP/2": ": it is HTTP/2, which a proxy may speak; this port speaks HTTP/1.1",
+    b"PROXY ": _PROXIED,
+    b"\r\n\r\n\0\r\nQUIT\n": _PROXIED,
+}
 
 
 def _header(error: Any, cfg: Any) -> str:
     rule = _RULES.get(error.hdr, "send it once, in one line without control characters")
-    return f"the header field {error.hdr!r:.60} is given twice or has a value that is none; {rule}"
+    return (
+        f"the header field {error.hdr!r:.60} is missing, given twice or has a value that is none; "
+        f"{rule}"
+    )
+
+
+def _dotted(version: Any) -> str:
+    return ".".join(map(str, version)) if isinstance(version, tuple) else repr(version)
 
 
 _RULES = {
     "CONTENT-LENGTH": "it is one whole number, and does not stand beside Transfer-Encoding",
+    "HOST": "HTTP/1.1 has it once, like 'Host: localhost:8000'",
     "TRANSFER-ENCODING": "HTTP/1.1 alone has it, and 'chunked' alone is read here",
 }
 _BAD = HTTPStatus.BAD_REQUEST
@@ -50,7 +67,8 @@ _KINDS: dict[type[Exception], tuple[HTTPStatus, Callable[[Any, Any], str]]] = {
         "in capitals"
     )),
     errors.InvalidHTTPVersion: (_BAD, lambda error, cfg: (
-        f"the version of HTTP is {error.version!r:.60}; HTTP/1.1 and HTTP/1.0 are spoken here"
+        f"the version of HTTP is {_dotted(error.version):.60}; HTTP/1.1 and HTTP/1.0 are spoken "
+        "here"
     )),
     errors.InvalidHeader: (_BAD, _header),
     errors.InvalidHeaderName: (_BAD, lambda error, cfg: (

@@ -17,6 +17,7 @@ from typing import Any
 
 from app.backends.runtimes import installed, interpreter
 from app.errors import ServingError
+from app.repository import oom
 from app.repository.probe import limit, probe
 
 IDLE_SECONDS = 60.0
@@ -72,6 +73,9 @@ def check(request: dict[str, Any]) -> dict[str, Any]:
     _, status = os.waitpid(pid, 0)
     if answer:
         return dict(json.loads(answer))
+    if answer is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        # Nobody but the kernel does that, for want of memory: it says little of the model.
+        return {"no_room": "the process that checked it was killed, perhaps for want of memory"}
     late = answer is None
     return {"error": _why(status, request, answer), "late": late, "crash": not late}
 
@@ -104,6 +108,7 @@ def _child(request: dict[str, Any], send: int) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(null, standard)
+        oom.volunteer()
         limit(request["seconds"], request["memory_mb"])
         try:
             answer = probe(Path(request["path"]), request["runtime"], request["threads"])

@@ -3,7 +3,8 @@
 Two files for each worker. In one, each of its threads has a place for the model that it runs, in
 memory that the kernel keeps for the file whatever becomes of the process. Into the other Python's
 fault handler writes which thread it was, and where. A worker that was killed leaves no report: that
-is somebody's wish, or the kernel's choice of a victim, and no model's fault.
+is somebody's wish and no model's fault, unless the kernel has counted that it killed for want of
+memory since the worker looked last.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from app.processes import started
+from app.repository import oom
 from app.repository.names import Key
 from app.tensors import Array
 from app.trouble import report
@@ -27,9 +29,12 @@ from app.trouble import report
 log = logging.getLogger("app.crashes")
 
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
-# A thread's number, then name, version and backend, which are shorter together. Units: bytes.
+# A thread's number, then name, version and backend, which are shorter together, then a mark: 1 on
+# what ran when this worker looked last. The first place is no thread's: it has what the kernel had
+# killed by then. Units: bytes.
 _IDENT, _PLACE = 8, 160
 _PLACES = 2048
+STARVED = "killed by the kernel for want of memory"
 _REPORT, _RUNNING = ".report", ".running"
 _WHAT = re.compile(r"Fatal Python error: (.*)")
 _WHO = re.compile(r"Current thread 0x([0-9a-f]+).*?(?=\n\n|\Z)", re.DOTALL)
@@ -39,7 +44,8 @@ _WHO = re.compile(r"Current thread 0x([0-9a-f]+).*?(?=\n\n|\Z)", re.DOTALL)
 class Crash:
     """A worker's end: what it was and where, and which models were running.
 
-    guilty: the model that ran in the thread that crashed, or ran alone.
+    guilty: the model that ran in the thread that crashed, or ran alone; for want of memory, that
+        ran for longer than a look ago alone.
     device: it was in none of their threads, while one of them was on the card: in its driver.
     """
 
@@ -75,7 +81,7 @@ class Crashes:
             return None
         what, who = _WHAT.search(text), _WHO.search(text)
         if what is None:
-            return None
+            return _starved(table)
         thread, where = (int(who[1], 16), who[0]) if who else (0, "")
         return _judged(what[1], where, thread, table)
 
@@ -107,12 +113,31 @@ class Crashes:
         return self._folder / f"{worker}{kind}"
 
 
+def _starved(table: bytes) -> Crash | None:
+    """Tell whether a worker without a report was killed for want of memory, and of which model.
+
+    Whoever takes all memory needs time for it, while others run and end.
+    """
+    if oom.kills() <= int.from_bytes(table[_IDENT : 2 * _IDENT], "little"):
+        return None
+    marked, running = set(), set()
+    for at in range(_PLACE, len(table), _PLACE):
+        place = _read(table[at + _IDENT : at + _PLACE - 1])
+        if any(table[at : at + _IDENT]) and place is not None:
+            running.add(place[0])
+            if table[at + _PLACE - 1]:
+                marked.add(place[0])
+    suspects = marked or running
+    guilty = next(iter(suspects)) if len(suspects) == 1 else None
+    return Crash(STARVED, "", tuple(sorted(running)), guilty, False)
+
+
 def _judged(what: str, where: str, thread: int, table: bytes) -> Crash:
     places: dict[int, tuple[Key, str] | None] = {}
-    for at in range(0, len(table), _PLACE):
+    for at in range(_PLACE, len(table), _PLACE):
         ident = int.from_bytes(table[at : at + _IDENT], "little")
         if ident:
-            places[ident] = _read(table[at + _IDENT : at + _PLACE])
+            places[ident] = _read(table[at + _IDENT : at + _PLACE - 1])
     running = {place for place in places.values() if place is not None}
     keys = tuple(sorted({key for key, _ in running}))
     if thread in places:
@@ -138,7 +163,7 @@ class Recorder:
         self._table: mmap.mmap | None = None
         self._report: IO[bytes] | None = None
         self._worker = ""
-        self._free = list(range((_PLACES - 1) * _PLACE, -1, -_PLACE))
+        self._free = list(range((_PLACES - 1) * _PLACE, 0, -_PLACE))
         self._local = threading.local()
 
     def begin(self, worker: str) -> None:
@@ -153,6 +178,20 @@ class Recorder:
         self._worker = worker
         self._arm()
         self._here()
+        self.look()
+
+    def look(self) -> None:
+        """Note what the kernel has killed until now, and mark what runs; to be done every second.
+
+        A run begins without a mark.
+        """
+        table = self._table
+        if table is None:
+            return
+        table[_IDENT : 2 * _IDENT] = oom.kills().to_bytes(_IDENT, "little")
+        for number, busy in enumerate(table[_IDENT::_PLACE]):
+            if number and busy:
+                table[number * _PLACE + _PLACE - 1] = 1
 
     def _arm(self) -> None:
         """Take the signals, from gunicorn too: a worker that hangs and is aborted says where.

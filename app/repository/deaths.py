@@ -106,8 +106,8 @@ def set_aside(wish: Wish) -> str:
     again = f"POST /models/{wish.key.name}/load tries again"
     if wish.crashes >= ALLOWED:
         return (
-            f"{wish.crashes} workers crashed while they ran it; {again}, with another backend if "
-            "model.yaml names one"
+            f"{wish.crashes} workers crashed while they ran it, or were killed for want of memory; "
+            f"{again}, with another backend if model.yaml names one"
         )
     if wish.deaths >= ALLOWED:
         return f"{wish.deaths} workers died while they loaded it; {again}"

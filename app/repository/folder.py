@@ -24,6 +24,7 @@ from app.errors import (
     StorageFailed,
 )
 from app.repository.names import Key, is_name
+from app.repository.strays import strays
 
 FILE = "model.tflite"
 DESCRIPTION = "model.yaml"
@@ -97,6 +98,10 @@ class Folder:
             if named and path.is_file() and self._is_inside(path):
                 found.append(Key(name, version))
         return found
+
+    def strays(self) -> list[str]:
+        """Say what looks like a model and is not listed, and what to do with it."""
+        return list(strays(self._root, FILE))
 
     def digest(self, key: Key) -> str:
         """Compute a file's sha256; unchanged files are read once.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from app.repository import meter
 from app.repository.card import Card
+from app.repository.crashes import Recorder
 from app.repository.names import Key
 from app.repository.served import Loaded
 from app.repository.state import State
@@ -18,15 +19,17 @@ class Housekeeper:
     Units: idle in seconds, 0 to keep idle models loaded.
     """
 
-    def __init__(self, state: State, card: Card, idle: float) -> None:
+    def __init__(self, state: State, card: Card, recorder: Recorder, idle: float) -> None:
         self._state = state
         self._card = card
+        self._recorder = recorder
         self._idle = idle
         self._told: dict[Key, float] = {}
         self._working: tuple[str, str] | None = None
 
     def sweep(self, loaded: Sequence[Loaded]) -> None:
         """Do one round over what this worker serves."""
+        self._recorder.look()
         on = sorted((item.session.backend, item.session.device) for item in loaded)
         if on and on[0] != self._working:
             self._working = meter.working_on(*on[0], self._working)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +110,9 @@ class Manifest:
     golden: dict[str, Golden] = field(default_factory=dict)
 
 
+TEXTS = ("title", "description", "licence", "homepage")
+
+
 def read(path: Path) -> Manifest:
     """Read a model.yaml; a model without one gets the defaults.
 
@@ -143,7 +147,9 @@ def parse(document: Any) -> Manifest:
     values = _known(Manifest, document if document is not None else {}, "model.yaml")
     _one_of(values.get("backend", "default"), ("default", *BACKENDS), "backend")
     _one_of(values.get("precision", "default"), PRECISIONS, "precision")
-    values["labels"] = tuple(str(label) for label in values.get("labels") or ())
+    for name in TEXTS:
+        values[name] = _text(values.get(name), name)
+    values["labels"] = _labels(values.get("labels"))
     if "preprocessing" in values:
         values["preprocessing"] = _preprocessing(values["preprocessing"])
     if "batching" in values:
@@ -151,15 +157,16 @@ def parse(document: Any) -> Manifest:
     if "version_policy" in values:
         values["version_policy"] = _version_policy(values["version_policy"])
     values["version_labels"] = {
-        str(label): str(version) for label, version in (values.get("version_labels") or {}).items()
+        str(label): str(version)
+        for label, version in _mapping(values.get("version_labels"), "version_labels").items()
     }
     values["versions"] = {
-        str(version): Origin(**_known(Origin, origin or {}, f"versions.{version}"))
-        for version, origin in (values.get("versions") or {}).items()
+        str(version): _origin(origin, f"versions.{version}")
+        for version, origin in _mapping(values.get("versions"), "versions").items()
     }
     values["golden"] = {
         str(version): _golden(golden, f"golden.{version}")
-        for version, golden in (values.get("golden") or {}).items()
+        for version, golden in _mapping(values.get("golden"), "golden").items()
     }
     return Manifest(**values)
 
@@ -208,16 +215,22 @@ def _version_policy(document: Any) -> VersionPolicy:
     return VersionPolicy(values.get("latest", 0), tuple(str(version) for version in specific))
 
 
+def _origin(document: Any, where: str) -> Origin:
+    values = _known(Origin, document or {}, where)
+    return Origin(**{name: _text(said, f"{where}.{name}") or None for name, said in values.items()})
+
+
 def _golden(document: Any, where: str) -> Golden:
     values = _known(Golden, document, where)
+    _between(values.get("tolerance", 0), 1e6, False, f"{where}.tolerance")
     values["positions"] = {
         str(name): tuple(int(index) for index in indices)
-        for name, indices in values.get("positions", {}).items()
+        for name, indices in _mapping(values.get("positions"), f"{where}.positions").items()
     }
     for part in ("values", "input"):
         values[part] = {
             str(name): _numbers(numbers, f"{where}.{part}.{name}")
-            for name, numbers in values.get(part, {}).items()
+            for name, numbers in _mapping(values.get(part), f"{where}.{part}").items()
         }
     image = values.get("image")
     if image is not None and (not isinstance(image, str) or not is_name(image)):
@@ -241,10 +254,33 @@ def _known(kind: type, document: Any, where: str) -> dict[str, Any]:
     return dict(document)
 
 
+def _mapping(value: Any, where: str) -> dict[Any, Any]:
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"{where} is {value!r:.60}; it must be a mapping with a line for each")
+    return value or {}
+
+
+def _text(value: Any, where: str) -> str:
+    """Take a number for a text, too: YAML needs no quotes around one."""
+    if isinstance(value, dict | list):
+        raise ValueError(f"{where} is {value!r:.60}; it must be a text")
+    return "" if value is None else str(value)
+
+
+def _labels(value: Any) -> tuple[str, ...]:
+    if value is not None and not isinstance(value, list):
+        raise ValueError(
+            f"labels is {value!r:.60}; it must be a list like [cat, dog], in the order of the "
+            "model's outputs"
+        )
+    return tuple(_text(label, "labels") for label in value or ())
+
+
 def _numbers(value: Any, where: str) -> tuple[float, ...]:
     items = value if isinstance(value, list) else [value]
-    if not items or not all(isinstance(item, int | float) for item in items):
-        raise ValueError(f"{where} must be a number or a list of numbers")
+    numbers = (isinstance(item, int | float) and not isinstance(item, bool) for item in items)
+    if not items or not all(numbers) or not all(map(math.isfinite, items)):
+        raise ValueError(f"{where} is {value!r:.60}; it must be a number or a list of numbers")
     return tuple(float(item) for item in items)
 
 

@@ -26,6 +26,9 @@ from app.repository.state import State
 
 log = logging.getLogger("app.models")
 
+# How many files that nobody serves are named in the log.
+STRAYS = 20
+
 
 class Models:
     """Changes the desired state and waits until every living worker has followed."""
@@ -113,6 +116,11 @@ class Models:
             log.warning("there is no folder of models (MODELS_DIR); nothing was looked for")
             return
         present = self._folder.listed()
+        strays = self._folder.strays()
+        for stray in strays[:STRAYS]:
+            log.warning("passed over: %s", stray)
+        if strays[STRAYS:]:
+            log.warning("passed over: %d more files like these", len(strays) - STRAYS)
         for name in {key.name for key in present}:
             self._descriptions.notice(name)
         for key in present:

@@ -56,14 +56,16 @@ GROWING = {
 
 def limit(seconds: float, memory_mb: int) -> None:
     """Bound this process for good: address space, CPU time, no core file, no written file."""
+    cpu = int(seconds) + 1
     bounds = {
-        resource.RLIMIT_AS: memory_mb << 20,
-        resource.RLIMIT_CPU: int(seconds) + 1,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_AS: (memory_mb << 20,) * 2,
+        # At the second the kernel sends SIGKILL, which would not say why.
+        resource.RLIMIT_CPU: (cpu, cpu + 1),
+        resource.RLIMIT_CORE: (0, 0),
+        resource.RLIMIT_FSIZE: (0, 0),
     }
     for what, value in bounds.items():
-        resource.setrlimit(what, (value, value))
+        resource.setrlimit(what, value)
 
 
 def structure(data: bytes) -> dict[str, Any]:

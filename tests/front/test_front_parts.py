@@ -61,7 +61,8 @@ def test_broken_chunks_are_refused(wire: bytes) -> None:
 
 
 FIELDS = st.sampled_from([
-    "Host: x", "Content-Length: 7", "Content-Length: +7", "Content-Length: 07",
+    "Host: x", "Host: [::1]:8", "Host:", "Host: a/b",
+    "Content-Length: 7", "Content-Length: +7", "Content-Length: 07",
     "Content-Type: application/json", "Content-Type:application/json ", "Connection: close",
     "Connection: Keep-Alive", "Connection: upgrade", "X-Request-Id: abc", "X-Caller:  me ",
     "Transfer-Encoding: chunked", "Expect: 100-continue", "Expect: else", "X_Under: 1",

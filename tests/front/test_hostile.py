@@ -24,6 +24,12 @@ TLS_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300)
         (b"\x00\x01\x02", 400, "CR LF"),
         (b"post / HTTP/1.1\r\n\r\n", 400, "in capitals"),
         (b"GET / HTTP/2.0\r\n\r\n", 400, "HTTP/1.1"),
+        (b"GET / HTTP/3.0\r\n\r\n", 400, "is 3.0; HTTP/1.1"),
+        (b"PROXY TCP4 127.0.0.1 127.0.0.1 9 80\r\nGET / HTTP/1.1\r\n", 400, "PROXY protocol"),
+        (b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c" + bytes(12), 400, "turn it off at the proxy"),
+        (b"GET /health HTTP/1.1\r\n\r\n", 400, "like 'Host: localhost:8000'"),
+        (b"GET /health HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "like 'Host: localhost:8000'"),
+        (b"POST /inference HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", 400, "HTTP/1.1 has it once"),
         (b"GET /health\r\n\r\n", 400, "POST /inference HTTP/1.1"),
         (b"GET /" + b"x" * 5000, 414, "4094 bytes"),
         (post(INFER, V2, "Content-Length: 3"), 400, "CONTENT-LENGTH"),
@@ -54,6 +60,18 @@ def test_what_is_no_request_is_answered_at_once_and_in_words(
     assert fields["content-type"] == "application/problem+json"
     assert words in json.loads(body)["detail"]
     assert "Traceback" not in narrow.text()
+
+
+def test_who_speaks_http2_is_told_in_its_own_frames(narrow: Server) -> None:
+    with connected(narrow) as connection, connection.makefile("rb") as stream:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        settings, frame = stream.read(9), stream.read(9)
+        payload = stream.read(int.from_bytes(frame[:3]))
+        assert stream.read() == b""
+    assert settings == bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+    assert frame[3:] == bytes((7, 0, 0, 0, 0, 0))
+    assert payload[:8] == bytes((0, 0, 0, 0, 0, 0, 0, 13))  # HTTP_1_1_REQUIRED
+    assert b"this port speaks HTTP/1.1" in payload
 
 
 def test_a_head_without_an_end_is_refused(narrow: Server) -> None:
@@ -130,3 +148,20 @@ def test_no_header_changes_the_path(narrow: Server, field: str) -> None:
         connection.sendall(f"GET /health/live HTTP/1.1\r\nHost: x\r\n{field}\r\n\r\n".encode())
         status, _, body = answer(stream)
     assert (status, json.loads(body)["status"]) == (200, "live")
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "version"),
+    [
+        ("HTTP/1.0", None, "HTTP/1.0"), ("HTTP/1.1", "", "HTTP/1.1"),
+        ("HTTP/1.1", "[::1]:8000", "HTTP/1.1"), ("HTTP/1.1", "my_app.svc:80", "HTTP/1.1"),
+        ("HTTP/1.2", "localhost", "HTTP/1.1"),
+    ],
+)  # fmt: skip
+def test_who_is_asked_may_be_said_in_every_way(
+    narrow: Server, line: str, host: str | None, version: str
+) -> None:
+    field = "" if host is None else f"Host: {host}\r\n"
+    with connected(narrow) as connection, connection.makefile("rb") as stream:
+        connection.sendall(f"GET /health/live {line}\r\n{field}\r\n".encode())
+        assert stream.readline().decode().startswith(f"{version} 200 ")

@@ -70,6 +70,47 @@ def test_a_description_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> N
         manifest.read(path)
 
 
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("mobilenet v1.tflite", "move it to mobilenet v1/1/model.tflite"),
+        ("m/model.tflite", "is of no version: move it to m/1/model.tflite"),
+        ("m/1/Digits.TFLITE", "is not read: call it model.tflite"),
+        ("My Model/1/model.tflite", "cannot be served: names are of"),
+        ("m/ü/model.tflite", "cannot be served: names are of"),
+        ("m/model.yml", "is not read: model.yaml is read"),
+        ("m/config.pbtxt", "is not read: model.yaml says"),
+        ("m/1/model.tflite", None), ("m/labels.txt", None), ("README.md", None),
+        ("m/..2026/1/model.tflite", None), (".git/m/1/model.tflite", None), ("m/1/a.onnx", None),
+    ],
+)  # fmt: skip
+def test_a_model_that_is_not_where_it_is_looked_for_is_named(
+    tmp_path: Path, path: str, says: str | None
+) -> None:
+    file = tmp_path / "models" / path
+    file.parent.mkdir(parents=True)
+    file.touch()
+    found = Folder(tmp_path / "models", tmp_path / "locks", 1).strays()
+    assert len(found) == (says is not None)
+    assert all(repr(path) in text and str(says) in text for text in found)
+
+
+def test_a_link_that_leads_out_is_named_and_one_that_stays_is_followed(tmp_path: Path) -> None:
+    folder, outside = Folder(tmp_path / "models", tmp_path / "locks", 1), tmp_path / "outside"
+    # As Kubernetes swaps a volume: m/1 -> ..data/1, and ..data -> the newest folder.
+    for base in (outside, tmp_path / "models/m/..2026"):
+        (base / "1").mkdir(parents=True)
+        (base / "1" / "model.tflite").touch()
+    (tmp_path / "models/m/..data").symlink_to("..2026")
+    (tmp_path / "models/m/1").symlink_to("..data/1")
+    assert folder.listed() == [KEY]
+    assert folder.strays() == []
+    (tmp_path / "models/far").symlink_to(outside)
+    assert folder.listed() == [KEY]
+    (text,) = folder.strays()
+    assert "'far/1/model.tflite' lies behind a link that leads out of MODELS_DIR" in text
+
+
 def test_a_server_starts_beside_them_and_says_what_is_wrong(tmp_path: Path) -> None:
     with Server(tmp_path, workers=1, MAX_MODEL_MB="1") as server:
         for name in (*ODD, "good"):
@@ -79,6 +120,7 @@ def test_a_server_starts_beside_them_and_says_what_is_wrong(tmp_path: Path) -> N
             path = server.models / name / "1" / "model.tflite"
             path.unlink()
             make(path)
+        (server.models / "loose.tflite").write_bytes(b"")
         (server.models / "new" / "2").mkdir(parents=True)
         _sparse(server.models / "new" / "2" / "model.tflite")
         server.start()
@@ -91,6 +133,7 @@ def test_a_server_starts_beside_them_and_says_what_is_wrong(tmp_path: Path) -> N
         (server.models / "new" / "1").mkdir()
         (server.models / "new" / "1" / "model.tflite").write_bytes(tiny.add(1))
         assert server.post("/models/new/load", json={"version": "1"}).status_code == 200
+        assert "passed over: 'loose.tflite' is in no model's folder" in server.text()
         assert "Traceback" not in server.text()
 
 

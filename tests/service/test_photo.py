@@ -148,3 +148,14 @@ def test_an_image_for_a_model_without_one_says_what_it_takes(server: Server) -> 
     answer = server.post("/models/no-image/infer", files={"image": photograph("PNG")})
     assert answer.status_code == 422
     assert "takes no" in answer.json()["detail"]
+
+
+def test_a_deadline_ends_a_request_of_many_large_pictures(server: Server) -> None:
+    large = io.BytesIO()
+    Image.new("1", (7000, 7000)).save(large, "PNG")
+    files = [("image", large.getvalue())] * 200  # a minute's work
+    answer = server.post(
+        "/models/digits/infer", files=files, headers={"X-Request-Timeout": "0.5"}
+    )
+    assert answer.status_code == 504, answer.text
+    assert "pictures" in answer.json()["detail"]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.claim import claim
+from app.claim import claim, master
 from app.errors import SettingsError
 from app.settings import Settings, table
 from tests.service.live import ROOT, Server, free_port
@@ -109,7 +109,11 @@ def test_two_servers_do_not_share_a_state(tmp_path: Path) -> None:
         assert server.get("/health").json()["workers"] == {
             "alive": 1, "serving": 1, "expected": 1,
         }  # fmt: skip
+        settings = Settings(state_dir=tmp_path / "state")
+        assert master(settings) == server.master
         server.stop(signal.SIGKILL)
+        with pytest.raises(SettingsError, match="no server runs on"):
+            master(settings)
         claim(Settings(state_dir=tmp_path / "state"), upgrades=False).drop()
 
 

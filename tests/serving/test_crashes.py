@@ -16,7 +16,7 @@ from app.repository.names import Key
 from tests.service import tiny
 from tests.service.live import ROOT, Load, Server
 
-SEGFAULT, ABORT = [[13, 0, 0, 0]], [[14, 0, 0, 0]]
+SEGFAULT, ABORT, STARVE = [[13, 0, 0, 0]], [[14, 0, 0, 0]], [[15, 0, 0, 0]]
 
 
 def test_a_model_that_crashes_workers_again_and_again_is_set_aside(tmp_path: Path) -> None:
@@ -52,6 +52,33 @@ def test_a_model_that_crashes_workers_again_and_again_is_set_aside(tmp_path: Pat
         assert server.infer("deadly", [[0] * 4]).status_code == 200
         server.stop()
     assert list((tmp_path / "state" / "crashes").iterdir()) == []
+
+
+def test_a_model_that_takes_all_memory_is_set_aside_but_none_for_a_kill_by_hand(
+    tmp_path: Path,
+) -> None:
+    faults = {"FAULTS": str(tmp_path), "PYTHONPATH": f"{ROOT}/tests/serving/faulty:{ROOT}"}
+    with Server(tmp_path, workers=2, **faults) as server:
+        for name in ("sound", "hungry"):
+            assert server.upload(name, "1", tiny.add(1)).status_code == 200
+        # Whatever runs and ends meanwhile is not to blame, nor is what somebody kills by hand.
+        with Load(lambda: server.infer("sound", [[0] * 4]), threads=2) as load:
+            for count in (2, 1):
+                before = server.pids()
+                for pid in before[:count]:
+                    os.kill(pid, signal.SIGKILL)
+                server.until(lambda b=before, n=count: len(set(server.pids()) - set(b)) == n)
+                server.wait_ready()
+            for _ in range(3):
+                with pytest.raises(requests.ConnectionError):
+                    server.infer("hungry", STARVE)
+            server.until(lambda: server.model("hungry")["versions"][0]["state"] == "failed")
+            server.wait_ready()
+        assert {answer.status_code for answer in load.answers} == {200}
+        (version,) = server.model("hungry")["versions"]
+        assert "killed for want of memory" in version["error"]
+        assert server.model("sound")["versions"][0]["state"] == "ready"
+        assert server.text().count("killed by the kernel for want of memory") == 3
 
 
 def test_a_driver_that_crashes_workers_is_left_to_itself(
@@ -113,3 +140,59 @@ time.sleep(0.1)
     found = None if crash is None else [key.name for key in crash.running]
     assert found == running
     assert crash is None or crash.guilty == (Key(guilty, "1") if guilty else None)
+
+
+@pytest.mark.parametrize(
+    ("looks", "count", "guilty", "running"),
+    [
+        ("look()", 7, None, None),
+        ("look()", 8, "a", ["a", "b"]),
+        ("", 8, None, ["a", "b"]),
+        ("stop('a'); look()", 8, "b", ["b"]),
+        ("look(); stop('a')", 8, "b", ["b"]),
+        ("look(); stop('a'); stop('b')", 8, None, []),
+    ],
+    ids=["by hand", "who ran longest", "nobody knows who", "alone", "one has ended", "none runs"],
+)
+def test_who_ran_for_longest_is_to_blame_for_want_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks: str, count: int, guilty: str | None,
+    running: list[str] | None,
+) -> None:  # fmt: skip
+    code = f"""
+import os, sys, threading, time
+from pathlib import Path
+from app.repository import oom
+from app.repository.crashes import Crashes, Recorder
+from app.repository.names import Key
+oom.kills = lambda: 7
+recorder = Recorder(Crashes(Path(sys.argv[1])))
+recorder.begin("w")
+events = {{name: threading.Event() for name in "ab"}}
+def start(name):
+    started = threading.Event()
+    def work(inputs):
+        started.set()
+        events[name].wait()
+        return {{}}
+    run = recorder.watched(Key(name, "1"), "tflite", work)
+    threads[name] = threading.Thread(target=run, args=({{}},), daemon=True)
+    threads[name].start()
+    started.wait()
+threads = {{}}
+def stop(name):
+    events[name].set()
+    threads[name].join()
+look = recorder.look
+start("a")
+if {looks!r} == "look()":
+    look()
+start("b")
+if {looks!r} != "look()":
+    {looks or 'pass'}
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=False, timeout=60)
+    monkeypatch.setattr("app.repository.oom.kills", lambda: count)
+    crash = Crashes(tmp_path).of("w")
+    assert (None if crash is None else [key.name for key in crash.running]) == running
+    assert (crash and crash.guilty) == (Key(guilty, "1") if guilty else None)

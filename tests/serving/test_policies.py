@@ -178,6 +178,17 @@ def test_equal_requests_are_answered_from_the_cache(tmp_path: Path) -> None:
         {"version_policy": "newest"},
         {"version_policy": {"latest": 1, "specific": ["1"]}},
         {"version_policy": {"latest": True}},
+        {"title": ["a", "b"]},
+        {"labels": "labels.txt"},
+        {"labels": {0: "cat", 1: "dog"}},
+        {"labels": [["cat"]]},
+        {"preprocessing": {"mean": float("nan")}},
+        {"preprocessing": {"scale": True}},
+        {"versions": ["1", "2"]},
+        {"versions": {"1": {"source": ["a"]}}},
+        {"version_labels": ["stable"]},
+        {"golden": {"1": {"positions": [1], "values": {}}}},
+        {"golden": {"1": {"positions": {}, "values": {}, "tolerance": "low"}}},
     ],
 )
 def test_a_wrong_description_is_refused_with_its_key(bad: dict[str, Any]) -> None:
@@ -191,8 +202,12 @@ def test_a_right_description() -> None:
             "batching": {"max_batch": 8, "max_delay_ms": 2, "preferred": [4, 8]},
             "version_policy": {"latest": 3},
             "version_labels": {"stable": 1},
+            "title": 2026,
+            "licence": None,
+            "labels": ["cat", 7],
         }
     )
     assert read.batching == Batching(max_batch=8, max_delay_ms=2, preferred=(4, 8))
     assert read.version_policy == VersionPolicy(latest=3)
     assert read.version_labels == {"stable": "1"}
+    assert (read.title, read.licence, read.labels) == ("2026", "", ("cat", "7"))

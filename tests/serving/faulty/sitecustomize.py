@@ -3,12 +3,14 @@
 The folder in $FAULTS rules: a file "lie" flips a bit of every answer, "flip" one bit of a weight
 that lies on the device, "lost" fails as a driver does that lost its card, "abort" as one that ends
 the process, "hang" never answers, and "build" lets the driver's compiler refuse every kernel. With
-"fork" no process can be started. On the CPU a first value of 13 or 14 is deadly.
+"fork" no process can be started. On the CPU a first value of 13 or 14 is deadly, and at 15 the
+kernel, whose count of such victims is the file "oom", kills for want of memory.
 """
 
 import ctypes
 import errno
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -83,6 +85,13 @@ if FOLDER:
     subprocess.Popen.__init__ = _opened  # type: ignore[method-assign]
 
     from app.backends import choice
+    from app.repository import oom
+
+    def _kills() -> int:
+        path = Path(str(FOLDER)) / "oom"
+        return int(path.read_text()) if path.exists() else 0
+
+    oom.kills = _kills  # type: ignore[assignment]
 
     _open = choice.BACKENDS["opencl"]
 
@@ -105,7 +114,7 @@ if FOLDER:
     _cpu = choice.BACKENDS["tflite"]
 
     class Deadly:
-        """A CPU session that ends its process at a first value of 13 or 14."""
+        """A CPU session that ends its process at a first value of 13 to 15."""
 
         def __init__(self, session: Any) -> None:
             self._session = session
@@ -119,6 +128,10 @@ if FOLDER:
                 ctypes.string_at(0)
             if first == 14:
                 ctypes.CDLL(None).abort()
+            if first == 15:
+                time.sleep(2.5)  # longer than between two looks
+                (Path(str(FOLDER)) / "oom").write_text(str(oom.kills() + 1))
+                os.kill(os.getpid(), signal.SIGKILL)
             return self._session.run(inputs)
 
     choice.BACKENDS["tflite"] = lambda *args: Deadly(_cpu(*args))  # type: ignore[index]
