@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.engine.ops import winograd
 from app.engine.runtime import Runtime
 from app.tensors import Quantization
 from tests.engine import oracle
@@ -68,6 +69,34 @@ def test_convolutions(runtime: Runtime, data: Any, dtype: str, activation: str, 
                       "fusedActivationFunction": activation,
                       **({"depthMultiplier": 1} if deep else {})})
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("tile", [2, 4])
+def test_tiles_of_whole_numbers_are_exact(runtime: Runtime, monkeypatch: pytest.MonkeyPatch,
+                                          dtype: str, tile: int) -> None:
+    rng = np.random.default_rng(tile)
+    w, b = weights(rng, dtype, (20, 3, 3, 48), 0, 0.05)
+    blob = single_op("CONV_2D", [Spec((1, 18, 13, 48), dtype, Quantization((0.05,), (-20,)
+                                 if dtype == "int8" else (100,))), w, b],
+                     [Spec((1, 18, 13, 20), dtype, Quantization((0.4,), (3,)))],
+                     {"padding": "SAME", "strideH": 1, "strideW": 1,
+                      "fusedActivationFunction": "RELU"})
+    (x,) = oracle.random_inputs(blob)
+    measured = runtime.device.profile.choices.measured
+    monkeypatch.setitem(measured, "3x3 1x18x13x48x20", (0,))
+    (directly,) = run_engine(runtime, blob, [x])
+    monkeypatch.setitem(measured, "3x3 1x18x13x48x20", (tile,))
+    (by_tiles,) = run_engine(runtime, blob, [x])
+    np.testing.assert_array_equal(by_tiles, directly)
+    assert np.unique(by_tiles).size > 20
+    assert_op_same(runtime, blob, [x])
+
+
+def test_tiles_of_four_are_left_where_rounding_would_not_mend_them() -> None:
+    w = np.random.default_rng(0).integers(-127, 128, (8, 3, 3, 512)).astype("f4")
+    assert winograd.strays(w[..., :32], 4) < winograd.STRAYS < winograd.strays(w, 4)
+    assert winograd.strays(w[..., :128], 2) == 0
 
 
 @EXAMPLES

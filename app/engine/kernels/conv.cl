@@ -1,7 +1,8 @@
 // conv: y[n,i,j,g*GN+o] = epilogue(bias + sum over h,w,k of x[n, i*SH-PT+h*DH, j*SW-PL+w*DW, g*KC+k]
 //                                               * w[panel][h][w][k][o])
 // x [N,H,W,C]; float32, row-major. Output (n,i,j) is pixel Y0 + n*YN + i*YI + j*YJ of y, whose
-// pixels are LDY floats apart: a plain image, a phase of a larger one or a slice of channels. w is packed in panels of VW outputs; the last
+// pixels are LDY floats apart: a plain image, a phase of a larger one or a slice of channels. Pixels
+// of x are C floats apart, groups XG in x and YG in y. w is packed in panels of VW outputs; the last
 // panel of a group starts at GN-VW, so panels may overlap and no tail exists.
 // Work-item (t, q, n*OH+i), CPU-shaped: CHUNK tiles from t*CHUNK on. Tiles are TILES runs of RM pixels of row i whose window
 // lies inside the row (the first at column LEFT, INNER of them, the last run moved back to fit),
@@ -23,12 +24,13 @@
 #define FINISH(R, COLUMN)                                            \
     UNROLL for (int r = 0; r < R; r++)                               \
         UNROLL for (int p = 0; p < NP; p++) {                        \
-            const int c = group * GN + min((first + p) * VW, GN - VW); \
+            const int o = min((first + p) * VW, GN - VW);            \
+            const int c = group * GN + o;                            \
             const int pixel = Y0 + n * YN + i * YI + ((COLUMN) + r) * YJ; \
             const int idx = pixel * GROUPS * GN + c;                 \
             VT v = acc[r][p];                                        \
             EPILOGUE                                                 \
-            VSTORE(v, y + pixel * LDY + c);                          \
+            VSTORE(v, y + pixel * LDY + group * YG + o);             \
         }
 
 #define START(R)                                                     \
@@ -42,7 +44,7 @@ void conv(__global const float* restrict x, __global const WT* restrict w,
           int H, int W, int C, int KC, int OH, int OW, int GN, int GROUPS,
           int KH, int KW, int SH, int SW, int PT, int PL, int DH, int DW,
           int LEFT, int INNER, int TILES, int CHUNK, int SETS,
-          int Y0, int YN, int YI, int YJ, int LDY EPI_PARAMS)
+          int Y0, int YN, int YI, int YJ, int LDY, int XG, int YG EPI_PARAMS)
 {
     const int begin = get_global_id(0) * CHUNK;
     const int end = min(begin + CHUNK, TILES + OW - INNER);
@@ -64,7 +66,7 @@ void conv(__global const float* restrict x, __global const WT* restrict w,
         for (int h = 0; h < KH; h++) {
             const int ih = top + h * DH;
             if (ih < 0 || ih >= H) continue;
-            __global const float* xp = x + ((n * H + ih) * W + j * SW - PL) * C + group * KC;
+            __global const float* xp = x + ((n * H + ih) * W + j * SW - PL) * C + group * XG;
             __global const WT* wp = weights + h * KW * KC * VW;
             for (int s = 0; s < SEGS; s++) {
                 DOT(RM, xp, SW * C, 0, segment)
@@ -84,7 +86,7 @@ void conv(__global const float* restrict x, __global const WT* restrict w,
         for (int h = 0; h < KH; h++) {
             const int ih = top + h * DH;
             if (ih < 0 || ih >= H) continue;
-            __global const float* xp = x + ((n * H + ih) * W + start) * C + group * KC;
+            __global const float* xp = x + ((n * H + ih) * W + start) * C + group * XG;
             __global const WT* wp = weights + h * KW * KC * VW;
             if (SEGS == 1) {
                 DOT(1, xp, 0, lo * KC, hi * KC)

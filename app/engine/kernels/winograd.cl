@@ -1,10 +1,10 @@
 // winograd: a 3x3 convolution of stride 1 by tiles of TILE x TILE outputs, A = TILE + 2
-// winograd_in:  v[t][k][c] = (BT d B)[k], d the A x A pixels of x under tile t, zeros outside
-// winograd_out: y = epilogue(bias[c] + AT m A), m[k] = u[t][k][c], cut off at the borders; a tile
+// winograd_in:  v[t * LDT + k * LDK + c] = (BT d B)[k], d the A x A pixels of x under tile t, zeros outside
+// winograd_out: y = epilogue(bias[c] + AT m A), m[k] as v, cut off at the borders; a tile
 //               with a result that is not finite is computed from x and w [3][3][XC][C] itself,
 //               since one NaN or infinity under a tile would reach all of its results
 // x [N,H,W,C], y [N,H,W,C] (with their own extents), tiles t = (n * TY + row) * TX + column;
-// XT, YT; v and u float32. Between the two stand A*A products of [tiles, C] by [C, O].
+// XT, YT; v and u float32. Define WHOLE: 1 where x and w are whole numbers. Between the two stand A*A products of [tiles, C] by [C, O].
 // Work-item: VW channels of one tile (FLAT: channels fastest), or of one row of tiles.
 // Source: Lavin & Gray 2015, points 0, 1, -1, (2, -2) and infinity.
 #define A (TILE + 2)
@@ -57,7 +57,8 @@
 
 __kernel SHAPED
 void winograd_in(__global const XT* restrict x, __global float* restrict v,
-                 int H, int W, int C, int PT, int PL, int TY, int TX, int TILES, int VECTORS)
+                 int H, int W, int C, int PT, int PL, int TY, int TX, int TILES, int VECTORS,
+                 int LDT, int LDK)
 {
     EACH_TILE {
         const int top = t / TX % TY * TILE - PT, left = t % TX * TILE - PL;
@@ -71,11 +72,17 @@ void winograd_in(__global const XT* restrict x, __global float* restrict v,
             }
         UNROLL for (int s = 0; s < A; s++) FORWARD(d + s, A)
         UNROLL for (int r = 0; r < A; r++) FORWARD(d + r * A, 1)
-        __global float* to = v + t * A * A * C + c;
-        UNROLL for (int k = 0; k < A * A; k++) VSTORE(d[k], to + k * C);
+        __global float* to = v + t * LDT + c;
+        UNROLL for (int k = 0; k < A * A; k++) VSTORE(d[k], to + k * LDK);
     }
 }
 
+// Sums of whole numbers are whole (WHOLE): what the transforms are off is rounded away.
+#if WHOLE
+#define SUM(v) rint(v)
+#else
+#define SUM(v) (v)
+#endif
 #if VW == 1
 #define ANY_NAN(v) isnan(v)
 #else
@@ -99,14 +106,15 @@ __kernel SHAPED
 void winograd_out(__global const float* restrict u, __global const float* restrict bias,
                   __global YT* restrict y, __global const XT* restrict x,
                   __global const float* restrict w, int XH, int XW, int XC, int PT, int PL,
-                  int H, int W, int C, int TY, int TX, int TILES, int VECTORS EPI_PARAMS)
+                  int H, int W, int C, int TY, int TX, int TILES, int VECTORS,
+                  int LDT, int LDK EPI_PARAMS)
 {
     EACH_TILE {
         const int top = t / TX % TY * TILE, left = t % TX * TILE;
         const int image = t / (TX * TY);
-        __global const float* from = u + t * A * A * C + c;
+        __global const float* from = u + t * LDT + c;
         VT m[A * A];
-        UNROLL for (int k = 0; k < A * A; k++) m[k] = VLOAD(from + k * C);
+        UNROLL for (int k = 0; k < A * A; k++) m[k] = VLOAD(from + k * LDK);
         UNROLL for (int s = 0; s < A; s++) BACK(m + s, A)
         UNROLL for (int r = 0; r < TILE; r++) BACK(m + r * A, 1)
         VT odd = (VT)(0.0f);
@@ -129,7 +137,7 @@ void winograd_out(__global const float* restrict u, __global const float* restri
             UNROLL for (int s = 0; s < TILE; s++) {
                 if (top + r >= H || left + s >= W) continue;
                 const int idx = ((image * H + top + r) * W + left + s) * C + c;
-                VT v = m[r * A + s] + b;
+                VT v = SUM(m[r * A + s]) + b;
                 EPILOGUE
                 YSTORE(v, y + idx);
             }

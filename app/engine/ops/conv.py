@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,7 +30,10 @@ ALL: Selection = ("all", np.asarray)
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """A convolution as the kernel sees it: an image, two window axes, groups."""
+    """A convolution as the kernel sees it: an image, two window axes, groups.
+
+    Groups are channels side by side, or where stacked, images one after the other.
+    """
 
     batch: int
     channels: int
@@ -39,11 +42,21 @@ class Geometry:
     rows: Axis
     columns: Axis
     pixels: tuple[int, int, int, int] | None = None
+    stacked: bool = False
 
     @property
     def steps(self) -> tuple[int, int, int, int]:
         """First output pixel, and the pixels between images, rows and columns."""
         return self.pixels or (0, self.rows.out * self.columns.out, self.columns.out, 1)
+
+    @property
+    def apart(self) -> tuple[int, int, int, int]:
+        """How far pixels are apart in x and in y, and groups in x and in y. Units: floats."""
+        x, y = self.channels // self.groups, self.outputs // self.groups
+        if not self.stacked:
+            return self.channels, self.outputs, x, y
+        return (x, y, x * self.batch * self.rows.extent * self.columns.extent,
+                y * self.batch * self.rows.out * self.columns.out)
 
     @property
     def flops(self) -> int:
@@ -88,7 +101,8 @@ def conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
         def product(inner: Node, extents: tuple[int, int, int, int],
                     select: Selection) -> Sequence[Launch]:
             count, pixels, channels, outputs = extents
-            row = _row(pixels, count * channels, count * outputs, count)
+            row = replace(_row(pixels, count * channels, count * outputs, count),
+                          stacked=profile.is_cpu)
             return conv_launch(inner, profile, row, select)
 
         return winograd.launches(node, g, chosen.tile, bias(node, g.outputs), product,
@@ -151,11 +165,12 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
     work = 2 * tile.rows * tile.panels * tile.lanes * depth
     half = halved(w, profile)
     chunk = max(1, min(tiles + border, CHUNK_FLOPS // max(work, 1)))
-    numbers = (g.rows.extent, g.columns.extent, g.channels, g.channels // g.groups, g.rows.out,
+    of_x, of_y, groups_x, groups_y = g.apart
+    numbers = (g.rows.extent, g.columns.extent, of_x, g.channels // g.groups, g.rows.out,
                g.columns.out, of_group, g.groups, g.rows.kernel, g.columns.kernel, g.rows.stride,
                g.columns.stride, g.rows.before, g.columns.before, g.rows.dilation,
                g.columns.dilation, g.columns.left, g.columns.inner, tiles, chunk, sets, *g.steps,
-               g.outputs)
+               of_y, groups_x, groups_y)
     defines = {"VW": tile.lanes, "RM": tile.rows, "NP": tile.panels,
                "HALF_WEIGHTS": int(half),
                "SEGS": 1 if whole else "KW", **epilogue}

@@ -22,6 +22,9 @@ i32 = np.int32
 LEAST = 16
 # Largest error of a result, in parts of the results' range: a tenth of what a model may have.
 ACCURATE = 1e-5
+# Root mean square of the error of sums of whole numbers. Rounding then makes them exact but for one
+# in some ten thousands, which is one off; a step of the output has hundreds to thousands.
+STRAYS = 0.125
 TRIED = 16
 # What a device is taken for where its profile does not say: FLOP/s, bytes/s, seconds a launch.
 USUAL = {"cpu": (135e9, 40e9, 2e-6), "gpu": (6e12, 250e9, 8e-6)}
@@ -86,14 +89,24 @@ def way(profile: DeviceProfile, node: Node, g: Geometry, steps: tuple[Fused, ...
     w = node.input(1)
     fits = (all(a.kernel == 3 and a.stride == a.dilation == 1 for a in (g.rows, g.columns))
             and g.groups == 1 and g.pixels is None and min(g.channels, g.outputs) >= LEAST
-            and not halved(w, profile) and not any(s.kind in INTERNAL for s in steps))
+            and not halved(w, profile)
+            and (whole(node) or not any(s.kind in INTERNAL for s in steps)))
     if not fits:
         return Way(0)
     chosen = profile.choices.pick(key(g), [Way(0), Way(2), Way(4)],
                                   lambda own: seconds(own, profile, g))
-    if chosen.tile == 4 and w.data is not None and error(w.data, 4) > ACCURATE:
+    if chosen.tile == 4 and w.data is not None and not _accurate(node, w.data):
         return Way(2)
     return chosen
+
+
+def whole(node: Node) -> bool:
+    """Whether a convolution is of 8-bit numbers: see passes.quantize."""
+    return bool(node.options.get("whole"))
+
+
+def _accurate(node: Node, w: Data) -> bool:
+    return strays(w, 4) <= STRAYS if whole(node) else error(w, 4) <= ACCURATE
 
 
 def seconds(own: Way, profile: DeviceProfile, g: Geometry) -> float:
@@ -117,18 +130,42 @@ def error(w: Data, tile: int) -> float:
 
     Shapes: w [O,3,3,C]; a few of its outputs are tried.
     """
-    some = w[::max(1, len(w) // 8)]
-    side, count = tile + 2, len(some)
-    x = np.random.default_rng(0).uniform(-1, 1, (TRIED, side, side, w.shape[3])).astype(np.float32)
-    flat = some.reshape(count, -1).astype(np.float64).T
-    exact = np.stack([x[:, i:i + 3, j:j + 3].reshape(TRIED, -1) @ flat
-                      for i in range(tile) for j in range(tile)])
+    x = np.random.default_rng(0).uniform(-1, 1, _tried(w, tile)).astype(np.float32)
+    got, exact = _both(_some(w), tile, x)
+    return float(np.abs(got - exact).max() / max(float(np.ptp(exact)), 1e-30))
+
+
+def strays(w: Data, tile: int) -> float:
+    """The root mean square of the same difference for 8-bit numbers of one sign. Units: ones.
+
+    Shapes: w [O,3,3,C], whole numbers; a few of its outputs are tried.
+    """
+    x = np.random.default_rng(0).integers(0, 256, _tried(w, tile)).astype(np.float32)
+    got, exact = _both(_some(w), tile, x)
+    return float(np.sqrt(np.mean((got - exact) ** 2)))
+
+
+def _some(w: Data) -> Data:
+    chosen: Data = w[::max(1, len(w) // 8)]
+    return chosen
+
+
+def _tried(w: Data, tile: int) -> tuple[int, int, int, int]:
+    return (TRIED, tile + 2, tile + 2, w.shape[3])
+
+
+def _both(w: Data, tile: int, x: Data) -> tuple[Data, Data]:
+    """Results of tiles x [N,A,A,C] as the kernels have them, and exactly: [N,O,tile^2] both."""
+    side, count, n = tile + 2, len(w), len(x)
+    flat = w.reshape(count, -1).astype(np.float64).T
+    exact = np.stack([x[:, i:i + 3, j:j + 3].reshape(n, -1) @ flat
+                      for i in range(tile) for j in range(tile)], 2)
     forward, back = (m[tile].astype(np.float32) for m in (INPUTS, OUTPUTS))
     v = forward @ x.transpose(0, 3, 1, 2) @ forward.T
-    u = filters(some, tile).astype(np.float32).reshape(side, side, count, -1)
+    u = filters(w, tile).astype(np.float32).reshape(side, side, count, -1)
     m = v.transpose(2, 3, 0, 1) @ u.transpose(0, 1, 3, 2)
-    got = (back @ m.transpose(2, 3, 0, 1) @ back.T).reshape(TRIED, count, -1).transpose(2, 0, 1)
-    return float(np.abs(got - exact).max() / max(float(np.ptp(exact)), 1e-30))
+    got = (back @ m.transpose(2, 3, 0, 1) @ back.T).reshape(n, count, -1)
+    return got, exact
 
 
 def filters(w: Data, tile: int) -> Data:
@@ -168,7 +205,8 @@ def launches(node: Node, g: Geometry, tile: int, bias: Arg, product: Product,
                              g.columns.before)))
     plain = Const(w, "taps first", lambda data: np.ascontiguousarray(data.transpose(1, 2, 3, 0)))
     enter = _side("winograd_in", t, g.channels, profile, {}, (x, v, *source), ())
-    leave = _side("winograd_out", t, g.outputs, profile, epilogue,
+    leave = _side("winograd_out", t, g.outputs, profile,
+                  {**epilogue, "WHOLE": int(whole(node))},
                   (u, bias, y, x, plain, *source,
                    *map(i32, (g.rows.out, g.columns.out, g.outputs))), operands)
     return [enter, *middle, leave]
@@ -182,7 +220,9 @@ def _side(kernel: str, t: Tiles, channels: int, profile: DeviceProfile,
     width = min(lanes(profile, channels), 16 if profile.is_cpu else 4 // t.extent)
     vectors = -(-channels // width)
     defines: dict[str, str | int] = {"VW": width, "TILE": t.extent, **epilogue}
-    numbers = (t.down, t.across, t.count, vectors)
+    # CPUs read the rows of one product after the other, so these lie together.
+    apart = (channels, t.count * channels) if profile.is_cpu else (t.products * channels, channels)
+    numbers = (t.down, t.across, t.count, vectors, *apart)
     size, local = (vectors, t.batch * t.down), (1, 1)
     if not profile.is_cpu:
         size, local = (vectors * t.count, 1), (64, 1)

@@ -102,7 +102,8 @@ def product(low: Lowering, node: Node) -> None:
     if b is not None and b.data is not None:
         inputs[bias] = Tensor(b.name, b.shape, "float32", b.data.astype(np.float32))
     sums = fresh(y)
-    low.emit(node.op, inputs, (sums,), without_activation(node))
+    low.emit(node.op, inputs, (sums,), {**without_activation(node),
+                                           "whole": x.dtype in ("int8", "uint8")})
     assert w.quant is not None
     if node.op == "BATCH_MATMUL":
         twice(low, sums, y, scale(x) * scale(w) / scale(y))
