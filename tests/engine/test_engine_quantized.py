@@ -162,6 +162,13 @@ def test_concatenation_of_other_scales(runtime: Runtime, data: Any, dtype: str, 
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
 
 
+def test_concatenation_of_16_bits_copies_whatever_the_scales(runtime: Runtime) -> None:
+    a, b = (Quantization((step,), (0,)) for step in (0.05, 0.02))
+    blob = single_op("CONCATENATION", [Spec((2, 3), "int16", a), Spec((2, 4), "int16", b)],
+                     [Spec((2, 7), "int16", a)], {"axis": 1})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob), steps=0)
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_bilinear_resize(runtime: Runtime, dtype: str) -> None:
     quant = Quantization((0.1,), (3,))

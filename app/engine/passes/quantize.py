@@ -142,7 +142,8 @@ def move(low: Lowering, node: Node) -> None:
         keep(low, node)
         return
     y = node.outputs[0]
-    scaled = node.op == "CONCATENATION"
+    # TFLite's kernel for 16 bits copies.
+    scaled = node.op == "CONCATENATION" and y.dtype != "int16"
     inputs = [_aligned(low, t, y, scaled) if t is not None and is_quantised(t) else t
               for t in node.inputs]
     own = activation(node)
