@@ -232,6 +232,17 @@ def test_squared_difference(runtime: Runtime, data: Any, scales: tuple[float, fl
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
 
 
+def test_shuffled_weights_are_left_to_the_cpu(runtime: Runtime) -> None:
+    rng, x = np.random.default_rng(7), Spec((1, 32), "uint8", Quantization((0.02,), (128,)))
+    w = (rng.integers(0, 255, (8, 32)).astype("u1"), Quantization((0.01,), (128,)))
+    b = (rng.integers(-9, 9, 8).astype("i4"), Quantization((0.0002,), (0,)))
+    # TFLite works in the second result.
+    blob = single_op("FULLY_CONNECTED", [x, w, b],
+                     [Spec((1, 8), "int16", Quantization((2.0**-11,), (0,))), x],
+                     {"weightsFormat": "SHUFFLED4x16INT8", "fusedActivationFunction": "RELU"})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob), steps=0, on_device=False)
+
+
 @pytest.mark.parametrize("adj", [False, True])
 def test_batch_matmul(runtime: Runtime, adj: bool) -> None:
     a, b = Quantization((0.05,), (3,)), Quantization((0.02,), (-7,))

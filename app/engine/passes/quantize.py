@@ -94,7 +94,7 @@ def product(low: Lowering, node: Node) -> None:
         return
     b = node.optional(bias) if bias < len(node.inputs) else None
     if (not is_quantised(w) or not is_quantised(y) or (b is not None and b.data is None)
-            or (w.quant is not None and w.quant.block)):
+            or (w.quant is not None and w.quant.block) or len(node.outputs) > 1):
         keep(low, node)
         return
     inputs = list(node.inputs)
