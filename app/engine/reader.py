@@ -20,6 +20,11 @@ from app.errors import InvalidModel
 from app.tensors import Quantization
 
 OPAQUE = {"bytes", "resource", "variant"}
+# Operations whose kernels bound their results for an activation, and the activations that are no
+# bounds: they pass over these. Source: TFLite kernels/kernel_util.cc, CalculateActivationRange.
+BOUNDED = {"ADD", "SUB", "MUL", "DIV", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D",
+           "CONV_3D_TRANSPOSE", "AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"}
+UNBOUNDED = {"TANH", "SIGN_BIT"}
 
 
 def read(blob: bytes) -> Model:
@@ -151,8 +156,10 @@ class _Reader:
         intermediates = ints(raw, "Intermediates")
         if intermediates:
             options["intermediates"] = tuple(_pick(tensors, i) for i in intermediates)
-        return Node(self.codes[raw.OpcodeIndex()], inputs, outputs, options, index=index,
-                    graph=graph)
+        op = self.codes[raw.OpcodeIndex()]
+        if op in BOUNDED and options.get("fused_activation_function") in UNBOUNDED:
+            options["fused_activation_function"] = "NONE"
+        return Node(op, inputs, outputs, options, index=index, graph=graph)
 
     def _signatures(self, tensors: list[list[Tensor]]) -> tuple[Signature, ...]:
         found = []

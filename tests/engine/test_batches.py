@@ -74,6 +74,20 @@ def test_rows_that_touch_run_one_by_one_even_if_the_first_are_alike() -> None:
     np.testing.assert_array_equal(answer, np.zeros((2, 2)))
 
 
+@pytest.mark.parametrize("kind", ["bool", "i4", "O", "c8"])
+def test_rows_that_touch_are_seen_in_results_of_any_type(kind: str) -> None:
+    def mixing(inputs: Sequence[Data], runs: int) -> list[Data]:
+        above = inputs[0] >= inputs[0].mean(axis=0, keepdims=True)
+        # Labels and truths are one apart, or none.
+        made = {"O": np.where(above, b"yes", b"no"), "c8": above * 0.4j}.get(kind, above)
+        return [made.astype(kind)]
+
+    batcher = Batcher(mixing)
+    answer = batcher.run([np.array([[1.0, 2.0], [5.0, 7.0]], "f4")], 2)[0]
+    assert not batcher.apart([np.ones((2, 2), "f4")])
+    assert len(np.unique(answer)) == 1
+
+
 def test_a_size_that_computes_wrongly_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(lambda rows: 1.0)
     batcher = _batcher(monkeypatch, machine)

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from app.engine.epilogue import BINARY, FLEX, INTERNAL
 from app.engine.ops.elementwise import UNARY
 from app.engine.runtime import Runtime
+from app.errors import UnsupportedOp
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec, single_op
-from tests.engine.engine_check import assert_op_same
+from tests.engine.engine_check import assert_op_same, run_engine
 
 EXAMPLES = settings(max_examples=8, deadline=None, derandomize=True)
 POSITIVE = {"LOG", "SQRT", "RSQRT", "POW"}
+ONE = {"padding": "SAME", "strideH": 1, "strideW": 1}
 NOT_IN_TFLITE = {"SQUARE", "SIGN", "GELU_TANH"} | INTERNAL | set(FLEX)
 
 
@@ -47,6 +49,28 @@ def test_binary_broadcasts(runtime: Runtime, kind: str, shapes: tuple[Any, Any])
         blob = single_op(kind, [Spec(a), Spec(b)], [Spec(out)],
                          {"fusedActivationFunction": "RELU"})
         assert_op_same(runtime, blob, oracle.random_inputs(blob, low=0.5, high=2.0))
+
+
+@pytest.mark.parametrize("activation", ["TANH", "SIGN_BIT"])
+def test_activations_that_are_no_bounds_are_passed_over(runtime: Runtime, activation: str) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    own = {"fusedActivationFunction": activation}
+    x, bias = graph.input((2, 5, 6, 3)), graph.const(np.array([2, -3, 4], "f4"))
+    weights = graph.const(np.random.default_rng(5).uniform(-1, 1, (3, 1, 1, 3)).astype("f4"))
+    (y,) = graph.op("CONV_2D", [x, weights, bias], [x.spec], {**ONE, **own})
+    (y,) = graph.op("MUL", [y, bias], [x.spec], own)
+    graph.outputs(*graph.op("MAX_POOL_2D", [y], [x.spec],
+                            {**ONE, "filterHeight": 1, "filterWidth": 2, **own}))
+    blob = model.build()
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+def test_lengths_with_an_activation_are_refused_as_by_tflite(runtime: Runtime) -> None:
+    blob = single_op("L2_NORMALIZATION", [Spec((2, 4))], [Spec((2, 4))],
+                     {"fusedActivationFunction": "RELU"})
+    with pytest.raises(UnsupportedOp, match="L2_NORMALIZATION with RELU"):
+        run_engine(runtime, blob, [np.zeros((2, 4), "f4")])
 
 
 @pytest.mark.parametrize("kind", sorted(BINARY - INTERNAL - {"PRELU"}))

@@ -191,6 +191,13 @@ def test_concatenation_of_other_scales(runtime: Runtime, data: Any, dtype: str, 
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
 
 
+def test_concatenation_of_16_bits_copies_whatever_the_scales(runtime: Runtime) -> None:
+    a, b = (Quantization((step,), (0,)) for step in (0.05, 0.02))
+    blob = single_op("CONCATENATION", [Spec((2, 3), "int16", a), Spec((2, 4), "int16", b)],
+                     [Spec((2, 7), "int16", a)], {"axis": 1})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob), steps=0)
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_bilinear_resize(runtime: Runtime, dtype: str) -> None:
     quant = Quantization((0.1,), (3,))
@@ -252,6 +259,17 @@ def test_squared_difference(runtime: Runtime, data: Any, scales: tuple[float, fl
     blob = single_op("SQUARED_DIFFERENCE", [Spec((4, 9), "int8", a), Spec((9,), "int8", b)],
                      [Spec((4, 9), "int8", Quantization((2.5,), (-128,)))])
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+def test_shuffled_weights_are_left_to_the_cpu(runtime: Runtime) -> None:
+    rng, x = np.random.default_rng(7), Spec((1, 32), "uint8", Quantization((0.02,), (128,)))
+    w = (rng.integers(0, 255, (8, 32)).astype("u1"), Quantization((0.01,), (128,)))
+    b = (rng.integers(-9, 9, 8).astype("i4"), Quantization((0.0002,), (0,)))
+    # TFLite works in the second result.
+    blob = single_op("FULLY_CONNECTED", [x, w, b],
+                     [Spec((1, 8), "int16", Quantization((2.0**-11,), (0,))), x],
+                     {"weightsFormat": "SHUFFLED4x16INT8", "fusedActivationFunction": "RELU"})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob), steps=0, on_device=False)
 
 
 @pytest.mark.parametrize("adj", [False, True])

@@ -161,6 +161,15 @@ def test_a_layer_without_steps_gives_nothing(runtime: Runtime) -> None:
     assert output.shape == (2, 0, 3)
 
 
+@pytest.mark.parametrize("form", ["plain", "cifg"])
+def test_recurrent_weights_may_be_a_diagonal(runtime: Runtime, form: str) -> None:
+    case = rest.LSTM_FORMS[form]
+    again = (None if w is None else np.diag(w).copy() for w in case.inputs[5:9])
+    blob = replace(case, inputs=(*case.inputs[:5], *again, *case.inputs[9:]),
+                   options={**rest.TANH, "diagonalRecurrentTensors": True}).blob(LSTM)
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
 def test_what_has_no_kernel_says_why(runtime: Runtime) -> None:
     case = rest.LSTM_FORMS["plain"]
     blob = replace(case, options={"fusedActivationFunction": "RELU"}).blob(LSTM)

@@ -7,16 +7,19 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from packaging.requirements import Requirement
 
 from tests.engine.corpus import cache_folder
 from tests.rusticl.cases import write_cases
 from tests.tools import require_tool
 
 RUN = Path(__file__).with_name("run.sh")
+ROOT = Path(__file__).parents[2]
 
 
 def as_root() -> list[str]:
@@ -57,6 +60,18 @@ def test_the_engine_on_rusticl(tmp_path: Path) -> None:
     wrong = {k: v for k, v in results.items() if " " in k and isinstance(v, str)}
     assert not wrong, json.dumps(wrong, indent=1)
     assert {f"{p} {n}" for p in ("own", "rx580") for n in names} <= set(results)
+
+
+def test_the_engine_loads_without_what_the_root_has_not() -> None:
+    needed = {Requirement(line).name for line in requires("rx580-inference") or ()
+              if "extra ==" not in line}
+    loaded = subprocess.check_output(
+        [sys.executable, "-c", "import sys, tests.rusticl.inside; print(*sys.modules)"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True).split()
+    distributions = packages_distributions()
+    used = {d for name in loaded if "." not in name for d in distributions.get(name, ())}
+    assert used & needed <= {"numpy", "pyopencl", "flatbuffers", "ai-edge-litert"}
+    assert "numpy" in used & needed
 
 
 def test_nothing_stays_mounted() -> None:

@@ -20,29 +20,46 @@
 #define TRUNCATED(v) CAT(convert_float, VW)(CAT(convert_int, VW)(v))
 #endif
 
+// Let lo..hi hold l..h, too; NaN changes nothing.
+#define WIDEN(lo, hi, l, h)        \
+    lo = (l) < lo ? (l) : lo;      \
+    hi = (h) > hi ? (h) : hi;
+
+// The ends of 0 and x[from..to), by a work-group of a power of two; low, high are LDS, a float for
+// each work-item.
+inline float2 ends_of(__global const float* restrict x, int from, int to, __local float* low,
+                      __local float* high)
+{
+    const int g = get_local_id(0), G = get_local_size(0);
+    float lo = 0.0f, hi = 0.0f;
+    for (int k = from + g; k < to; k += G) {
+        const float v = x[k];
+        WIDEN(lo, hi, v, v)
+    }
+    low[g] = lo;
+    high[g] = hi;
+    for (int half_of = G / 2; half_of > 0; half_of /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (g < half_of) {
+            WIDEN(low[g], high[g], low[g + half_of], high[g + half_of])
+        }
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return (float2)(low[0], high[0]);
+}
+
 // rows: y[r,k] = x[r,k] rounded to 8 bits over the range of row r
 // x, y [R,K]; float32. Work-group r of G work-items owns one row; low, high are LDS [G].
 __kernel void rows(__global const float* restrict x, __global float* restrict y, int R, int K,
                    __local float* low, __local float* high)
 {
-    const int r = get_group_id(0), g = get_local_id(0), G = get_local_size(0);
+    const int r = get_group_id(0);
     x += (size_t)r * K;
     y += (size_t)r * K;
-    float lo = 0.0f, hi = 0.0f;
-    for (int k = g; k < K; k += G) {
-        const float v = x[k];
-        lo = v < lo ? v : lo;
-        hi = v > hi ? v : hi;
-    }
-    low[g] = lo;
-    high[g] = hi;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (int i = 0; i < G; i++) {
-        lo = low[i] < lo ? low[i] : lo;
-        hi = high[i] > hi ? high[i] : hi;
-    }
+    const float2 ends = ends_of(x, 0, K, low, high);
+    const float lo = ends.x, hi = ends.y;
     SCALE_OF_ROW
-    for (int k = g; k < K; k += G)
+    for (int k = get_local_id(0); k < K; k += get_local_size(0))
         y[k] = (clamp(round(zero + x[k] * inverse), least, 127.0f) - zero) * step;
 }
 
@@ -50,24 +67,9 @@ __kernel void rows(__global const float* restrict x, __global float* restrict y,
 __kernel void row_ends(__global const float* restrict x, __global float2* restrict ends,
                        int R, int K, int P, __local float* low, __local float* high)
 {
-    const int p = get_group_id(0), r = get_group_id(1), g = get_local_id(0), G = get_local_size(0);
-    const int part = (K + P - 1) / P, to = min((p + 1) * part, K);
-    float lo = 0.0f, hi = 0.0f;
-    for (int k = p * part + g; k < to; k += G) {
-        const float v = x[(size_t)r * K + k];
-        lo = v < lo ? v : lo;
-        hi = v > hi ? v : hi;
-    }
-    low[g] = lo;
-    high[g] = hi;
-    for (int half_of = G / 2; half_of > 0; half_of /= 2) {
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (g < half_of) {
-            low[g] = low[g + half_of] < low[g] ? low[g + half_of] : low[g];
-            high[g] = high[g + half_of] > high[g] ? high[g + half_of] : high[g];
-        }
-    }
-    if (g == 0) ends[r * P + p] = (float2)(low[0], high[0]);
+    const int p = get_group_id(0), r = get_group_id(1), part = (K + P - 1) / P;
+    const float2 own = ends_of(x + (size_t)r * K, p * part, min((p + 1) * part, K), low, high);
+    if (get_local_id(0) == 0) ends[r * P + p] = own;
 }
 
 // rows_of_ends: rows, of which row_ends has found the ends. Work-item (i, r): every S-th value of
@@ -79,8 +81,7 @@ __kernel void rows_of_ends(__global const float* restrict x, __global const floa
     float lo = 0.0f, hi = 0.0f;
     for (int p = 0; p < P; p++) {
         const float2 part = ends[r * P + p];
-        lo = part.x < lo ? part.x : lo;
-        hi = part.y > hi ? part.y : hi;
+        WIDEN(lo, hi, part.x, part.y)
     }
     SCALE_OF_ROW
     for (int k = get_global_id(0); k < K; k += get_global_size(0)) {
@@ -99,15 +100,13 @@ void rows_cpu(__global const float* restrict x, __global float* restrict y, int 
     VT low = 0.0f, high = 0.0f;
     for (int k = 0; k < K; k += VW) {
         const VT v = VLOAD(x + min(k, K - VW));
-        low = v < low ? v : low;
-        high = v > high ? v : high;
+        WIDEN(low, high, v, v)
     }
     float lows[VW], highs[VW], lo = 0.0f, hi = 0.0f;
     TO_ARRAY(low, lows);
     TO_ARRAY(high, highs);
     for (int i = 0; i < VW; i++) {
-        lo = lows[i] < lo ? lows[i] : lo;
-        hi = highs[i] > hi ? highs[i] : hi;
+        WIDEN(lo, hi, lows[i], highs[i])
     }
     SCALE_OF_ROW
     for (int k = 0; k < K; k += VW) {

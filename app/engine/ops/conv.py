@@ -249,13 +249,19 @@ CHUNK_FLOPS = 200_000
 OUTPUTS_FIRST: Selection = ("outputs first", lambda w: w[0].transpose(2, 0, 1))
 
 
+# Weights of 8 bits in an order of TFLite's own, which only the CPU knows.
+SHUFFLED = "SHUFFLED4x16INT8"
+
+
 @shape("FULLY_CONNECTED")
 def fully_connected_shape(node: Node) -> Sequence[Shape]:
-    """[..., K] * [O, K] -> [M, O], or [..., O] with keep_num_dims."""
+    """[..., K] * [O, K] -> [M, O], or [..., O] with keep_num_dims; shuffled weights want a second
+    result of x's shape to work in."""
     x, w = node.input(0), node.input(1).shape
+    aside = [x.shape] if node.options.get("weights_format") == SHUFFLED else []
     if node.options.get("keep_num_dims"):
-        return [(*x.shape[:-1], w[0])]
-    return [(x.size // max(w[1], 1), w[0])]
+        return [(*x.shape[:-1], w[0]), *aside]
+    return [(x.size // max(w[1], 1), w[0]), *aside]
 
 
 @op("FULLY_CONNECTED")

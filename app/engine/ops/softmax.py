@@ -10,7 +10,7 @@ from app.engine.ir import Arg, Launch, Node
 from app.engine.ops.gemm import WAVE
 from app.engine.ops.tiles import lanes
 from app.engine.profile import DeviceProfile
-from app.engine.registry import Shape, op, require_dtype, shape
+from app.engine.registry import Shape, op, require, require_dtype, shape
 
 i32 = np.int32
 KERNELS = {"SOFTMAX": "softmax", "LOG_SOFTMAX": "log_softmax", "L2_NORMALIZATION": "l2_norm"}
@@ -27,10 +27,12 @@ def rows(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """Plan softmax, its logarithm, or division by the Euclidean length, row by row.
 
     Shapes: x [..., K] -> y [..., K].
-    Raises: UnsupportedOp unless x is float32.
+    Raises: UnsupportedOp unless x is float32, and with an activation, which TFLite refuses.
     Source: TFLite reference_ops::Softmax, LogSoftmax, L2Normalization.
     """
     require_dtype(node, "float32")
+    own = str(node.options.get("fused_activation_function", "NONE"))
+    require(own == "NONE", f"{node.op} with {own} has no kernel")
     x, y = node.input(0), node.outputs[0]
     if not x.size:
         return []

@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import re2
 
 from app.engine.ir import Data, Node
 from app.engine.ops.text_hashes import farm_hash, sip_hash
@@ -65,7 +64,10 @@ def _length(node: Node) -> Callable[[bytes], int]:
 
 
 def _pattern(node: Node) -> Any:
-    # TensorFlow's own library; also, no pattern makes it take more than linear time.
+    # Few models have patterns, and the engine runs where the library is not there.
+    import re2
+
+    # TensorFlow's own; also, no pattern makes it take more than linear time.
     quiet = re2.Options()
     quiet.log_errors = False
     try:

@@ -11,7 +11,14 @@ import numpy as np
 from app.engine.ir import Node, Tensor, integers
 from app.engine.passes.integers import is_quantised
 from app.engine.passes.layer import Maker
-from app.engine.passes.matrices import constant, floats, joined, joined_integers, reals
+from app.engine.passes.matrices import (
+    constant,
+    diagonal,
+    floats,
+    joined,
+    joined_integers,
+    reals,
+)
 from app.tensors import Quantization
 
 NAME, CELL_NAME = "UNIDIRECTIONAL_SEQUENCE_LSTM", "LSTM"
@@ -52,6 +59,9 @@ def refusal(node: Node) -> str | None:
         f"numbers of {x.dtype} in this form": x.dtype != "float32" and not whole,
         "peepholes, a projection or normalised gates of integers": whole and any(more),
         "one state given and one kept": len(states) != 1,
+        "recurrent weights on a diagonal in this form": any(
+            t is not None and len(t.shape) == 1 and (t.dtype != "float32" or any(more[3:5]))
+            for t in map(node.optional, RECURRENT)),
         f"the activation {node.options.get('fused_activation_function')}":
             node.options.get("fused_activation_function") != "TANH"}
     return next((reason for reason, true in objections.items() if true), None)
@@ -262,6 +272,8 @@ class Layer(Maker):
         """x times the weights of all gates at once, or of a projection."""
         gates = self.gates if len(at) > 1 else [0]
         weights = [self.node.input(at[k]) for k in gates]
+        if at is RECURRENT:
+            weights = [diagonal(t) if len(t.shape) == 1 else t for t in weights]
         offsets = [self.node.input(biases[k]) for k in gates] if biases else []
         key = f"{weights[-1].name}/gates"
         whole = is_quantised(x)

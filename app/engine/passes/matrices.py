@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,6 +20,12 @@ def floats(name: str, extents: Sequence[int]) -> Tensor:
 def constant(name: str, data: Data) -> Tensor:
     """A constant of float32."""
     return Tensor(name, data.shape, "float32", data.astype(np.float32))
+
+
+def diagonal(tensor: Tensor) -> Tensor:
+    """The matrix that has a constant vector's numbers on its diagonal, and zeros beside it."""
+    assert tensor.data is not None
+    return replace(tensor, shape=tensor.shape * 2, data=np.diag(tensor.data))
 
 
 def reals(tensor: Tensor, *factors: Tensor | None) -> Data:

@@ -94,7 +94,7 @@ def product(low: Lowering, node: Node) -> None:
         return
     b = node.optional(bias) if bias < len(node.inputs) else None
     if (not is_quantised(w) or not is_quantised(y) or (b is not None and b.data is None)
-            or (w.quant is not None and w.quant.block)):
+            or (w.quant is not None and w.quant.block) or len(node.outputs) > 1):
         keep(low, node)
         return
     inputs = list(node.inputs)
@@ -143,7 +143,8 @@ def move(low: Lowering, node: Node) -> None:
         keep(low, node)
         return
     y = node.outputs[0]
-    scaled = node.op == "CONCATENATION"
+    # TFLite's kernel for 16 bits copies.
+    scaled = node.op == "CONCATENATION" and y.dtype != "int16"
     inputs = [_aligned(low, t, y, scaled) if t is not None and is_quantised(t) else t
               for t in node.inputs]
     own = activation(node)
