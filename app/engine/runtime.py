@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +14,6 @@ from app.engine.ir import Graph, Model
 from app.engine.opencl.device import Device
 from app.engine.opencl.programs import Programs
 from app.engine.passes.control import settle
-from app.engine.passes.specialise import specialise
-from app.engine.planner import Plan, plan
-from app.engine.profile import DeviceProfile
 from app.engine.tuned import choices_file
 from app.engine.turns import Turns
 
@@ -46,14 +42,6 @@ class Runtime:
         """Wait for what is enqueued."""
         with self.turn():
             self.queue.finish()
-
-
-def compile_graph(graph: Graph, shapes: Sequence[Shape], profile: DeviceProfile) -> Plan:
-    """Specialise, fuse and plan a graph; no device is needed.
-
-    Raises: UnsupportedOp, InvalidInput, InvalidModel.
-    """
-    return plan(specialise(graph, shapes), profile)
 
 
 def graphs_of(model: Model) -> list[Graph]:

@@ -11,10 +11,11 @@ import app.engine.ops  # noqa: F401  (fills the tables)
 from app.engine.choices import Choices
 from app.engine.ir import Launch
 from app.engine.opencl.texts import assemble
-from app.engine.planner import Plan
+from app.engine.passes.specialise import specialise
+from app.engine.planner import Plan, plan
 from app.engine.profile import RX_580, DeviceProfile
 from app.engine.reader import read
-from app.engine.runtime import compile_graph, graphs_of
+from app.engine.runtime import graphs_of
 from app.engine.trials import default_shapes
 from app.errors import InvalidInput, UnsupportedOp
 from tests.engine.builder import Spec, single_op
@@ -48,7 +49,8 @@ def plan_blob(blob: bytes, shapes: tuple[tuple[int, ...], ...] = (),
     Raises: UnsupportedOp, InvalidInput.
     """
     graph = graphs_of(read(blob))[0]
-    return compile_graph(graph, shapes or default_shapes(graph), profile)
+    # As a server plans it: the variables of a request stay where kernels put them.
+    return plan(specialise(graph, shapes or default_shapes(graph)), profile, whole=True)
 
 
 def plan_all(names: Iterable[str] | None = None,
@@ -94,16 +96,16 @@ def blobs(names: Iterable[str] | None = None) -> Mapping[str, tuple[bytes, tuple
     return found
 
 
-def launches(plan: Plan) -> list[Launch]:
+def launches(planned: Plan) -> list[Launch]:
     """What runs on the card."""
-    return [s for s in plan.steps if isinstance(s, Launch)]
+    return [s for s in planned.steps if isinstance(s, Launch)]
 
 
 def programs(plans: Iterable[Plan]) -> dict[Program, int]:
     """Every program of the plans, with its number of launches."""
     count: dict[Program, int] = {}
-    for plan in plans:
-        for launch in launches(plan):
+    for planned in plans:
+        for launch in launches(planned):
             key = Program(launch.source, launch.kernel, tuple(sorted(launch.defines.items())))
             count[key] = count.get(key, 0) + 1
     return count
