@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from app.errors import InvalidInput, UnsupportedOp
 
 Shape = tuple[int, ...]
 Key = tuple[Graph, tuple[Shape, ...], tuple[tuple[int, bytes], ...]]
+# A graph, and the shape and type of each input.
+Kind = tuple[Any, ...]
 # Plans kept per model: enough for its subgraphs and a few sizes, bounded for changing lengths.
 MAX_PLANS = 48
 
@@ -36,6 +39,8 @@ class Routines:
     def __init__(self, main: Graph, make: Callable[[Graph, bool], Executor]) -> None:
         self._main, self._make = main, make
         self._ready: dict[Key, Ready] = {}
+        # What is asked for again and again, by what can be told fastest.
+        self._direct: dict[Kind, tuple[Key, Direct]] = {}
 
     @property
     def executors(self) -> list[Executor]:
@@ -45,6 +50,7 @@ class Routines:
     def clear(self) -> None:
         """Drop all plans."""
         self._ready.clear()
+        self._direct.clear()
 
     def knows(self, graph: Graph, shapes: Sequence[Shape]) -> bool:
         """Whether a graph is planned for these shapes."""
@@ -82,24 +88,36 @@ class Routines:
             try_out(shapes)
         except BaseException:
             self._ready.pop(key, None)
+            self._direct.clear()
             raise
 
     def _keep(self, key: Key, ready: Ready) -> None:
         # The last one used is the last to go.
+        for used, _ in self._direct.values():
+            self._ready[used] = self._ready.pop(used)
+        self._direct.clear()
         self._ready.pop(key, None)
         while len(self._ready) >= MAX_PLANS:
             self._ready.pop(next(iter(self._ready)))
         self._ready[key] = ready
 
+    def known(self, graph: Graph, arrays: Sequence[Data]) -> Direct | None:
+        """What ran arrays of these shapes and types lately; needs no lock of the owner's."""
+        found = self._direct.get((graph, *[(a.shape, a.dtype) for a in arrays]))
+        return found[1] if found is not None else None
+
     def direct(self, graph: Graph, arrays: Sequence[Data]) -> Direct | None:
-        """What runs a graph that is planned and needs nothing but kernels, for arrays."""
-        key: Key = (graph, tuple([a.shape for a in arrays]), ())
+        """What runs a graph that is planned and needs nothing but kernels, for arrays that fit
+        it."""
+        shapes = tuple([a.shape for a in arrays])
+        key: Key = (graph, shapes, ())
         found = self._ready.get(key)
         if found is None or found.stage.rest is not None or found.executor.plan.states:
             return None
-        # The last one used is the last to go.
-        self._ready[key] = self._ready.pop(key)
-        return found.executor.direct
+        direct = found.executor.direct
+        if direct is not None:
+            self._direct[graph, *[(a.shape, a.dtype) for a in arrays]] = key, direct
+        return direct
 
     def repeated(self, graph: Graph, arrays: Sequence[Data]) -> Executor | None:
         """What runs steps with arrays of these shapes if it is planned, needs nothing but kernels

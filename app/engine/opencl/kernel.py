@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import byref, c_char_p, c_int32, c_size_t, c_uint32, c_void_p
+from ctypes import byref, c_char_p, c_int32, c_size_t, c_uint32, c_void_p, cast
 from functools import cache
 from typing import Any
 
@@ -104,6 +104,11 @@ class Kernel:
         self.rank = len(size)
         self.size = (c_size_t * self.rank)(*size)
         self.local = (c_size_t * self.rank)(*local)
+        # To make them anew for each call takes longer than the call.
+        nothing = c_void_p(None)
+        self._arguments = (c_void_p(self.handle), c_uint32(self.rank), nothing,
+                           cast(self.size, c_void_p), cast(self.local, c_void_p), c_uint32(0),
+                           nothing, nothing)
 
     def set(self, position: int, arg: Any) -> None:
         """Change an argument; numbers only after the kernel is made: nothing else is kept."""
@@ -113,8 +118,7 @@ class Kernel:
 
     def enqueue(self, queue: int) -> None:
         """Enqueue on the queue with that handle."""
-        code = self._enqueue(queue, self.handle, self.rank, None, self.size, self.local, 0, None,
-                             None)
+        code = self._enqueue(queue, *self._arguments)
         if code:
             check("clEnqueueNDRangeKernel", code)
 
