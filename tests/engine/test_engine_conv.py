@@ -102,6 +102,23 @@ def test_images_that_are_laid_side_by_side_are_small(runtime: Runtime, native: i
     assert not unfold.pays(profile, 1, 1, 40, small, small)
 
 
+@pytest.mark.parametrize("native", [4, 8, 16])
+@pytest.mark.parametrize(("outputs", "kernel", "channels", "dilation"), [
+    (1, 1, 300, 1), (1, 3, 21, 1), (3, 3, 20, 2), (5, 2, 37, 1), (7, 1, 65, 1), (12, 3, 32, 1)])
+def test_few_outputs_of_deep_sums(
+        runtime: Runtime, monkeypatch: pytest.MonkeyPatch, native: int, outputs: int, kernel: int,
+        channels: int, dilation: int) -> None:
+    monkeypatch.setattr(runtime, "device", replace(
+        runtime.device, profile=replace(runtime.device.profile, native=native)))
+    rng = np.random.default_rng(outputs)
+    weights = rng.uniform(-1, 1, (outputs, kernel, kernel, channels)).astype("f4")
+    case = {"padding": "SAME", "stride": 1, "dilation": dilation, "activation": "RELU"}
+    blob = single_op("CONV_2D", [Spec((2, 6, 7, channels)), weights,
+                                 rng.uniform(-1, 1, outputs).astype("f4")],
+                     [Spec((2, 6, 7, outputs))], _dilated(case))
+    assert_op_same(runtime, blob, [rng.uniform(-1, 1, (2, 6, 7, channels)).astype("f4")])
+
+
 @EXAMPLES
 @given(case=windows(), multiplier=st.sampled_from([1, 1, 2, 3]))
 def test_depthwise_conv_2d(runtime: Runtime, case: dict[str, Any], multiplier: int) -> None:

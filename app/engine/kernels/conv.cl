@@ -9,7 +9,54 @@
 // then over the border pixels, one each; q is a set of NP panels.
 // Defines: VW RM NP | SEGS segments of a window row that lie together in memory: 1 (whole row,
 // where DW = 1 and KC = C) or KW (pixel by pixel)
+// Outputs that are few (VW = 1) are summed ALONG lanes of a window row at a time, whose sums meet
+// at the end.
+#if VW == 1
+#define WIDE CAT(float, ALONG)
+#if HALF_WEIGHTS
+#define WIDE_WEIGHTS(p) CAT(vload_half, ALONG)(0, p)
+#else
+#define WIDE_WEIGHTS(p) CAT(vload, ALONG)(0, p)
+#endif
+static inline float total(WIDE v) {
+#if ALONG == 16
+    const float8 most = v.lo + v.hi;
+    const float4 few = most.lo + most.hi;
+#elif ALONG == 8
+    const float4 few = v.lo + v.hi;
+#else
+    const float4 few = v;
+#endif
+    const float2 two = few.lo + few.hi;
+    return two.x + two.y;
+}
+#define PARTS(R)                                                     \
+    WIDE part[R][NP];                                                \
+    UNROLL for (int r = 0; r < R; r++)                               \
+        UNROLL for (int p = 0; p < NP; p++) part[r][p] = 0.0f;
+#define SUM(R, P) (acc[R][P] + total(part[R][P]))
 #define DOT(R, XP, LDX, FROM, TO)                                    \
+    {                                                                \
+        int at = FROM;                                               \
+        for (; at + ALONG <= TO; at += ALONG) {                      \
+            WIDE b[NP];                                              \
+            UNROLL for (int p = 0; p < NP; p++)                      \
+                b[p] = WIDE_WEIGHTS(wp + p * panel + at);            \
+            UNROLL for (int r = 0; r < R; r++) {                     \
+                const WIDE a = CAT(vload, ALONG)(0, (XP) + r * (LDX) + at); \
+                UNROLL for (int p = 0; p < NP; p++)                  \
+                    part[r][p] += a * b[p];                          \
+            }                                                        \
+        }                                                            \
+        TAIL(R, XP, LDX, at, TO)                                     \
+    }
+#else
+#define PARTS(R)
+#define SUM(R, P) acc[R][P]
+#define DOT TAIL
+#endif
+
+#define TAIL(R, XP, LDX, FROM, TO)                                   \
     for (int k = FROM; k < TO; k++) {                                \
         VT b[NP];                                                    \
         UNROLL for (int p = 0; p < NP; p++)                          \
@@ -28,12 +75,13 @@
             const int c = group * GN + o;                            \
             const int pixel = Y0 + n * YN + i * YI + ((COLUMN) + r) * YJ; \
             const int idx = pixel * GROUPS * GN + c;                 \
-            VT v = acc[r][p];                                        \
+            VT v = SUM(r, p);                                        \
             EPILOGUE                                                 \
             VSTORE(v, y + pixel * LDY + group * YG + o);             \
         }
 
 #define START(R)                                                     \
+    PARTS(R)                                                         \
     UNROLL for (int r = 0; r < R; r++)                               \
         UNROLL for (int p = 0; p < NP; p++)                          \
             acc[r][p] = VLOAD(bias + group * GN + min((first + p) * VW, GN - VW));

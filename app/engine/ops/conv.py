@@ -155,8 +155,9 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
                           *compile_steps(steps(node), y), profile)]
     of_group = g.outputs // g.groups
     depth = g.rows.kernel * g.columns.kernel * (g.channels // g.groups)
-    tile = dense_tile(profile, g.columns.inner, of_group, depth)
     whole = g.columns.dilation == 1 and g.groups == 1
+    run = g.channels // g.groups * (g.columns.kernel if whole else 1)
+    tile = dense_tile(profile, g.columns.inner, of_group, depth, run)
     epilogue, operands = compile_steps(steps(node), y)
     tiles = -(-g.columns.inner // tile.rows) if g.columns.inner else 0
     panels = -(-of_group // tile.lanes)
@@ -174,6 +175,8 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
     defines = {"VW": tile.lanes, "RM": tile.rows, "NP": tile.panels,
                "HALF_WEIGHTS": int(half),
                "SEGS": 1 if whole else "KW", **epilogue}
+    if tile.lanes == 1:
+        defines["ALONG"] = profile.native
     args = (x, packed(w, g, tile.lanes, select, half), bias(node, g.outputs), y,
             *map(i32, numbers), *operands)
     size = (-(-(tiles + border) // chunk), sets * g.groups, g.batch * g.rows.out)

@@ -59,12 +59,22 @@ WIDE_TILES = {1: (14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1), 2: (13, 12, 10, 8, 7, 6, 
 NARROW = {1: (14, 8, 4, 2, 1), 2: (8, 4, 2, 1), 3: (4, 2, 1)}
 
 
-def dense_tile(profile: DeviceProfile, pixels: int, outputs: int, depth: int) -> Tile:
-    """The tile of a GEMM-like kernel: pixels in a row, outputs columns, sums of depth products."""
+def dense_tile(profile: DeviceProfile, pixels: int, outputs: int, depth: int,
+               run: int = 0) -> Tile:
+    """The tile of a GEMM-like kernel: pixels in a row, outputs columns, sums of depth products.
+
+    run: so many of these lie together in memory, for a kernel that may take them for lanes; 0 for
+         one that may not.
+    """
     pixels, wide = max(pixels, 1), profile.native >= 16
-    return profile.choices.pick(f"tile {pixels}x{outputs}x{depth}",
-                                _dense_tiles(profile, pixels, outputs),
-                                lambda t: _cost(t, pixels, outputs, wide))
+    tiles = _dense_tiles(profile, pixels, outputs) + (_along(profile, pixels, outputs) if run else [])
+
+    def cost(tile: Tile) -> float:
+        if run and tile.lanes == 1:
+            return _cost_along(tile, pixels, depth, run, profile.native)
+        return _cost(tile, pixels, outputs, wide)
+
+    return profile.choices.pick(f"tile {pixels}x{outputs}x{depth}", tiles, cost)
 
 
 def cycles(profile: DeviceProfile, pixels: int, outputs: int) -> float:
@@ -81,6 +91,28 @@ def _dense_tiles(profile: DeviceProfile, pixels: int, outputs: int) -> list[Tile
                                    else CPU_TILES.get(width, NARROW)).items()
             for rows in choices
             if rows <= pixels and count <= -(-outputs // width)]
+
+
+# Of so few outputs most lanes would be idle.
+FEW = 12
+# Vectors of sums that registers hold beside weights and inputs.
+SUMS = {8: 10, 16: 24}
+
+
+def _along(profile: DeviceProfile, pixels: int, outputs: int) -> list[Tile]:
+    """Tiles whose lanes are steps in depth, for few outputs; one alone has these anyway."""
+    if not 1 < outputs <= FEW:
+        return []
+    return [Tile(rows, outputs, 1) for rows in (8, 6, 4, 3, 2, 1)
+            if rows <= pixels and rows * outputs <= SUMS.get(profile.native, 10)]
+
+
+def _cost_along(tile: Tile, pixels: int, depth: int, run: int, native: int) -> float:
+    """Cycles per step in depth, as _cost, where lanes are steps in depth and meet at the end: that
+    takes five for each sum (measured on AVX-512)."""
+    sums, count = tile.rows * tile.panels, -(-pixels // tile.rows)
+    step = max(sums / 2, (tile.rows + tile.panels) / 2, 4.0) + 0.5
+    return count * (step * depth / run * (run // native + run % native) + 5 * sums) / depth
 
 
 def _cost(tile: Tile, pixels: int, outputs: int, wide: bool) -> float:
