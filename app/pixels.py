@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.errors import DeadlineExceeded, Overloaded
+from app.errors import Overloaded
 
 
 class PixelBudget:
@@ -25,19 +25,12 @@ class PixelBudget:
         self._room = threading.Condition()
 
     @contextmanager
-    def hold(
-        self, pixels: int, deadline: float, alive: Callable[[], bool] | None
-    ) -> Iterator[None]:
+    def hold(self, pixels: int, deadline: float) -> Iterator[None]:
         """Wait until so many more may be decoded, and count them meanwhile.
 
         Units:  deadline in time.monotonic() seconds.
-        Raises: DeadlineExceeded if it has passed or the caller has gone, Overloaded if there was
-                no room in time.
+        Raises: Overloaded if there was no room in time.
         """
-        if time.monotonic() >= deadline:
-            raise DeadlineExceeded("the time was up before all pictures were decoded")
-        if alive is not None and not alive():
-            raise DeadlineExceeded("dropped before all pictures were decoded: hangup")
         self._take(pixels, deadline)
         try:
             yield

@@ -54,7 +54,11 @@ def on_starting(server):
     try:
         addresses.check(settings)
         folders.check(settings)
-        server.claim = claim.claim(settings, upgrades=server.master_pid != 0)
+        upgrades = server.master_pid != 0
+        server.claim = claim.claim(settings, upgrades)
+        # systemd may have opened the port already, and handed it over.
+        if not upgrades and "LISTEN_FDS" not in os.environ:
+            addresses.await_port(settings)
         pinning.check(settings)
     except SettingsError as error:
         sys.exit(str(error))

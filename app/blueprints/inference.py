@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -15,10 +16,10 @@ from app import schemas
 from app.backends.fit import wanted
 from app.blueprints.requests import terms, terms_of
 from app.blueprints.serving import Sent, Serving, queried, serving
-from app.errors import InvalidInput, InvalidRequest, UnsupportedMedia
+from app.errors import DeadlineExceeded, InvalidInput, InvalidRequest, UnsupportedMedia
 from app.front.body import Buffer
 from app.images import image_input, tensor
-from app.predictor.predictor import Decode, Prediction
+from app.predictor.predictor import Decode, Prediction, Terms
 from app.repository.served import Loaded
 from app.tensors import Array
 from app.wire.body import decoded
@@ -177,11 +178,22 @@ def _image_decoder(files: list[bytes]) -> Decode:
         agreed = terms(here.settings.request_timeout_s)
 
         def turn(pixels: int) -> AbstractContextManager[None]:
-            return here.pixels.hold(pixels, agreed.deadline, agreed.alive)
+            _drop_late(loaded, agreed)
+            return here.pixels.hold(pixels, agreed.deadline)
 
         return {spec.name: tensor(files, spec, how, here.settings.max_image_megapixels, turn)}
 
     return decode
+
+
+def _drop_late(loaded: Loaded, agreed: Terms) -> None:
+    """Decode no more for a caller that has gone, or whose time is up."""
+    if time.monotonic() >= agreed.deadline:
+        loaded.meter.dropped("deadline")
+        raise DeadlineExceeded("the time was up before all pictures were decoded")
+    if agreed.alive is not None and not agreed.alive():
+        loaded.meter.dropped("hangup")
+        raise DeadlineExceeded("dropped before all pictures were decoded: hangup")
 
 
 def _answer(

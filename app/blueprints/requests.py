@@ -18,7 +18,7 @@ from app.predictor.predictor import Terms
 
 log = logging.getLogger("app.request")
 
-TIMEOUT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+TIMEOUT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,30})?")
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 WAITED = "front.waited"
 """Set in the environment of a request that is answered by the thread that reads all others, to the

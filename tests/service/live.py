@@ -179,7 +179,8 @@ class Load:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(threads)]
         self.answers: list[requests.Response] = []
-        self.errors: list[Exception] = []
+        # In words: an error would keep its call's frames, and so a descriptor.
+        self.errors: list[str] = []
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -194,14 +195,17 @@ class Load:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.answers.append(self._call())
+                answer = self._call()
+                answer.raw = None  # it would keep its connection's descriptor
+                self.answers.append(answer)
             except Exception as error:
-                self.errors.append(error)
+                self.errors.append(repr(error))
+                time.sleep(0.01)  # nobody is there just now
 
     def failed(self) -> list[str]:
         """List what did not succeed."""
         wrong = [f"{a.status_code} {a.text[:300]}" for a in self.answers if a.status_code != 200]
-        return wrong + [repr(error) for error in self.errors]
+        return wrong + self.errors
 
 
 def _kill(pid: int) -> None:

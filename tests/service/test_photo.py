@@ -159,3 +159,4 @@ def test_a_deadline_ends_a_request_of_many_large_pictures(server: Server) -> Non
     )
     assert answer.status_code == 504, answer.text
     assert "pictures" in answer.json()["detail"]
+    assert 'rx580_inference_dropped_total{reason="deadline"} 1.0' in server.get("/metrics").text

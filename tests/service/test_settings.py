@@ -7,14 +7,17 @@ import dataclasses
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import requests
 
+from app.addresses import await_port
 from app.claim import claim, master
 from app.errors import SettingsError
 from app.settings import Settings, table
@@ -98,6 +101,19 @@ def test_what_cannot_be_listened_to_or_read_stops_the_start(
     done = _started(tmp_path, **settings)
     assert done.returncode != 0
     assert says in done.stderr.strip().splitlines()[-1]
+
+
+def test_a_port_that_is_taken_stops_the_start_once_nobody_lets_go_of_it(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = _started(tmp_path, PORT=str(port))
+        assert done.returncode != 0
+        line = done.stderr.strip().splitlines()[-1]
+        assert line.startswith(f"PORT={port} on 127.0.0.1 cannot be listened to (Address already")
+        letting_go = threading.Timer(0.5, other.close)
+        letting_go.start()
+        await_port(Settings(port=port))
+        letting_go.join()
 
 
 def test_two_servers_do_not_share_a_state(tmp_path: Path) -> None:
