@@ -16,6 +16,9 @@ import numpy as np
 from app.engine.ir import Arg, Const, Fused, Tensor
 
 _CLAMP = " v = v < {lo} ? {lo} : v; v = v > {hi} ? {hi} : v;"
+# To the nearest of the whole numbers from lo to hi, the even one of two. Within the bounds that may
+# be an addition (common.h); the comparisons keep it from being joined with the product before.
+_WHOLE = _CLAMP + " v = NEAREST(v);"
 
 # TensorFlow's own functions of one number, which converters leave in files as custom operations.
 FLEX = {f"CUSTOM:Flex{name}": f"v = {text};" for name, text in {
@@ -72,17 +75,17 @@ STEPS = {
     "FLOOR_DIV_SWAPPED": "v = floor({o} / v);",
     # What passes.quantize makes of integer arithmetic; {s}, {t}, {lo}, {hi} are kernel arguments.
     "SCALE": "v = v * {s};",
-    "REQUANT": "v = rint(v * {s});" + _CLAMP,
+    "REQUANT": "v = v * {s};" + _WHOLE,
     # XNNPACK rounds a leaky slope this way, TFLite's own kernels round products twice.
     "LEAKY_REQUANT": "v = floor(v * (v < 0.0f ? {t} : {s}) + 0.5f);" + _CLAMP,
     "REQUANT_TWICE": "v = round(rint(v * {s}) * {t});" + _CLAMP,
     # Halves away from the file's zero, which is {t} below: as TFLite's means of windows.
     "REQUANT_AWAY": "v = round(v * {s} + {t}) - {t};" + _CLAMP,
-    "REQUANT_CHANNELS": "v = rint(v * {o});" + _CLAMP,
+    "REQUANT_CHANNELS": "v = v * {o};" + _WHOLE,
     # {t} is the second scale by the first, so that what cancels out does so however large {s} is.
-    "ADD_REQUANT": "v = rint((v + {o} * {t}) * {s});" + _CLAMP,
-    "ADD_REQUANT_SWAPPED": "v = rint(({o} + v * {t}) * {s});" + _CLAMP,
-    "MUL_REQUANT": "v = rint(v * {o} * {s});" + _CLAMP,
+    "ADD_REQUANT": "v = (v + {o} * {t}) * {s};" + _WHOLE,
+    "ADD_REQUANT_SWAPPED": "v = ({o} + v * {t}) * {s};" + _WHOLE,
+    "MUL_REQUANT": "v = v * {o} * {s};" + _WHOLE,
     # What passes.gates makes of a value that is joined with a function of itself.
     "OPEN": "{{ VT kept = v;",
     "CLOSE": "}}",

@@ -229,6 +229,14 @@ def test_steps_between_types(runtime: Runtime, source: str, target: str) -> None
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
 
 
+def test_halves_are_rounded_to_even_numbers_within_the_bounds(runtime: Runtime) -> None:
+    x = np.concatenate([np.arange(-140, 140, 0.5), [np.inf, -np.inf, 1e30]]).astype("f4")
+    blob = single_op("QUANTIZE", [Spec(x.shape)],
+                     [Spec(x.shape, "int8", Quantization((1.0,), (0,)))])
+    (got,) = run_engine(runtime, blob, [x])
+    np.testing.assert_array_equal(got, np.clip(np.rint(x), -128, 127))
+
+
 @pytest.mark.parametrize(("name", "symmetric"), [
     ("CONV_2D", False), ("DEPTHWISE_CONV_2D", False), ("FULLY_CONNECTED", False),
     ("FULLY_CONNECTED", True)])

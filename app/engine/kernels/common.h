@@ -120,6 +120,13 @@ static inline VT padded_half(__global const half* p, int idx, int c, int channel
 #define AXIS0(extent) ((int)get_global_id(0))
 #define AXIS1(extent) ((int)get_global_id(1))
 #endif
+// The nearest whole number, the even one of two. PoCL's rint takes several times as long as adding a
+// number that has no bits left for fractions, which is right up to 2^22.
+#ifdef __x86_64__
+#define NEAREST(v) (((v) + 12582912.0f) - 12582912.0f)
+#else
+#define NEAREST(v) rint(v)
+#endif
 #define UNROLL _Pragma("unroll")
 // Wavefronts per SIMD that a kernel wants at least: LLVM then keeps to as many registers as allow it.
 #ifdef __AMDGCN__

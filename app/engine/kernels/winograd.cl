@@ -77,9 +77,10 @@ void winograd_in(__global const XT* restrict x, __global float* restrict v,
     }
 }
 
-// Sums of whole numbers are whole (WHOLE): what the transforms are off is rounded away.
+// Sums of whole numbers are whole (WHOLE): what the transforms are off is rounded away, from 2^22
+// on to even numbers.
 #if WHOLE
-#define SUM(v) rint(v)
+#define SUM(v) NEAREST(v)
 #else
 #define SUM(v) (v)
 #endif

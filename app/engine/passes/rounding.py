@@ -80,7 +80,7 @@ def squared_difference(low: Lowering, node: Node) -> None:
     for tensor in (a, b):
         sides.append(fresh(tensor))
         low.emit("REQUANT", (low.centred(tensor),), (sides[-1],),
-                 {"s": 128 * scale(tensor) / common, "lo": -np.inf, "hi": np.inf})
+                 {"s": 128 * scale(tensor) / common, "lo": -float(1 << 22), "hi": float(1 << 22)})
     squares = fresh(y)
     low.emit("SQUARED_DIFFERENCE", sides, (squares,))
     twice(low, squares, y, common * common / (128 * 128 * scale(y)))
