@@ -67,7 +67,9 @@ def dense_tile(profile: DeviceProfile, pixels: int, outputs: int, depth: int,
          one that may not.
     """
     pixels, wide = max(pixels, 1), profile.native >= 16
-    tiles = _dense_tiles(profile, pixels, outputs) + (_along(profile, pixels, outputs) if run else [])
+    tiles = _dense_tiles(profile, pixels, outputs)
+    if run:
+        tiles += _along(profile, pixels, outputs)
 
     def cost(tile: Tile) -> float:
         if run and tile.lanes == 1:
