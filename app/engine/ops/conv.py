@@ -15,7 +15,7 @@ from app.engine.ops.depthwise import depthwise_gpu
 from app.engine.ops.gemm import conv_gemm
 from app.engine.ops.matmul import dense_launches
 from app.engine.ops.precision import halved
-from app.engine.ops.tiles import dense_tile, depthwise_tile
+from app.engine.ops.tiles import along, dense_tile, depthwise_tile
 from app.engine.ops.window import Axis, axes
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require, require_dtype, shape
@@ -176,7 +176,7 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
                "HALF_WEIGHTS": int(half),
                "SEGS": 1 if whole else "KW", **epilogue}
     if tile.lanes == 1:
-        defines["ALONG"] = profile.native
+        defines["ALONG"] = along(profile)
     args = (x, packed(w, g, tile.lanes, select, half), bias(node, g.outputs), y,
             *map(i32, numbers), *operands)
     size = (-(-(tiles + border) // chunk), sets * g.groups, g.batch * g.rows.out)

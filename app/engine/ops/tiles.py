@@ -73,7 +73,7 @@ def dense_tile(profile: DeviceProfile, pixels: int, outputs: int, depth: int,
 
     def cost(tile: Tile) -> float:
         if run and tile.lanes == 1:
-            return _cost_along(tile, pixels, depth, run, profile.native)
+            return _cost_along(tile, pixels, depth, run, along(profile))
         return _cost(tile, pixels, outputs, wide)
 
     return profile.choices.pick(f"tile {pixels}x{outputs}x{depth}", tiles, cost)
@@ -101,6 +101,11 @@ FEW = 12
 SUMS = {8: 10, 16: 24}
 
 
+def along(profile: DeviceProfile) -> int:
+    """Lanes along the depth of a sum: a register's floats, of those that kernels can have."""
+    return min(max(profile.native, 4), 16)
+
+
 def _along(profile: DeviceProfile, pixels: int, outputs: int) -> list[Tile]:
     """Tiles whose lanes are steps in depth, for few outputs; one alone has these anyway."""
     if not 1 < outputs <= FEW:
@@ -109,12 +114,12 @@ def _along(profile: DeviceProfile, pixels: int, outputs: int) -> list[Tile]:
             if rows <= pixels and rows * outputs <= SUMS.get(profile.native, 10)]
 
 
-def _cost_along(tile: Tile, pixels: int, depth: int, run: int, native: int) -> float:
+def _cost_along(tile: Tile, pixels: int, depth: int, run: int, lanes: int) -> float:
     """Cycles per step in depth, as _cost, where lanes are steps in depth and meet at the end: that
     takes five for each sum (measured on AVX-512)."""
     sums, count = tile.rows * tile.panels, -(-pixels // tile.rows)
     step = max(sums / 2, (tile.rows + tile.panels) / 2, 4.0) + 0.5
-    return count * (step * depth / run * (run // native + run % native) + 5 * sums) / depth
+    return count * (step * depth / run * (run // lanes + run % lanes) + 5 * sums) / depth
 
 
 def _cost(tile: Tile, pixels: int, outputs: int, wide: bool) -> float:
