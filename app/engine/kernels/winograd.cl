@@ -6,38 +6,41 @@
 // x [N,H,W,C], y [N,H,W,C] (with their own extents), tiles t = (n * TY + row) * TX + column;
 // XT, YT; v and u float32. Define WHOLE: 1 where x and w are whole numbers. Between the two stand A*A products of [tiles, C] by [C, O].
 // Work-item: VW channels of one tile (FLAT: channels fastest), or of one row of tiles.
-// Source: Lavin & Gray 2015, points 0, 1, -1, (2, -2) and infinity.
+// Source: Lavin & Gray 2015; points 0, 1, -1 and infinity, of tiles of 4: 0, NEAR, -NEAR, FAR, -FAR
+// and infinity.
 #define A (TILE + 2)
 #if TILE == 2
 #define FORWARD(p, s)                                                              \
     {                                                                              \
         const VT p0 = (p)[0], p1 = (p)[s], p2 = (p)[2 * s], p3 = (p)[3 * s];       \
-        (p)[0] = p0 - p2; (p)[s] = p1 + p2;                                        \
-        (p)[2 * s] = p2 - p1; (p)[3 * s] = p1 - p3;                                \
+        (p)[0] = p2 - p0; (p)[s] = p2 + p1;                                        \
+        (p)[2 * s] = p2 - p1; (p)[3 * s] = p3 - p1;                                \
     }
 #define BACK(p, s)                                                                 \
     {                                                                              \
         const VT p0 = (p)[0], p1 = (p)[s], p2 = (p)[2 * s], p3 = (p)[3 * s];       \
-        (p)[0] = p0 + p1 + p2; (p)[s] = p1 - p2 - p3;                              \
+        (p)[0] = p0 + p1 + p2; (p)[s] = p1 - p2 + p3;                              \
     }
 #else
 #define FORWARD(p, s)                                                              \
     {                                                                              \
         const VT p0 = (p)[0], p1 = (p)[s], p2 = (p)[2 * s], p3 = (p)[3 * s];       \
         const VT p4 = (p)[4 * s], p5 = (p)[5 * s];                                 \
-        const VT even = p4 - 4.0f * p2, odd = p3 - 4.0f * p1;                      \
-        const VT near = p4 - p2, far = 2.0f * (p3 - p1);                           \
-        (p)[0] = 4.0f * p0 - 5.0f * p2 + p4; (p)[s] = even + odd;                  \
+        const VT even = p4 - FAR * FAR * p2, odd = NEAR * (p3 - FAR * FAR * p1);   \
+        const VT near = p4 - NEAR * NEAR * p2, far = FAR * (p3 - NEAR * NEAR * p1); \
+        const float both = NEAR * NEAR * FAR * FAR, sum = NEAR * NEAR + FAR * FAR; \
+        (p)[0] = both * p0 - sum * p2 + p4; (p)[s] = even + odd;                   \
         (p)[2 * s] = even - odd; (p)[3 * s] = near + far;                          \
-        (p)[4 * s] = near - far; (p)[5 * s] = 4.0f * p1 - 5.0f * p3 + p5;          \
+        (p)[4 * s] = near - far; (p)[5 * s] = both * p1 - sum * p3 + p5;           \
     }
 #define BACK(p, s)                                                                 \
     {                                                                              \
         const VT p0 = (p)[0], p5 = (p)[5 * s];                                     \
         const VT even = (p)[s] + (p)[2 * s], odd = (p)[s] - (p)[2 * s];            \
         const VT near = (p)[3 * s] + (p)[4 * s], far = (p)[3 * s] - (p)[4 * s];    \
-        (p)[0] = p0 + even + near; (p)[s] = odd + 2.0f * far;                      \
-        (p)[2 * s] = even + 4.0f * near; (p)[3 * s] = odd + 8.0f * far + p5;       \
+        (p)[0] = p0 + even + near; (p)[s] = NEAR * odd + FAR * far;                \
+        (p)[2 * s] = NEAR * NEAR * even + FAR * FAR * near;                        \
+        (p)[3 * s] = NEAR * NEAR * NEAR * odd + FAR * FAR * FAR * far + p5;        \
     }
 #endif
 
