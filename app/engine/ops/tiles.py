@@ -119,7 +119,8 @@ def _cost_along(tile: Tile, pixels: int, depth: int, run: int, lanes: int) -> fl
     takes five for each sum (measured on AVX-512)."""
     sums, count = tile.rows * tile.panels, -(-pixels // tile.rows)
     step = max(sums / 2, (tile.rows + tile.panels) / 2, 4.0) + 0.5
-    return count * (step * depth / run * (run // lanes + run % lanes) + 5 * sums) / depth
+    steps = depth // run * (run // lanes + run % lanes)
+    return count * (step * steps + 5 * sums) / max(depth, 1)
 
 
 def _cost(tile: Tile, pixels: int, outputs: int, wide: bool) -> float:
