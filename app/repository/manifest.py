@@ -222,7 +222,8 @@ def _origin(document: Any, where: str) -> Origin:
 
 def _golden(document: Any, where: str) -> Golden:
     values = _known(Golden, document, where)
-    _between(values.get("tolerance", 0), 1e6, False, f"{where}.tolerance")
+    # Outputs have any scale.
+    _between(values.get("tolerance", 0), 1e30, False, f"{where}.tolerance")
     values["positions"] = {
         str(name): tuple(int(index) for index in indices)
         for name, indices in _mapping(values.get("positions"), f"{where}.positions").items()
