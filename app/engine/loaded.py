@@ -156,13 +156,13 @@ class LoadedModel:
         Shapes: one array per input; any shape the model can be resized to.
         Raises: InvalidInput if the arrays do not fit the model.
         """
-        with self.runtime.turn():
-            # Whoever forgets plans waits for a turn to do so.
-            if (known := self._routines.known(self._graphs[0], inputs)) is not None:
-                return known.run(inputs)
         return self._run(self._graphs, inputs)
 
     def _run(self, graphs: Sequence[Graph], inputs: Sequence[Data]) -> list[Data]:
+        with self.runtime.turn():
+            # Whoever forgets plans waits for a turn to do so.
+            if (known := self._routines.known(graphs[0], inputs)) is not None:
+                return known.run(inputs)
         inputs = [np.asarray(a) for a in inputs]
         check_inputs(graphs[0], inputs)
         with self._plans:

@@ -103,20 +103,19 @@ class Routines:
 
     def known(self, graph: Graph, arrays: Sequence[Data]) -> Direct | None:
         """What ran arrays of these shapes and types lately; needs no lock of the owner's."""
-        found = self._direct.get((graph, *[(a.shape, a.dtype) for a in arrays]))
+        found = self._direct.get(_kind(graph, arrays))
         return found[1] if found is not None else None
 
     def direct(self, graph: Graph, arrays: Sequence[Data]) -> Direct | None:
         """What runs a graph that is planned and needs nothing but kernels, for arrays that fit
         it."""
-        shapes = tuple([a.shape for a in arrays])
-        key: Key = (graph, shapes, ())
+        key: Key = (graph, tuple([a.shape for a in arrays]), ())
         found = self._ready.get(key)
         if found is None or found.stage.rest is not None or found.executor.plan.states:
             return None
         direct = found.executor.direct
         if direct is not None:
-            self._direct[graph, *[(a.shape, a.dtype) for a in arrays]] = key, direct
+            self._direct[_kind(graph, arrays)] = key, direct
         return direct
 
     def repeated(self, graph: Graph, arrays: Sequence[Data]) -> Executor | None:
@@ -150,6 +149,10 @@ class Routines:
                 raise UnsupportedOp(f"the shape of {rest.nodes[0].op}'s result is not to be found")
             contents = {t: context.array(env[t]) for t in wanted}
             graph, values = rest, [env[t] for t in rest.inputs]
+
+
+def _kind(graph: Graph, arrays: Sequence[Data]) -> Kind:
+    return (graph, *[(a.shape, a.dtype) for a in arrays])
 
 
 def check_inputs(graph: Graph, arrays: Sequence[Data]) -> None:
