@@ -22,26 +22,22 @@ class Kind:
 
 def integer(low: int, high: int) -> Kind:
     """Allow whole numbers from low to high."""
-
-    def read(text: str) -> int:
-        value = int(text)
-        if not low <= value <= high:
-            raise ValueError
-        return value
-
-    return Kind(read, f"a whole number from {low} to {high}")
+    return Kind(_between(int, low, high), f"a whole number from {low} to {high}")
 
 
 def number(low: float, high: float) -> Kind:
     """Allow decimal numbers from low to high."""
+    return Kind(_between(float, low, high), f"a number from {low:g} to {high:g}")
 
+
+def _between(convert: Callable[[str], float], low: float, high: float) -> Callable[[str], float]:
     def read(text: str) -> float:
-        value = float(text)
+        value = convert(text)
         if not low <= value <= high:
             raise ValueError
         return value
 
-    return Kind(read, f"a number from {low:g} to {high:g}")
+    return read
 
 
 def choice(*values: str) -> Kind:
