@@ -12,7 +12,8 @@ class DeviceProfile:
     """The limits and the shape of one device; ops choose their kernel variant by it.
 
     Units: bytes; vector is the widest float vector that pays in registers, native the floats that
-           one register holds; kind is "cpu" or "gpu"; flops and bandwidth are the roofline in
+           one register holds; dots tells of instructions for dot products of 8-bit integers
+           (AVX-512 VNNI); kind is "cpu" or "gpu"; flops and bandwidth are the roofline in
            FLOP/s and bytes/s (0 = unknown).
     """
 
@@ -27,6 +28,7 @@ class DeviceProfile:
     vector: int
     native: int = 8
     fp16_storage: bool = False
+    dots: bool = False
     flops: float = 0.0
     bandwidth: float = 0.0
     choices: Choices = field(default_factory=Choices, compare=False, repr=False)

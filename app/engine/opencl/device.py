@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyopencl as cl
@@ -24,6 +25,8 @@ PCI_BUS_INFO_KHR = 0x410F
 # it is asked for a binary: kernels here gain nothing from the former, and no load is fast without
 # the latter.
 ONE_VARIANT = ("POCL_WORK_GROUP_SPECIALIZATION", "0")
+POCL = "Portable Computing Language"
+CPU_FLAGS = Path("/proc/cpuinfo")
 PCI = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
 
 
@@ -170,4 +173,18 @@ def _profile(handle: Any, board: str) -> DeviceProfile:
         local_bytes=handle.local_mem_size, max_alloc=handle.max_mem_alloc_size,
         global_bytes=handle.global_mem_size, align=max(handle.mem_base_addr_align // 8, 64),
         vector=16 if cpu else 4, native=handle.native_vector_width_float,
+        dots=cpu and _has_dots(handle),
         flops=RX_580.flops if known else 0.0, bandwidth=RX_580.bandwidth if known else 0.0)
+
+
+def _has_dots(handle: Any) -> bool:
+    """Whether PoCL compiles for this machine's processor, and that has AVX-512 VNNI.
+
+    PoCL knows fewer processors than there are: it says so of none.
+    """
+    try:
+        flags = set(re.findall(r"\w+", CPU_FLAGS.read_text("ascii", "replace")))
+    except OSError:
+        return False
+    return (handle.platform.name == POCL and os.uname().machine == "x86_64"
+            and {"avx512_vnni", "avx512vl"} <= flags)

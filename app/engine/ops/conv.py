@@ -9,7 +9,7 @@ import numpy as np
 
 from app.engine.epilogue import compile_steps
 from app.engine.ir import Const, Data, Fused, Launch, Node, Tensor
-from app.engine.ops import unfold, winograd
+from app.engine.ops import dots, unfold, winograd
 from app.engine.ops.computed import with_packing
 from app.engine.ops.depthwise import depthwise_gpu
 from app.engine.ops.gemm import conv_gemm
@@ -96,6 +96,8 @@ def conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     if w.data is None:
         return with_packing(node, 1, profile, _direct)
     g = _geometry(node)
+    if dots.pays(profile, node, g):
+        return _direct(node, profile)
     chosen = winograd.way(profile, node, g, steps(node))
     if chosen.tile:
         def product(inner: Node, extents: tuple[int, int, int, int],
@@ -119,7 +121,8 @@ def _geometry(node: Node) -> Geometry:
 
 def _direct(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     g = _geometry(node)
-    if g.groups == 1 and unfold.pays(profile, g.batch, g.channels, g.outputs, g.rows, g.columns):
+    if not dots.pays(profile, node, g) and g.groups == 1 and unfold.pays(
+            profile, g.batch, g.channels, g.outputs, g.rows, g.columns):
         pixels = g.batch * g.rows.out * g.columns.out
         window = g.rows.kernel * g.columns.kernel * g.channels
         row = _row(pixels, window, g.outputs)
@@ -153,6 +156,9 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
     if not profile.is_cpu:
         return [conv_gemm(x, w, bias(node, g.outputs), y, g, select,
                           *compile_steps(steps(node), y), profile)]
+    if dots.pays(profile, node, g):
+        return dots.launches(node, profile, g, select, bias(node, g.outputs),
+                             compile_steps(steps(node), y), CHUNK_FLOPS)
     of_group = g.outputs // g.groups
     depth = g.rows.kernel * g.columns.kernel * (g.channels // g.groups)
     whole = g.columns.dilation == 1 and g.groups == 1

@@ -95,6 +95,29 @@ def _dense_tiles(profile: DeviceProfile, pixels: int, outputs: int) -> list[Tile
             if rows <= pixels and count <= -(-outputs // width)]
 
 
+# Panels -> rows of tiles of dot products: sums of 4 by 6 vectors leave room for a row of weights.
+DOT_TILES = {1: (16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1), 2: (12, 10, 8, 7, 6, 5, 4, 3, 2, 1),
+             3: (8, 7, 6, 5, 4, 3, 2, 1), 4: (6, 5, 4, 3, 2, 1), 6: (4, 3, 2, 1),
+             8: (2, 1), 12: (1,)}
+
+
+def dot_tile(profile: DeviceProfile, pixels: int, outputs: int, depth: int) -> Tile:
+    """The tile of a kernel of dot products: sums of depth times four products, for 8 outputs or
+    more."""
+    width = 16 if outputs >= 16 else 8
+    panels = -(-outputs // width)
+    tiles = [Tile(rows, count, width) for count, choices in DOT_TILES.items() for rows in choices
+             if rows <= pixels and count <= panels]
+
+    def cost(tile: Tile) -> float:
+        count = -(-pixels // tile.rows) * -(-panels // tile.panels)
+        products, loads = tile.rows * tile.panels / 2, (tile.rows + tile.panels) / 2
+        # Five cycles of latency before a sum can be used again.
+        return count * (max(products, loads * 1.2, 5.0) + 0.5)
+
+    return profile.choices.pick(f"dots {pixels}x{outputs}x{depth}", tiles, cost)
+
+
 # Of so few outputs most lanes would be idle.
 FEW = 12
 # Vectors of sums that registers hold beside weights and inputs.

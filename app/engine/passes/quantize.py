@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -103,7 +104,7 @@ def product(low: Lowering, node: Node) -> None:
         inputs[bias] = Tensor(b.name, b.shape, "float32", b.data.astype(np.float32))
     sums = fresh(y)
     low.emit(node.op, inputs, (sums,), {**without_activation(node),
-                                           "whole": x.dtype in ("int8", "uint8")})
+                                        **_whole(x, w, low.centred(w))})
     assert w.quant is not None
     if node.op == "BATCH_MATMUL":
         twice(low, sums, y, scale(x) * scale(w) / scale(y))
@@ -112,6 +113,22 @@ def product(low: Lowering, node: Node) -> None:
     if x.dtype == "int16" and node.op != "FULLY_CONNECTED" and (b is None or b.dtype == "int64"):
         factors = of_15_bits(factors)
     low.requant(sums, y, factors, activation(node))
+
+
+def _whole(x: Tensor, w: Tensor, centred: Tensor) -> dict[str, Any]:
+    """What kernels may know of products of 8-bit integers: that they are such and, where int8 holds
+    the weights, what makes the smallest integer of x zero."""
+    if x.dtype not in ("int8", "uint8"):
+        return {}
+    known: dict[str, Any] = {"whole": True}
+    if w.data is not None and w.data.size and (_signed(w) or (
+            centred.data is not None and -128 <= centred.data.min() <= centred.data.max() <= 127)):
+        known["zero"] = zero_point(x) - int(np.iinfo(x.dtype).min)
+    return known
+
+
+def _signed(w: Tensor) -> bool:
+    return w.dtype == "int8" and w.quant is not None and not any(w.quant.zero_points)
 
 
 def hybrid(low: Lowering, node: Node) -> None:

@@ -1,0 +1,77 @@
+// Convolutions of 8-bit integers by the dot products of four that some CPUs have.
+// dot: y[n,i,j,g*GN+o] = epilogue(bias + sums[o] + sum over h,s,k of x[...] * w[panel][h][s][k][o]).
+// x: bytes; window (n,i,j) begins at X0 + n*IMAGE + i*SH + j*SW + g*KC and has KH rows, DH apart, of SEGS
+// segments, DW apart, of 4*SEG bytes each; the last of them may be beyond the window: their weights
+// are zero. w: int8, [group][panel][KH*SEGS*SEG][VW][4]; sums take ZERO back. y as in conv.cl.
+// Work-item (t, q, n*OH+i), CPU-shaped, as in conv.cl without borders.
+// Defines: VW (8 or 16) RM NP
+#if defined(__x86_64__)
+#define TARGET __attribute__((target("avx512vnni,avx512vl")))
+#if VW == 16
+#define DOTS __builtin_ia32_vpdpbusd512
+#else
+#define DOTS __builtin_ia32_vpdpbusd256
+#endif
+#else
+#define TARGET
+#define BYTE(v, i) ((v) >> (8 * (i)) & 255)
+#define CHAR(v, i) ((v) << (24 - 8 * (i)) >> 24)
+#define DOTS(sum, a, b) ((sum) + BYTE(a, 0) * CHAR(b, 0) + BYTE(a, 1) * CHAR(b, 1) \
+                         + BYTE(a, 2) * CHAR(b, 2) + BYTE(a, 3) * CHAR(b, 3))
+#endif
+// Of memory that holds anything, anywhere.
+typedef __attribute__((aligned(1))) int ANYWHERE;
+typedef __attribute__((aligned(4))) VI INTS;
+
+__kernel TARGET __attribute__((reqd_work_group_size(1, 1, 1)))
+void dot(__global const uchar* restrict x, __global const VI* restrict w,
+         __global const int* restrict sums, __global const float* restrict bias,
+         __global float* restrict y, int X0, int IMAGE, int KC, int SH, int SW, int DH, int DW,
+         int OH, int OW, int GN, int GROUPS, int KH, int SEGS, int SEG, int TILES, int CHUNK,
+         int SETS, int Y0, int YN, int YI, int YJ, int LDY, int YG EPI_PARAMS)
+{
+    const int begin = get_global_id(0) * CHUNK;
+    const int end = min(begin + CHUNK, TILES);
+    const int group = get_global_id(1) / SETS;
+    const int panels = (GN + VW - 1) / VW;
+    const int first = min((int)(get_global_id(1) % SETS) * NP, panels - NP);
+    const int row = get_global_id(2);
+    const int n = row / OH, i = row % OH;
+    const int panel = KH * SEGS * SEG;
+    __global const VI* weights = w + (group * panels + first) * panel;
+    x += X0 + n * IMAGE + i * SH + group * KC;
+
+    for (int t = begin; t < end; t++) {
+        const int j = min(t * RM, OW - RM);
+        VI acc[RM][NP];
+        UNROLL for (int p = 0; p < NP; p++) {
+            const int c = group * GN + min((first + p) * VW, GN - VW);
+            const VI start = *(__global const INTS*)(sums + c)
+                + CAT(convert_int, VW)(VLOAD(bias + c));
+            UNROLL for (int r = 0; r < RM; r++) acc[r][p] = start;
+        }
+        __global const VI* wp = weights;
+        for (int h = 0; h < KH; h++)
+        for (int s = 0; s < SEGS; s++) {
+            __global const uchar* xp = x + j * SW + h * DH + s * DW;
+            for (int k = 0; k < SEG; k++, xp += 4, wp++) {
+                VI b[NP];
+                UNROLL for (int p = 0; p < NP; p++) b[p] = wp[p * panel];
+                UNROLL for (int r = 0; r < RM; r++) {
+                    const VI a = (VI)(*(__global const ANYWHERE*)(xp + r * SW));
+                    UNROLL for (int p = 0; p < NP; p++) acc[r][p] = DOTS(acc[r][p], a, b[p]);
+                }
+            }
+        }
+        UNROLL for (int r = 0; r < RM; r++)
+        UNROLL for (int p = 0; p < NP; p++) {
+            const int o = min((first + p) * VW, GN - VW);
+            const int c = group * GN + o;
+            const int pixel = Y0 + n * YN + i * YI + (j + r) * YJ;
+            const int idx = pixel * GROUPS * GN + c;
+            VT v = CAT(convert_float, VW)(acc[r][p]);
+            EPILOGUE
+            VSTORE(v, y + pixel * LDY + group * YG + o);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+"""Products of 8-bit integers by the dot products of four that some CPUs have, exactly.
+
+The activations that passes.quantize holds as floats become bytes again, in an image that is padded,
+so that no window is at a border. The instruction takes its first factor without a sign: a constant
+is added to it, and taken back from the sums.
+Source: Intel's manual of instructions, VPDPBUSD.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from app.engine.ir import Arg, Const, Data, Launch, Node, Tensor
+from app.engine.ops.tiles import Tile, dot_tile
+from app.engine.ops.window import Axis
+from app.engine.profile import DeviceProfile
+
+if TYPE_CHECKING:
+    from app.engine.ops.conv import Geometry, Selection
+
+i32 = np.int32
+# The fewest outputs of a group that lanes are made of.
+LEAST = 8
+# Bytes that follow an image, so that the last four of a window may be read at once.
+SLACK = 4
+# Numbers that a work-item turns into bytes where there are no rows.
+LINE = 1 << 14
+
+
+def pays(profile: DeviceProfile, node: Node, g: Geometry) -> bool:
+    """Whether a convolution is of 8-bit numbers on a device that has such dot products."""
+    return (profile.dots and "zero" in node.options and g.outputs // g.groups >= LEAST
+            and not g.stacked and g.rows.out > 0 and g.columns.out > 0 and g.batch > 0)
+
+
+def launches(node: Node, profile: DeviceProfile, g: Geometry, select: Selection, bias: Arg,
+             compiled: tuple[dict[str, str | int], list[Arg]], chunk: int) -> list[Launch]:
+    """Turn the input into bytes, multiply.
+
+    Shapes: x [N,H,W,C] float32 of integers, w as g and select have it, of integers that int8 can
+            hold, bias [O] of integers.
+    Units: chunk is how many operations a work-item shall do at least.
+    """
+    x, w, y = node.input(0), node.input(1), node.outputs[0]
+    zero = int(node.options["zero"])
+    image, width = _padded(g)
+    of_group, depth = g.outputs // g.groups, g.channels // g.groups
+    together = g.columns.dilation == 1 and g.groups == 1
+    segments = 1 if together else g.columns.kernel
+    segment = -(-(depth * g.columns.kernel // segments) // 4)
+    tile = dot_tile(profile, g.columns.out, of_group, g.rows.kernel * segments * segment)
+    panels = -(-of_group // tile.lanes)
+    sets = -(-panels // tile.panels)
+    tiles = -(-g.columns.out // tile.rows)
+    window = g.rows.kernel * g.columns.kernel * depth
+    work = 2 * tile.rows * tile.panels * tile.lanes * window
+    chunk = max(1, min(tiles, chunk // max(work, 1)))
+    start = (image.before - g.rows.before) * width + (_left(g) - g.columns.before) * g.channels
+    _, of_y, _, groups_y = g.apart
+    numbers = (start, (image.before + image.extent + image.after) * width, depth,
+               g.rows.stride * width, g.columns.stride * g.channels, g.rows.dilation * width,
+               g.columns.dilation * g.channels, g.rows.out, g.columns.out, of_group, g.groups,
+               g.rows.kernel, segments, segment, tiles, chunk, sets, *g.steps, of_y, groups_y)
+    epilogue, operands = compiled
+    first, made = _bytes(x, y, g, zero, image, width)
+    label = f"{select[0]} {g.groups}"
+    args = (made, _packed(w, g, tile, select, segments, segment),
+            Const(w, f"sums {label} {zero}", lambda data: _sums(select[1](data), g, zero)),
+            bias, y, *map(i32, numbers), *operands)
+    size = (-(-tiles // chunk), sets * g.groups, g.batch * g.rows.out)
+    return [first, Launch("dot", "dot", args, size, (1, 1, 1),
+                          {"VW": tile.lanes, "RM": tile.rows, "NP": tile.panels, **epilogue},
+                          g.flops)]
+
+
+def _left(g: Geometry) -> int:
+    return max(0, g.columns.before)
+
+
+def _padded(g: Geometry) -> tuple[Axis, int]:
+    """The rows of the padded image, and the bytes of one."""
+    rows, columns = g.rows, g.columns
+    before = max(0, rows.before)
+    last = (rows.out - 1) * rows.stride + rows.reach - rows.before
+    image = Axis(rows.extent, 1, 1, 1, before, max(0, last - rows.extent), rows.out)
+    last = (columns.out - 1) * columns.stride + columns.reach - columns.before
+    return image, (_left(g) + max(columns.extent, last)) * g.channels
+
+
+def _bytes(x: Tensor, y: Tensor, g: Geometry, zero: int, image: Axis,
+           width: int) -> tuple[Launch, Tensor]:
+    lines, line = image.extent, g.columns.extent * g.channels
+    total = g.batch * lines * line
+    height = image.before + lines + image.after
+    count = g.batch * height
+    if height == lines and width == line:
+        line = width = min(LINE, total)
+        lines = height = count = -(-total // line)
+    made = Tensor(f"{y.name}/bytes", (count * width + SLACK,), "uint8")
+    numbers = (lines, line, total, height, width, image.before, _left(g) * g.channels, count - 1,
+               zero)
+    return Launch("bytes", "bytes", (x, made, *map(i32, numbers)), (count, 1, 1), (1, 1, 1), {},
+                  total), made
+
+
+def _packed(w: Tensor, g: Geometry, tile: Tile, select: Selection, segments: int,
+            segment: int) -> Const:
+    """[group][panel][KH * segments * segment][lanes][4], zeros at the ends of segments."""
+    of_group = g.outputs // g.groups
+    starts = [min(p * tile.lanes, of_group - tile.lanes) for p in range(-(-of_group // tile.lanes))]
+
+    def pack(data: Data) -> Data:
+        rows = select[1](data).reshape(g.groups, of_group, g.rows.kernel * segments, -1)
+        filled = np.zeros((*rows.shape[:3], 4 * segment), np.int8)
+        filled[..., :rows.shape[3]] = rows
+        panels = np.stack([filled[:, s:s + tile.lanes] for s in starts], 1)
+        # [group, panel, lane, segment, 4 * k] -> [group, panel, segment, k, lane, 4]
+        split = panels.reshape(*panels.shape[:4], segment, 4)
+        return np.ascontiguousarray(split.transpose(0, 1, 3, 4, 2, 5))
+
+    return Const(w, f"dots{tile.lanes}/{g.groups} {select[0]} {segments}", pack)
+
+
+def _sums(w: Data, g: Geometry, zero: int) -> Data:
+    """What the constant that is added to the input adds to each output, negative."""
+    sums: Data = -zero * w.reshape(g.outputs, -1).sum(1, dtype=np.float64)
+    return sums.astype(np.int32)
