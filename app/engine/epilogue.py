@@ -23,7 +23,7 @@ _WHOLE = _CLAMP + " v = NEAREST(v);"
 # TensorFlow's own functions of one number, which converters leave in files as custom operations.
 FLEX = {f"CUSTOM:Flex{name}": f"v = {text};" for name, text in {
     "Acos": "acos(v)", "Acosh": "acosh(v)", "Asin": "asin(v)", "Asinh": "asinh(v)",
-    "Atan": "atan(v)", "Atanh": "atanh(v)", "Cosh": "cosh(v)", "Erf": "erf(v)",
+    "Atan": "atan(v)", "Atanh": "atanh(v)", "Cosh": "cosh(v)", "Erf": "ERF(v)",
     "Erfc": "erfc(v)", "Expm1": "expm1(v)", "Log1p": "log1p(v)", "Reciprocal": "1.0f / v",
     "Sinh": "sinh(v)", "Softplus": "fmax(v, 0.0f) + log1p(exp(-fabs(v)))",
     "Softsign": "v / (1.0f + fabs(v))", "Tan": "tan(v)"}.items()}
@@ -54,7 +54,7 @@ STEPS = {
     "ROUND": "v = rint(v);",
     "SQUARE": "v = v * v;",
     "SIGN": "v = sign(v);",
-    "GELU": "v = 0.5f * v * (1.0f + erf(v * 0.70710678f));",
+    "GELU": "v = 0.5f * v * (1.0f + ERF(v * 0.70710678f));",
     # 0.5 * (1 + tanh(u)) is 1 / (1 + exp(-2u)), which is exactly 0 far below, as no driver's tanh.
     "GELU_TANH": "v = v / (1.0f + exp(-1.5957691f * (v + 0.044715f * v * v * v)));",
     "ADD": "v = v + {o};",
@@ -78,9 +78,9 @@ STEPS = {
     "REQUANT": "v = v * {s};" + _WHOLE,
     # XNNPACK rounds a leaky slope this way, TFLite's own kernels round products twice.
     "LEAKY_REQUANT": "v = floor(v * (v < 0.0f ? {t} : {s}) + 0.5f);" + _CLAMP,
-    "REQUANT_TWICE": "v = round(rint(v * {s}) * {t});" + _CLAMP,
+    "REQUANT_TWICE": "v = rint(v * {s}) * {t};" + _CLAMP + " v = AWAY(v);",
     # Halves away from the file's zero, which is {t} below: as TFLite's means of windows.
-    "REQUANT_AWAY": "v = round(v * {s} + {t}) - {t};" + _CLAMP,
+    "REQUANT_AWAY": "v = AWAY(v * {s} + {t}) - {t};" + _CLAMP,
     "REQUANT_CHANNELS": "v = v * {o};" + _WHOLE,
     # {t} is the second scale by the first, so that what cancels out does so however large {s} is.
     "ADD_REQUANT": "v = (v + {o} * {t}) * {s};" + _WHOLE,

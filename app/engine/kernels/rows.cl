@@ -14,12 +14,6 @@
     const float zero = hi > lo ? clamp(round(which), -128.0f, 127.0f) : 0.0f;
 #endif
 
-#if VW == 1
-#define TRUNCATED(v) convert_float(convert_int(v))
-#else
-#define TRUNCATED(v) CAT(convert_float, VW)(CAT(convert_int, VW)(v))
-#endif
-
 // Let lo..hi hold l..h, too; NaN changes nothing.
 #define WIDEN(lo, hi, l, h)        \
     lo = (l) < lo ? (l) : lo;      \
@@ -115,9 +109,6 @@ void rows_cpu(__global const float* restrict x, __global float* restrict y, int 
         // Written so that NaN becomes the least, as clamp makes it.
         v = v > least ? v : (VT)(least);
         v = v < 127.0f ? v : (VT)(127.0f);
-        // Halves away from zero: round() is a call for each lane. The largest float below a half
-        // moves every half over the edge, and nothing that lies below one.
-        v = TRUNCATED(v + (v < 0.0f ? (VT)(-0.49999997f) : (VT)(0.49999997f)));
-        VSTORE((v - zero) * step, y + at);
+        VSTORE((AWAY(v) - zero) * step, y + at);
     }
 }

@@ -70,7 +70,7 @@ def launches(node: Node, profile: DeviceProfile, g: Geometry, select: Selection,
             Const(w, f"sums {label} {zero}", lambda data: _sums(select[1](data), g, zero)),
             bias, y, *map(i32, numbers), *operands)
     size = (-(-tiles // chunk), sets * g.groups, g.batch * g.rows.out)
-    return [first, Launch("dot", "dot", args, size, (1, 1, 1),
+    return [first, Launch("dots", "dots", args, size, (1, 1, 1),
                           {"VW": tile.lanes, "RM": tile.rows, "NP": tile.panels, **epilogue},
                           g.flops)]
 

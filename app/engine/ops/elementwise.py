@@ -145,7 +145,8 @@ def _broadcast(node: Node, a: Tensor, b: Tensor, own: Sequence[Fused],
                                    f"the kernel knows {MAX_RANK}")
     pad = MAX_RANK - len(dims)
     numbers = [*([1] * pad + dims), *([0] * pad + first), *([0] * pad + second)]
-    defines, operands = compile_steps((*own, *node.epilogue), y)
+    steps = (*own, *node.epilogue)
+    defines, operands = compile_steps(steps, y)
     text, names, values = step_text(Fused(node.op, options=node.options), "other", len(operands))
     defines |= {"OP": text, "EPI_PARAMS": str(defines["EPI_PARAMS"]) + "".join(names)}
     operands += values
@@ -153,8 +154,11 @@ def _broadcast(node: Node, a: Tensor, b: Tensor, own: Sequence[Fused],
     row = i32(y.shape[-1] if y.shape else 1)
     args = (_flat(a), _flat(b), y, *map(i32, numbers), row, *operands)
     wide = {} if profile.is_cpu else {"FLAT": 1}
+    vector = 1
+    if profile.is_cpu and (numbers[5] == row or not uses_channel(steps, y)):
+        vector = lanes(profile, numbers[5])
     return Launch("broadcast", "broadcast", args, (d * numbers[5] if wide else d, c, zab),
-                  (profile.group, 1, 1), {"VW": 1, **wide, **defines}, y.size)
+                  (profile.group, 1, 1), {"VW": vector, **wide, **defines}, y.size)
 
 
 def _flat(tensor: Tensor) -> Arg:

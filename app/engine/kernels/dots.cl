@@ -1,5 +1,5 @@
 // Convolutions of 8-bit integers by the dot products of four that some CPUs have.
-// dot: y[n,i,j,g*GN+o] = epilogue(bias + sums[o] + sum over h,s,k of x[...] * w[panel][h][s][k][o]).
+// dots: y[n,i,j,g*GN+o] = epilogue(bias + sums[o] + sum over h,s,k of x[...] * w[panel][h][s][k][o]).
 // x: bytes; window (n,i,j) begins at X0 + n*IMAGE + i*SH + j*SW + g*KC and has KH rows, DH apart, of SEGS
 // segments, DW apart, of 4*SEG bytes each; the last of them may be beyond the window: their weights
 // are zero. w: int8, [group][panel][KH*SEGS*SEG][VW][4]; sums take ZERO back. y as in conv.cl.
@@ -8,15 +8,15 @@
 #if defined(__x86_64__)
 #define TARGET __attribute__((target("avx512vnni,avx512vl")))
 #if VW == 16
-#define DOTS __builtin_ia32_vpdpbusd512
+#define FOURS __builtin_ia32_vpdpbusd512
 #else
-#define DOTS __builtin_ia32_vpdpbusd256
+#define FOURS __builtin_ia32_vpdpbusd256
 #endif
 #else
 #define TARGET
 #define BYTE(v, i) ((v) >> (8 * (i)) & 255)
 #define CHAR(v, i) ((v) << (24 - 8 * (i)) >> 24)
-#define DOTS(sum, a, b) ((sum) + BYTE(a, 0) * CHAR(b, 0) + BYTE(a, 1) * CHAR(b, 1) \
+#define FOURS(sum, a, b) ((sum) + BYTE(a, 0) * CHAR(b, 0) + BYTE(a, 1) * CHAR(b, 1) \
                          + BYTE(a, 2) * CHAR(b, 2) + BYTE(a, 3) * CHAR(b, 3))
 #endif
 // Of memory that holds anything, anywhere.
@@ -24,7 +24,7 @@ typedef __attribute__((aligned(1))) int ANYWHERE;
 typedef __attribute__((aligned(4))) VI INTS;
 
 __kernel TARGET __attribute__((reqd_work_group_size(1, 1, 1)))
-void dot(__global const uchar* restrict x, __global const VI* restrict w,
+void dots(__global const uchar* restrict x, __global const VI* restrict w,
          __global const int* restrict sums, __global const float* restrict bias,
          __global float* restrict y, int X0, int IMAGE, int KC, int SH, int SW, int DH, int DW,
          int OH, int OW, int GN, int GROUPS, int KH, int SEGS, int SEG, int TILES, int CHUNK,
@@ -59,7 +59,7 @@ void dot(__global const uchar* restrict x, __global const VI* restrict w,
                 UNROLL for (int p = 0; p < NP; p++) b[p] = wp[p * panel];
                 UNROLL for (int r = 0; r < RM; r++) {
                     const VI a = (VI)(*(__global const ANYWHERE*)(xp + r * SW));
-                    UNROLL for (int p = 0; p < NP; p++) acc[r][p] = DOTS(acc[r][p], a, b[p]);
+                    UNROLL for (int p = 0; p < NP; p++) acc[r][p] = FOURS(acc[r][p], a, b[p]);
                 }
             }
         }
