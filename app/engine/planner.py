@@ -12,11 +12,13 @@ from app.engine.chains import chained
 from app.engine.clusters import Storage
 from app.engine.halves import halve_activations
 from app.engine.ir import Const, Graph, Launch, Scratch, Tensor
+from app.engine.ops.dots import LEAST
 from app.engine.passes.dense_pairs import pair_dense
 from app.engine.passes.fuse import fuse
 from app.engine.passes.pairs import pair
 from app.engine.passes.quantize import lower
 from app.engine.passes.recurrent import unfold
+from app.engine.passes.rows import join_rows
 from app.engine.passes.states import State, functional
 from app.engine.passes.volumes import flatten
 from app.engine.placement import Draft, Place, StateCall, resolve, settle
@@ -87,6 +89,8 @@ def plan(graph: Graph, profile: DeviceProfile,
         return lowered(unfold(given))
 
     def fused(given: Graph) -> Graph:
+        if profile.dots:
+            return join_rows(fuse(given), LEAST)
         return fuse(given) if profile.is_cpu else pair_dense(pair(fuse(given)))
 
     kept = functional(graph, lasting) if whole else None

@@ -3,8 +3,10 @@
 // x: bytes; window (n,i,j) begins at X0 + n*IMAGE + i*SH + j*SW + g*KC and has KH rows, DH apart, of SEGS
 // segments, DW apart, of 4*SEG bytes each; the last of them may be beyond the window: their weights
 // are zero. w: int8, [group][panel][KH*SEGS*SEG][VW][4]; sums take ZERO back. y as in conv.cl.
+// With ROWS, x is rounded row by row (rows.cl): what comes before the epilogue is bias[o] + the sum of
+// x[...] * w[...] * step * scales[o], where row p / PER has a step and a zero, and p counts y's pixels.
 // Work-item (t, q, n*OH+i), CPU-shaped, as in conv.cl without borders.
-// Defines: VW (8 or 16) RM NP
+// Defines: VW (8 or 16) RM NP ROWS
 #if defined(__x86_64__)
 #define TARGET __attribute__((target("avx512vnni,avx512vl")))
 #if VW == 16
@@ -23,12 +25,26 @@
 typedef __attribute__((aligned(1))) int ANYWHERE;
 typedef __attribute__((aligned(4))) VI INTS;
 
+#if ROWS
+#define ROWS_PARAMS \
+    , __global const float2* restrict ranges, __global const float* restrict scales, int PER
+#define START 0
+#define FINISH                                                                     \
+    const float2 range = ranges[((n * OH + i) * OW + j + r) / PER];                \
+    const VI whole = acc[r][p] - (int)range.y * *(__global const INTS*)(sums + c); \
+    VT v = CAT(convert_float, VW)(whole) * (range.x * VLOAD(scales + c)) + VLOAD(bias + c);
+#else
+#define ROWS_PARAMS
+#define START *(__global const INTS*)(sums + c) + CAT(convert_int, VW)(VLOAD(bias + c))
+#define FINISH VT v = CAT(convert_float, VW)(acc[r][p]);
+#endif
+
 __kernel TARGET __attribute__((reqd_work_group_size(1, 1, 1)))
 void dots(__global const uchar* restrict x, __global const VI* restrict w,
          __global const int* restrict sums, __global const float* restrict bias,
          __global float* restrict y, int X0, int IMAGE, int KC, int SH, int SW, int DH, int DW,
          int OH, int OW, int GN, int GROUPS, int KH, int SEGS, int SEG, int TILES, int CHUNK,
-         int SETS, int Y0, int YN, int YI, int YJ, int LDY, int YG EPI_PARAMS)
+         int SETS, int Y0, int YN, int YI, int YJ, int LDY, int YG ROWS_PARAMS EPI_PARAMS)
 {
     const int begin = get_global_id(0) * CHUNK;
     const int end = min(begin + CHUNK, TILES);
@@ -46,8 +62,7 @@ void dots(__global const uchar* restrict x, __global const VI* restrict w,
         VI acc[RM][NP];
         UNROLL for (int p = 0; p < NP; p++) {
             const int c = group * GN + min((first + p) * VW, GN - VW);
-            const VI start = *(__global const INTS*)(sums + c)
-                + CAT(convert_int, VW)(VLOAD(bias + c));
+            const VI start = START;
             UNROLL for (int r = 0; r < RM; r++) acc[r][p] = start;
         }
         __global const VI* wp = weights;
@@ -69,7 +84,7 @@ void dots(__global const uchar* restrict x, __global const VI* restrict w,
             const int c = group * GN + o;
             const int pixel = Y0 + n * YN + i * YI + (j + r) * YJ;
             const int idx = pixel * GROUPS * GN + c;
-            VT v = CAT(convert_float, VW)(acc[r][p]);
+            FINISH
             EPILOGUE
             VSTORE(v, y + pixel * LDY + group * YG + o);
         }

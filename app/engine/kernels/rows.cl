@@ -84,13 +84,9 @@ __kernel void rows_of_ends(__global const float* restrict x, __global const floa
     }
 }
 
-// rows_cpu: the same. Work-item r owns row r. Defines: VW, at most K
-__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
-void rows_cpu(__global const float* restrict x, __global float* restrict y, int R, int K)
+// The ends of 0 and x[0..K), by one work-item. K is VW or more.
+static inline float2 ends_alone(__global const float* restrict x, int K)
 {
-    const int r = get_global_id(0);
-    x += (size_t)r * K;
-    y += (size_t)r * K;
     VT low = 0.0f, high = 0.0f;
     for (int k = 0; k < K; k += VW) {
         const VT v = VLOAD(x + min(k, K - VW));
@@ -102,13 +98,75 @@ void rows_cpu(__global const float* restrict x, __global float* restrict y, int 
     for (int i = 0; i < VW; i++) {
         WIDEN(lo, hi, lows[i], highs[i])
     }
+    return (float2)(lo, hi);
+}
+
+// Written so that NaN becomes the least, as clamp makes it.
+#define ROUNDED(v)                    \
+    v = v > least ? v : (VT)(least);  \
+    v = v < 127.0f ? v : (VT)(127.0f); \
+    v = AWAY(v);
+
+// rows_cpu: rows. Work-item r owns row r. Defines: VW, at most K
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void rows_cpu(__global const float* restrict x, __global float* restrict y, int R, int K)
+{
+    const int r = get_global_id(0);
+    x += (size_t)r * K;
+    y += (size_t)r * K;
+    const float2 ends = ends_alone(x, K);
+    const float lo = ends.x, hi = ends.y;
     SCALE_OF_ROW
     for (int k = 0; k < K; k += VW) {
         const int at = min(k, K - VW);
         VT v = zero + VLOAD(x + at) * inverse;
-        // Written so that NaN becomes the least, as clamp makes it.
-        v = v > least ? v : (VT)(least);
-        v = v < 127.0f ? v : (VT)(127.0f);
-        VSTORE((AWAY(v) - zero) * step, y + at);
+        ROUNDED(v)
+        VSTORE((v - zero) * step, y + at);
     }
 }
+
+// rows_bytes: y[r,i,j] = 128 + the 8 bits that x[r,i-PT,j-PL] is rounded to over the range of row r,
+// those of zero outside of x; ranges[r] = (step, 128 + zero)
+// x [R,H,LINE] float32; y [R,HP,WIDTH] and SLACK bytes more; PL in bytes. Work-item r owns row r.
+// Defines: VW, at most LINE
+#ifdef BYTES
+#define SLACK 4
+#if VW == 1
+typedef uchar ANYWHERE;
+#define TO_BYTES(v) convert_uchar(convert_int(v) + 128)
+#else
+typedef __attribute__((aligned(1))) CAT(uchar, VW) ANYWHERE;
+#define TO_BYTES(v) CAT(convert_uchar, VW)(CAT(convert_int, VW)(v) + 128)
+#endif
+static inline void fill_bytes(__global uchar* p, uchar value, int count)
+{
+    for (int i = 0; i < count; i++) p[i] = value;
+}
+__kernel __attribute__((reqd_work_group_size(1, 1, 1)))
+void rows_bytes(__global const float* restrict x, __global uchar* restrict y,
+                __global float2* restrict ranges, int R, int H, int LINE, int HP, int WIDTH,
+                int PT, int PL)
+{
+    const int r = get_global_id(0);
+    x += (size_t)r * H * LINE;
+    y += (size_t)r * HP * WIDTH;
+    const float2 ends = ends_alone(x, H * LINE);
+    const float lo = ends.x, hi = ends.y;
+    SCALE_OF_ROW
+    const uchar none = (int)zero + 128;
+    ranges[r] = (float2)(step, zero + 128.0f);
+    fill_bytes(y, none, PT * WIDTH);
+    y += PT * WIDTH;
+    for (int h = 0; h < H; h++, x += LINE, y += WIDTH) {
+        fill_bytes(y, none, PL);
+        for (int k = 0; k < LINE; k += VW) {
+            const int at = min(k, LINE - VW);
+            VT v = zero + VLOAD(x + at) * inverse;
+            ROUNDED(v)
+            *(__global ANYWHERE*)(y + PL + at) = TO_BYTES(v);
+        }
+        fill_bytes(y + PL + LINE, none, WIDTH - PL - LINE);
+    }
+    fill_bytes(y, none, (HP - PT - H) * WIDTH + (r == R - 1 ? SLACK : 0));
+}
+#endif

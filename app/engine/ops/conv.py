@@ -15,8 +15,9 @@ from app.engine.ops.depthwise import depthwise_gpu
 from app.engine.ops.gemm import conv_gemm
 from app.engine.ops.matmul import dense_launches
 from app.engine.ops.precision import halved
-from app.engine.ops.tiles import along, dense_tile, depthwise_tile
+from app.engine.ops.tiles import CHUNK_FLOPS, along, dense_tile, depthwise_tile
 from app.engine.ops.window import Axis, axes
+from app.engine.passes.rows import ROWS_PRODUCT
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require, require_dtype, shape
 
@@ -158,7 +159,7 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
                           *compile_steps(steps(node), y), profile)]
     if dots.pays(profile, node, g):
         return dots.launches(node, profile, g, select, bias(node, g.outputs),
-                             compile_steps(steps(node), y), CHUNK_FLOPS)
+                             compile_steps(steps(node), y))
     of_group = g.outputs // g.groups
     depth = g.rows.kernel * g.columns.kernel * (g.channels // g.groups)
     whole = g.columns.dilation == 1 and g.groups == 1
@@ -253,8 +254,6 @@ def depthwise_conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     return [Launch("depthwise", "depthwise", args, size, (1, 1), defines, flops)]
 
 
-# What one work-item shall do at least, so that starting it costs nothing (0.1 us on PoCL).
-CHUNK_FLOPS = 200_000
 OUTPUTS_FIRST: Selection = ("outputs first", lambda w: w[0].transpose(2, 0, 1))
 
 
@@ -288,3 +287,21 @@ def fully_connected(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
         return dense_launches(node, profile)
     return conv_launch(node, profile, _row(x.size // w.shape[1], w.shape[1], w.shape[0]))
 
+
+
+@op(ROWS_PRODUCT)
+def rows_product(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
+    """Plan a product of int8 weights with numbers that are rounded to 8 bits row by row.
+
+    Shapes: x [N,H,W,C] or [..., K], w [O,KH,KW,C/groups] or [O,K], bias [O] -> y as the product's.
+    Source: TFLite's hybrid kernels, see passes.quantize.
+    """
+    own: Node = replace(node.options["product"], inputs=node.inputs)
+    x, w = node.input(0), node.input(1)
+    g = (flatten(_geometry(own)) if own.op == "CONV_2D"
+         else _row(x.size // w.shape[1], w.shape[1], w.shape[0]))
+    row = int(node.options["row"]) or x.size // x.shape[0]
+    return dots.rounded_launches(node, profile, g, row, bool(node.options["symmetric"]),
+                                 bias(node, g.outputs),
+                                 compile_steps(steps(replace(own, epilogue=node.epilogue)),
+                                               node.outputs[0]))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.engine.ir import Arg, Const, Data, Launch, Node, Tensor
-from app.engine.ops.tiles import Tile, dot_tile
+from app.engine.ops.tiles import CHUNK_FLOPS, Tile, dot_tile, lanes
 from app.engine.ops.window import Axis
 from app.engine.profile import DeviceProfile
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from app.engine.ops.conv import Geometry, Selection
 
 i32 = np.int32
+# What compile_steps makes of an epilogue.
+Compiled = tuple[dict[str, str | int], list[Arg]]
 # The fewest outputs of a group that lanes are made of.
 LEAST = 8
 # Bytes that follow an image, so that the last four of a window may be read at once.
@@ -36,15 +38,53 @@ def pays(profile: DeviceProfile, node: Node, g: Geometry) -> bool:
 
 
 def launches(node: Node, profile: DeviceProfile, g: Geometry, select: Selection, bias: Arg,
-             compiled: tuple[dict[str, str | int], list[Arg]], chunk: int) -> list[Launch]:
+             compiled: Compiled) -> list[Launch]:
     """Turn the input into bytes, multiply.
 
     Shapes: x [N,H,W,C] float32 of integers, w as g and select have it, of integers that int8 can
             hold, bias [O] of integers.
-    Units: chunk is how many operations a work-item shall do at least.
+    """
+    zero = int(node.options["zero"])
+    first, made = _bytes(node.input(0), node.outputs[0], g, zero)
+    sums = Const(node.input(1), f"sums {select[0]} {g.groups} {zero}",
+                 lambda data: -zero * _sums(select[1](data), g))
+    return [first, _product(node, profile, g, select, (made, sums, bias), (), compiled)]
+
+
+def rounded_launches(node: Node, profile: DeviceProfile, g: Geometry, row: int, symmetric: bool,
+                     bias: Arg, compiled: Compiled) -> list[Launch]:
+    """Round the input to 8 bits over the range of each of its rows, multiply.
+
+    Shapes: x [N,H,W,C] float32 in rows of so many numbers, w [O,KH,KW,C/groups] int8 with scales,
+            bias [O]; where g pads, rows are images.
+    Source: TFLite's hybrid kernels, see passes.quantize.
     """
     x, w, y = node.input(0), node.input(1), node.outputs[0]
-    zero = int(node.options["zero"])
+    assert w.quant is not None
+    scales = np.asarray(w.quant.scales, np.float32)
+    rows, (image, width) = x.size // row, _padded(g)
+    height, lines, line = _height(image), image.extent, g.columns.extent * g.channels
+    if not _pads(g):
+        height, lines, line, width = 1, 1, row, row
+    made = Tensor(f"{y.name}/bytes", (rows * height * width + SLACK,), "uint8")
+    ranges = Tensor(f"{y.name}/ranges", (rows, 2), "float32")
+    numbers = (rows, lines, line, height, width, image.before if _pads(g) else 0,
+               _left(g) * g.channels)
+    first = Launch("rows", "rows_bytes", (x, made, ranges, *map(i32, numbers)), (rows, 1, 1),
+                   (1, 1, 1), {"VW": lanes(profile, line), "SYMMETRIC": int(symmetric),
+                               "BYTES": 1}, x.size)
+    sums = Const(w, "sums of rows", lambda data: _sums(data, g))
+    by_output = Const(w, "scales", lambda _: np.broadcast_to(scales, g.outputs))
+    per = g.batch * g.rows.out * g.columns.out // rows
+    return [first, _product(node, profile, g, ("all", np.asarray), (made, sums, bias),
+                            (ranges, by_output, i32(per)), compiled)]
+
+
+def _product(node: Node, profile: DeviceProfile, g: Geometry, select: Selection,
+             factors: tuple[Arg, Arg, Arg], rows: tuple[Arg, ...], compiled: Compiled) -> Launch:
+    """The launch that multiplies; factors are the bytes, their part of the sums and the bias."""
+    w, y = node.input(1), node.outputs[0]
+    made, sums, bias = factors
     image, width = _padded(g)
     of_group, depth = g.outputs // g.groups, g.channels // g.groups
     together = g.columns.dilation == 1 and g.groups == 1
@@ -56,23 +96,20 @@ def launches(node: Node, profile: DeviceProfile, g: Geometry, select: Selection,
     tiles = -(-g.columns.out // tile.rows)
     window = g.rows.kernel * g.columns.kernel * depth
     work = 2 * tile.rows * tile.panels * tile.lanes * window
-    chunk = max(1, min(tiles, chunk // max(work, 1)))
+    chunk = max(1, min(tiles, CHUNK_FLOPS // max(work, 1)))
     start = (image.before - g.rows.before) * width + (_left(g) - g.columns.before) * g.channels
     _, of_y, _, groups_y = g.apart
-    numbers = (start, (image.before + image.extent + image.after) * width, depth,
+    numbers = (start, _height(image) * width, depth,
                g.rows.stride * width, g.columns.stride * g.channels, g.rows.dilation * width,
                g.columns.dilation * g.channels, g.rows.out, g.columns.out, of_group, g.groups,
                g.rows.kernel, segments, segment, tiles, chunk, sets, *g.steps, of_y, groups_y)
     epilogue, operands = compiled
-    first, made = _bytes(x, y, g, zero, image, width)
-    label = f"{select[0]} {g.groups}"
-    args = (made, _packed(w, g, tile, select, segments, segment),
-            Const(w, f"sums {label} {zero}", lambda data: _sums(select[1](data), g, zero)),
-            bias, y, *map(i32, numbers), *operands)
+    args = (made, _packed(w, g, tile, select, segments, segment), sums, bias, y,
+            *map(i32, numbers), *rows, *operands)
     size = (-(-tiles // chunk), sets * g.groups, g.batch * g.rows.out)
-    return [first, Launch("dots", "dots", args, size, (1, 1, 1),
-                          {"VW": tile.lanes, "RM": tile.rows, "NP": tile.panels, **epilogue},
-                          g.flops)]
+    return Launch("dots", "dots", args, size, (1, 1, 1),
+                  {"VW": tile.lanes, "RM": tile.rows, "NP": tile.panels, "ROWS": int(bool(rows)),
+                   **epilogue}, g.flops)
 
 
 def _left(g: Geometry) -> int:
@@ -89,13 +126,21 @@ def _padded(g: Geometry) -> tuple[Axis, int]:
     return image, (_left(g) + max(columns.extent, last)) * g.channels
 
 
-def _bytes(x: Tensor, y: Tensor, g: Geometry, zero: int, image: Axis,
-           width: int) -> tuple[Launch, Tensor]:
-    lines, line = image.extent, g.columns.extent * g.channels
+def _height(image: Axis) -> int:
+    return image.before + image.extent + image.after
+
+
+def _pads(g: Geometry) -> bool:
+    image, width = _padded(g)
+    return _height(image) > image.extent or width > g.columns.extent * g.channels
+
+
+def _bytes(x: Tensor, y: Tensor, g: Geometry, zero: int) -> tuple[Launch, Tensor]:
+    image, width = _padded(g)
+    lines, line, height = image.extent, g.columns.extent * g.channels, _height(image)
     total = g.batch * lines * line
-    height = image.before + lines + image.after
     count = g.batch * height
-    if height == lines and width == line:
+    if not _pads(g):
         line = width = min(LINE, total)
         lines = height = count = -(-total // line)
     made = Tensor(f"{y.name}/bytes", (count * width + SLACK,), "uint8")
@@ -123,7 +168,7 @@ def _packed(w: Tensor, g: Geometry, tile: Tile, select: Selection, segments: int
     return Const(w, f"dots{tile.lanes}/{g.groups} {select[0]} {segments}", pack)
 
 
-def _sums(w: Data, g: Geometry, zero: int) -> Data:
-    """What the constant that is added to the input adds to each output, negative."""
-    sums: Data = -zero * w.reshape(g.outputs, -1).sum(1, dtype=np.float64)
+def _sums(w: Data, g: Geometry) -> Data:
+    """The weights of each output in sum: what a constant that is added to x adds, by that."""
+    sums: Data = w.reshape(g.outputs, -1).sum(1, dtype=np.float64)
     return sums.astype(np.int32)

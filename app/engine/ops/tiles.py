@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from app.engine.ops.window import Axis
 from app.engine.profile import DeviceProfile
 
+# What one work-item shall do at least, so that starting it costs nothing (0.1 us on PoCL).
+CHUNK_FLOPS = 200_000
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:

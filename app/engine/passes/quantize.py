@@ -151,7 +151,9 @@ def hybrid(low: Lowering, node: Node) -> None:
     low.emit("QUANTIZE_ROWS", (x,), (rounded,), {"row": row, "symmetric": symmetric})
     inputs = list(node.inputs)
     inputs[at], inputs[weights] = rounded, low.real(w)
-    low.emit(node.op, inputs, node.outputs, node.options)
+    # See passes.rows.
+    known = {"integers": w} if _signed(w) and not w.quant.block else {}
+    low.emit(node.op, inputs, node.outputs, {**node.options, **known})
 
 
 def move(low: Lowering, node: Node) -> None:
