@@ -32,10 +32,11 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
     """The engine on PoCL, or on what ENGINE_TEST_DEVICE names (oclgrind, llvmpipe, a card).
 
     Each test runs with the kernels meant for that device, and with those meant for an RX 580;
-    ENGINE_TEST_PROFILE keeps one of the two ("own", "rx580").
+    ENGINE_TEST_PROFILE keeps one of the two ("own", "rx580"). Tests may ask for "floats": the
+    device's own kernels, without a processor's dot products of integers.
     """
     only = os.environ.get("ENGINE_TEST_PROFILE", request.param)
-    if only != request.param:
+    if only != request.param and (request.param, only) != ("floats", "own"):
         pytest.skip(f"ENGINE_TEST_PROFILE={only}")
     pattern = os.environ.get("ENGINE_TEST_DEVICE", "Portable Computing Language")
     if pattern.startswith("Portable"):
@@ -45,5 +46,10 @@ def runtime(request: pytest.FixtureRequest) -> Runtime:
     if request.param == "rx580":
         align = max(RX_580.align, device.profile.align)
         device = replace(device, profile=replace(RX_580, align=align))
+    else:
+        # oclgrind runs what stands in the kernel for the instructions of a processor.
+        dots = device.profile.dots or pattern == "Oclgrind"
+        device = replace(device, profile=replace(device.profile,
+                                                 dots=dots and request.param == "own"))
     # No program cache of ours: PoCL keeps its own, and its binaries cost a second compilation.
     return Runtime(device)

@@ -73,6 +73,7 @@ def test_convolutions(runtime: Runtime, data: Any, dtype: str, activation: str, 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 @pytest.mark.parametrize("tile", [2, 4])
+@pytest.mark.parametrize("runtime", ["floats", "rx580"], indirect=True)
 def test_tiles_of_whole_numbers_are_exact(runtime: Runtime, monkeypatch: pytest.MonkeyPatch,
                                           dtype: str, tile: int) -> None:
     rng = np.random.default_rng(tile)

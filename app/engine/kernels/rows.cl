@@ -138,7 +138,7 @@ typedef uchar ANYWHERE;
 typedef __attribute__((aligned(1))) CAT(uchar, VW) ANYWHERE;
 #define TO_BYTES(v) CAT(convert_uchar, VW)(CAT(convert_int, VW)(v) + 128)
 #endif
-static inline void fill_bytes(__global uchar* p, uchar value, int count)
+static inline void fill_bytes(uchar value, int count, __global uchar* p)
 {
     for (int i = 0; i < count; i++) p[i] = value;
 }
@@ -155,18 +155,18 @@ void rows_bytes(__global const float* restrict x, __global uchar* restrict y,
     SCALE_OF_ROW
     const uchar none = (int)zero + 128;
     ranges[r] = (float2)(step, zero + 128.0f);
-    fill_bytes(y, none, PT * WIDTH);
+    fill_bytes(none, PT * WIDTH, y);
     y += PT * WIDTH;
     for (int h = 0; h < H; h++, x += LINE, y += WIDTH) {
-        fill_bytes(y, none, PL);
+        fill_bytes(none, PL, y);
         for (int k = 0; k < LINE; k += VW) {
             const int at = min(k, LINE - VW);
             VT v = zero + VLOAD(x + at) * inverse;
             ROUNDED(v)
             *(__global ANYWHERE*)(y + PL + at) = TO_BYTES(v);
         }
-        fill_bytes(y + PL + LINE, none, WIDTH - PL - LINE);
+        fill_bytes(none, WIDTH - PL - LINE, y + PL + LINE);
     }
-    fill_bytes(y, none, (HP - PT - H) * WIDTH + (r == R - 1 ? SLACK : 0));
+    fill_bytes(none, (HP - PT - H) * WIDTH + (r == R - 1 ? SLACK : 0), y);
 }
 #endif

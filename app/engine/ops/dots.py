@@ -88,7 +88,7 @@ def _product(node: Node, profile: DeviceProfile, g: Geometry, select: Selection,
     image, width = _padded(g)
     of_group, depth = g.outputs // g.groups, g.channels // g.groups
     together = g.columns.dilation == 1 and g.groups == 1
-    segments = 1 if together else g.columns.kernel
+    segments = 1 if together else max(g.columns.kernel, 1)
     segment = -(-(depth * g.columns.kernel // segments) // 4)
     tile = dot_tile(profile, g.columns.out, of_group, g.rows.kernel * segments * segment)
     panels = -(-of_group // tile.lanes)
@@ -157,7 +157,8 @@ def _packed(w: Tensor, g: Geometry, tile: Tile, select: Selection, segments: int
     starts = [min(p * tile.lanes, of_group - tile.lanes) for p in range(-(-of_group // tile.lanes))]
 
     def pack(data: Data) -> Data:
-        rows = select[1](data).reshape(g.groups, of_group, g.rows.kernel * segments, -1)
+        taps = g.columns.kernel * (g.channels // g.groups) // segments
+        rows = select[1](data).reshape(g.groups, of_group, g.rows.kernel * segments, taps)
         filled = np.zeros((*rows.shape[:3], 4 * segment), np.int8)
         filled[..., :rows.shape[3]] = rows
         panels = np.stack([filled[:, s:s + tile.lanes] for s in starts], 1)
@@ -170,5 +171,5 @@ def _packed(w: Tensor, g: Geometry, tile: Tile, select: Selection, segments: int
 
 def _sums(w: Data, g: Geometry) -> Data:
     """The weights of each output in sum: what a constant that is added to x adds, by that."""
-    sums: Data = w.reshape(g.outputs, -1).sum(1, dtype=np.float64)
+    sums: Data = w.reshape(g.outputs, w.size // g.outputs).sum(1, dtype=np.float64)
     return sums.astype(np.int32)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tests.engine.examples import rest
 
 KERNELS = Path(__file__).parents[3] / "app/engine/kernels"
 CPU = DeviceProfile("a CPU", "cpu", 2, 4096, 1 << 15, 1 << 30, 1 << 32, 128, 16)
+DOTS = replace(CPU, dots=True)
 SAME = {"padding": "SAME", "strideH": 1, "strideW": 1}
 VALID = {"padding": "VALID", "strideH": 2, "strideW": 2}
 RELU = {"fusedActivationFunction": "RELU6"}
@@ -43,6 +45,15 @@ def i4(*values: Any) -> np.ndarray[Any, Any]:
 
 def spec(*shape: int, dtype: str = "float32") -> Spec:
     return Spec(shape, dtype, QUANT if dtype == "int8" else None)
+
+
+def i1(*shape: int) -> tuple[np.ndarray[Any, Any], Quantization]:
+    values = np.random.default_rng(9).integers(-127, 128, shape)
+    return values.astype("i1"), Quantization((0.02,), (0,))
+
+
+def biases(count: int) -> tuple[np.ndarray[Any, Any], Quantization]:
+    return np.arange(count, dtype="i4"), Quantization((0.001,), (0,))
 
 
 Case = tuple[str, list[Any], list[Spec], dict[str, Any] | None]
@@ -131,6 +142,20 @@ CASES: dict[str, Case] = {
                                     Quantization((0.02,), (0,))),
                                    (np.arange(5, dtype="i4"), Quantization((0.001,), (0,)))],
                        [spec(1, 4, 5, 5, dtype="int8")], SAME),
+    "quantised conv of 9": ("CONV_2D", [spec(2, 4, 5, 3, dtype="int8"), i1(9, 3, 2, 3), biases(9)],
+                            [spec(2, 4, 5, 9, dtype="int8")], SAME),
+    "quantised conv dilated": ("CONV_2D", [spec(1, 6, 7, 5, dtype="int8"), i1(21, 3, 2, 5),
+                                           biases(21)], [spec(1, 6, 7, 21, dtype="int8")],
+                               {**SAME, "dilationHFactor": 2, "dilationWFactor": 3}),
+    "quantised dense": ("FULLY_CONNECTED", [spec(3, 9, dtype="int8"), i1(17, 9), biases(17)],
+                        [spec(3, 17, dtype="int8")], {}),
+    "quantised transposed": ("TRANSPOSE_CONV", [i4(1, 6, 4, 9), i1(9, 3, 3, 3),
+                                                spec(1, 3, 2, 3, dtype="int8"), biases(9)],
+                             [spec(1, 6, 4, 9, dtype="int8")],
+                             {"padding": "SAME", "strideH": 2, "strideW": 2}),
+    "hybrid dense of 9": ("FULLY_CONNECTED", [spec(3, 13), i1(9, 13), f4(9)], [spec(3, 9)], {}),
+    "hybrid conv of 9": ("CONV_2D", [spec(2, 5, 4, 5), i1(9, 3, 3, 5), f4(9)], [spec(2, 5, 4, 9)],
+                         SAME),
     "hybrid dense": ("FULLY_CONNECTED",
                      [spec(3, 12), (np.arange(-42, 42, dtype="i1").reshape(7, 12),
                                     Quantization((0.02,), (0,))), f4(7)], [spec(3, 7)], {}),
@@ -221,7 +246,7 @@ def test_small_custom_ops(runtime: Runtime, name: str) -> None:
 def test_the_cases_use_every_kernel() -> None:
     names = (*CASES, *SMALL_NETS, *CUSTOM)
     used = set().union(*(kernels_of(plan_blob(blob_of(name), profile=profile))
-                         for name in names for profile in (CPU, RX_580)))
+                         for name in names for profile in (CPU, DOTS, RX_580)))
     text = "\n".join(path.read_text("utf-8") for path in KERNELS.glob("*.cl"))
     there = set(re.findall(r"void (\w+)\s*\(__(?:global|read_only)", text))
     missing = there - used - set().union(*ELSEWHERE.values())
