@@ -16,10 +16,12 @@ import numpy as np
 from app.engine.ir import Const, Launch, Scratch, Tensor
 from app.engine.profile import DeviceProfile
 
-# What starting a kernel costs, and what one core does meanwhile (PoCL, AVX2 and AVX-512).
+# What starting a kernel costs, and what one core does meanwhile (PoCL, AVX2 and AVX-512), by dot
+# products of integers where it can.
 # Units: seconds, FLOP/s, bytes/s.
 START = 3e-6
 FLOPS = 5e10
+DOTS = 3e11
 BYTES = 5e10
 # Starts that one part may last, on a device of one core: of more cores it leaves all but one idle.
 PART = 10
@@ -45,7 +47,7 @@ def chained(steps: Sequence[Any], profile: DeviceProfile) -> list[Any]:
 
 def _small(step: Any, profile: DeviceProfile) -> bool:
     most = PART * START / profile.compute_units
-    return (isinstance(step, Launch) and step.flops <= FLOPS * most and seconds(step) <= most
+    return (isinstance(step, Launch) and _computing(step) <= most and seconds(step) <= most
             and set(step.local_size) == {1}
             and all(isinstance(a, Tensor | Const | Scratch | np.int32 | np.float32)
                     for a in step.args))
@@ -55,7 +57,11 @@ def seconds(launch: Launch) -> float:
     """What one core of a CPU takes for a launch, about."""
     moved = sum(a.tensor.nbytes if isinstance(a, Const) else a.nbytes for a in launch.args
                 if isinstance(a, Tensor | Const | Scratch))
-    return launch.flops / FLOPS + moved / BYTES
+    return _computing(launch) + moved / BYTES
+
+
+def _computing(launch: Launch) -> float:
+    return launch.flops / (DOTS if launch.source == "dots" else FLOPS)
 
 
 def _cut(run: Sequence[Launch]) -> list[list[Launch]]:

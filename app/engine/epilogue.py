@@ -86,6 +86,8 @@ STEPS = {
     "ADD_REQUANT": "v = (v + {o} * {t}) * {s};" + _WHOLE,
     "ADD_REQUANT_SWAPPED": "v = ({o} + v * {t}) * {s};" + _WHOLE,
     "MUL_REQUANT": "v = v * {o} * {s};" + _WHOLE,
+    # Of a whole number from {lo} on, see passes.lookups; {o} points to the table.
+    "LOOKUP": "v = looked_up({o}, v - {lo});",
     # What passes.gates makes of a value that is joined with a function of itself.
     "OPEN": "{{ VT kept = v;",
     "CLOSE": "}}",
@@ -95,7 +97,9 @@ BINARY = ORDERED | {"ADD", "MUL", "SQUARED_DIFFERENCE", "PRELU",
                     "REQUANT_CHANNELS", "MUL_REQUANT"}
 # Steps that no file names: passes.quantize makes them.
 INTERNAL = {"SCALE", "REQUANT", "LEAKY_REQUANT", "REQUANT_TWICE", "REQUANT_AWAY",
-            "REQUANT_CHANNELS", "ADD_REQUANT", "MUL_REQUANT"}
+            "REQUANT_CHANNELS", "ADD_REQUANT", "MUL_REQUANT", "LOOKUP"}
+# A step that reads a table, and how many numbers that has.
+LOOKUP, SIZE = "LOOKUP", 256
 # A node of several steps, and those that only stand among others: see passes.gates.
 GATE, MARKS = "GATE", {"OPEN", "CLOSE"}
 NUMBERS = ("s", "t", "lo", "hi")
@@ -137,7 +141,11 @@ def compile_steps(steps: Sequence[Fused], output: Tensor,
     args: list[Arg] = []
     for step in steps:
         value = "kept" if step.kept else ""
-        if step.operand is not None:
+        if step.kind == LOOKUP and step.operand is not None:
+            value = f"{prefix}o{len(args)}"
+            params.append(f", {TYPES[0]} {value}")
+            args.append(Const(step.operand, "flat", np.ravel))
+        elif step.operand is not None:
             value, more = _operand(step.operand, output, f"{prefix}o", len(args))
             params += [f", {t} {prefix}o{len(args) + i}" for i, t in enumerate(TYPES[:len(more)])]
             args += more

@@ -15,6 +15,7 @@ from app.engine.ir import Const, Graph, Launch, Scratch, Tensor
 from app.engine.ops.dots import LEAST
 from app.engine.passes.dense_pairs import pair_dense
 from app.engine.passes.fuse import fuse
+from app.engine.passes.lookups import with_tables
 from app.engine.passes.pairs import pair
 from app.engine.passes.quantize import lower
 from app.engine.passes.recurrent import unfold
@@ -90,7 +91,7 @@ def plan(graph: Graph, profile: DeviceProfile,
 
     def fused(given: Graph) -> Graph:
         if profile.dots:
-            return join_rows(fuse(given), LEAST)
+            return with_tables(join_rows(fuse(given), LEAST))
         return fuse(given) if profile.is_cpu else pair_dense(pair(fuse(given)))
 
     kept = functional(graph, lasting) if whole else None

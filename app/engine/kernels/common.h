@@ -153,6 +153,28 @@ static inline VT error_function(VT v)
 #define AWAY(v) round(v)
 #define ERF(v) erf(v)
 #endif
+#ifdef VW
+// table[v] of whole numbers v; a table has 256 numbers. What is no number finds some.
+static inline VT looked_up(__global const float* restrict table, VT v)
+{
+#if VW == 1
+    return table[clamp(convert_int(v), 0, 255)];
+#else
+    const VI at = clamp(CAT(convert_int, VW)(v), 0, 255);
+#if VW == 16 && defined(__AVX512F__)
+    return __builtin_ia32_gathersiv16sf(v, (__private const void*)(size_t)table, at, (ushort)-1, 4);
+#elif VW == 8 && defined(__AVX2__)
+    return __builtin_ia32_gatherd_ps256(v, (__private const float*)(size_t)table, at, as_float8((int8)(-1)), 4);
+#else
+    int places[VW];
+    float found[VW];
+    CAT(vstore, VW)(at, 0, places);
+    for (int i = 0; i < VW; i++) found[i] = table[places[i]];
+    return OF_ARRAY(found);
+#endif
+#endif
+}
+#endif
 #define UNROLL _Pragma("unroll")
 // Wavefronts per SIMD that a kernel wants at least: LLVM then keeps to as many registers as allow it.
 #ifdef __AMDGCN__
