@@ -130,11 +130,12 @@ def test_transposed_convolutions(runtime: Runtime, data: Any, channels: int, out
 
 
 @OWN
-@pytest.mark.parametrize(("zero", "spread"), [(128, 127), (117, 100), (117, 138)])
-def test_weights_without_a_sign(runtime: Runtime, zero: int, spread: int) -> None:
+@pytest.mark.parametrize(("zero", "spread"), [(128, 127), (117, 138), (0, 255), (255, 255)])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_weights_without_a_sign(runtime: Runtime, zero: int, spread: int, kernel: int) -> None:
     rng = np.random.default_rng(1)
-    w = (np.clip(zero + rng.integers(-spread, spread + 1, (19, 3, 3, 6)), 0, 255).astype("u1"),
-         Quantization((0.02,), (zero,)))
+    values = zero + rng.integers(-spread, spread + 1, (19, kernel, kernel, 6))
+    w = (np.clip(values, 0, 255).astype("u1"), Quantization((0.02,), (zero,)))
     bias = (np.arange(19, dtype="i4"), Quantization((0.001,), (0,)))
     blob = single_op("CONV_2D", [Spec((1, 9, 9, 6), "uint8", Quantization((0.05,), (77,))), w,
                                  bias], [Spec((1, 9, 9, 19), "uint8", Quantization((0.5,), (99,)))],

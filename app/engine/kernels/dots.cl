@@ -5,8 +5,10 @@
 // are zero. w: int8, [group][panel][KH*SEGS*SEG][VW][4]; sums take ZERO back. y as in conv.cl.
 // With ROWS, x is rounded row by row (rows.cl): what comes before the epilogue is bias[o] + the sum of
 // x[...] * w[...] * step * scales[o], where row p / PER has a step and a zero, and p counts y's pixels.
+// With SHIFTED, w is what int8 holds of weights that are larger by SHIFT, which is multiplied with the
+// sum of a window: ones [SEG][4] are ones and, at the end of a segment, zeros.
 // Work-item (t, q, n*OH+i), CPU-shaped, as in conv.cl without borders.
-// Defines: VW (8 or 16) RM NP ROWS
+// Defines: VW (8 or 16) RM NP ROWS SHIFTED
 #if defined(__x86_64__)
 #define TARGET __attribute__((target("avx512vnni,avx512vl")))
 #if VW == 16
@@ -26,15 +28,19 @@ typedef __attribute__((aligned(1))) int ANYWHERE;
 typedef __attribute__((aligned(4))) VI INTS;
 
 #if ROWS
-#define ROWS_PARAMS \
+#define MORE_PARAMS \
     , __global const float2* restrict ranges, __global const float* restrict scales, int PER
 #define START 0
 #define FINISH                                                                     \
     const float2 range = ranges[((n * OH + i) * OW + j + r) / PER];                \
     const VI whole = acc[r][p] - (int)range.y * *(__global const INTS*)(sums + c); \
     VT v = CAT(convert_float, VW)(whole) * (range.x * VLOAD(scales + c)) + VLOAD(bias + c);
+#elif SHIFTED
+#define MORE_PARAMS , __global const int* restrict ones, int SHIFT
+#define START *(__global const INTS*)(sums + c) + CAT(convert_int, VW)(VLOAD(bias + c))
+#define FINISH VT v = CAT(convert_float, VW)(acc[r][p] + SHIFT * window[r]);
 #else
-#define ROWS_PARAMS
+#define MORE_PARAMS
 #define START *(__global const INTS*)(sums + c) + CAT(convert_int, VW)(VLOAD(bias + c))
 #define FINISH VT v = CAT(convert_float, VW)(acc[r][p]);
 #endif
@@ -44,7 +50,7 @@ void dots(__global const uchar* restrict x, __global const VI* restrict w,
          __global const int* restrict sums, __global const float* restrict bias,
          __global float* restrict y, int X0, int IMAGE, int KC, int SH, int SW, int DH, int DW,
          int OH, int OW, int GN, int GROUPS, int KH, int SEGS, int SEG, int TILES, int CHUNK,
-         int SETS, int Y0, int YN, int YI, int YJ, int LDY, int YG ROWS_PARAMS EPI_PARAMS)
+         int SETS, int Y0, int YN, int YI, int YJ, int LDY, int YG MORE_PARAMS EPI_PARAMS)
 {
     const int begin = get_global_id(0) * CHUNK;
     const int end = min(begin + CHUNK, TILES);
@@ -65,6 +71,10 @@ void dots(__global const uchar* restrict x, __global const VI* restrict w,
             const VI start = START;
             UNROLL for (int r = 0; r < RM; r++) acc[r][p] = start;
         }
+#if SHIFTED
+        VI window[RM];
+        UNROLL for (int r = 0; r < RM; r++) window[r] = 0;
+#endif
         __global const VI* wp = weights;
         for (int h = 0; h < KH; h++)
         for (int s = 0; s < SEGS; s++) {
@@ -75,6 +85,9 @@ void dots(__global const uchar* restrict x, __global const VI* restrict w,
                 UNROLL for (int r = 0; r < RM; r++) {
                     const VI a = (VI)(*(__global const ANYWHERE*)(xp + r * SW));
                     UNROLL for (int p = 0; p < NP; p++) acc[r][p] = FOURS(acc[r][p], a, b[p]);
+#if SHIFTED
+                    window[r] = FOURS(window[r], a, (VI)(ones[k]));
+#endif
                 }
             }
         }

@@ -42,13 +42,13 @@ def launches(node: Node, profile: DeviceProfile, g: Geometry, select: Selection,
     """Turn the input into bytes, multiply.
 
     Shapes: x [N,H,W,C] float32 of integers, w as g and select have it, of integers that int8 can
-            hold, bias [O] of integers.
+            hold when "shift" of them is taken away, bias [O] of integers.
     """
-    zero = int(node.options["zero"])
+    zero, shift = int(node.options["zero"]), int(node.options["shift"])
     first, made = _bytes(node.input(0), node.outputs[0], g, zero)
     sums = Const(node.input(1), f"sums {select[0]} {g.groups} {zero}",
                  lambda data: -zero * _sums(select[1](data), g))
-    return [first, _product(node, profile, g, select, (made, sums, bias), (), compiled)]
+    return [first, _product(node, profile, g, select, (made, sums, bias), (), compiled, shift)]
 
 
 def rounded_launches(node: Node, profile: DeviceProfile, g: Geometry, row: int, symmetric: bool,
@@ -81,7 +81,8 @@ def rounded_launches(node: Node, profile: DeviceProfile, g: Geometry, row: int, 
 
 
 def _product(node: Node, profile: DeviceProfile, g: Geometry, select: Selection,
-             factors: tuple[Arg, Arg, Arg], rows: tuple[Arg, ...], compiled: Compiled) -> Launch:
+             factors: tuple[Arg, Arg, Arg], rows: tuple[Arg, ...], compiled: Compiled,
+             shift: int = 0) -> Launch:
     """The launch that multiplies; factors are the bytes, their part of the sums and the bias."""
     w, y = node.input(1), node.outputs[0]
     made, sums, bias = factors
@@ -90,7 +91,8 @@ def _product(node: Node, profile: DeviceProfile, g: Geometry, select: Selection,
     together = g.columns.dilation == 1 and g.groups == 1
     segments = 1 if together else max(g.columns.kernel, 1)
     segment = -(-(depth * g.columns.kernel // segments) // 4)
-    tile = dot_tile(profile, g.columns.out, of_group, g.rows.kernel * segments * segment)
+    tile = dot_tile(profile, g.columns.out, of_group, g.rows.kernel * segments * segment,
+                    bool(shift))
     panels = -(-of_group // tile.lanes)
     sets = -(-panels // tile.panels)
     tiles = -(-g.columns.out // tile.rows)
@@ -104,12 +106,16 @@ def _product(node: Node, profile: DeviceProfile, g: Geometry, select: Selection,
                g.columns.dilation * g.channels, g.rows.out, g.columns.out, of_group, g.groups,
                g.rows.kernel, segments, segment, tiles, chunk, sets, *g.steps, of_y, groups_y)
     epilogue, operands = compiled
-    args = (made, _packed(w, g, tile, select, segments, segment), sums, bias, y,
-            *map(i32, numbers), *rows, *operands)
+    more = rows
+    if shift:
+        taps = depth * g.columns.kernel // segments
+        more = Const(w, f"ones {taps}", lambda _: _ones(taps, segment)), i32(shift)
+    args = (made, _packed(w, g, tile, select, segments, segment, shift), sums, bias, y,
+            *map(i32, numbers), *more, *operands)
     size = (-(-tiles // chunk), sets * g.groups, g.batch * g.rows.out)
     return Launch("dots", "dots", args, size, (1, 1, 1),
                   {"VW": tile.lanes, "RM": tile.rows, "NP": tile.panels, "ROWS": int(bool(rows)),
-                   **epilogue}, g.flops)
+                   "SHIFTED": int(bool(shift)), **epilogue}, g.flops)
 
 
 def _left(g: Geometry) -> int:
@@ -151,7 +157,7 @@ def _bytes(x: Tensor, y: Tensor, g: Geometry, zero: int) -> tuple[Launch, Tensor
 
 
 def _packed(w: Tensor, g: Geometry, tile: Tile, select: Selection, segments: int,
-            segment: int) -> Const:
+            segment: int, shift: int) -> Const:
     """[group][panel][KH * segments * segment][lanes][4], zeros at the ends of segments."""
     of_group = g.outputs // g.groups
     starts = [min(p * tile.lanes, of_group - tile.lanes) for p in range(-(-of_group // tile.lanes))]
@@ -160,13 +166,20 @@ def _packed(w: Tensor, g: Geometry, tile: Tile, select: Selection, segments: int
         taps = g.columns.kernel * (g.channels // g.groups) // segments
         rows = select[1](data).reshape(g.groups, of_group, g.rows.kernel * segments, taps)
         filled = np.zeros((*rows.shape[:3], 4 * segment), np.int8)
-        filled[..., :rows.shape[3]] = rows
+        filled[..., :taps] = rows - shift
         panels = np.stack([filled[:, s:s + tile.lanes] for s in starts], 1)
         # [group, panel, lane, segment, 4 * k] -> [group, panel, segment, k, lane, 4]
         split = panels.reshape(*panels.shape[:4], segment, 4)
         return np.ascontiguousarray(split.transpose(0, 1, 3, 4, 2, 5))
 
     return Const(w, f"dots{tile.lanes}/{g.groups} {select[0]} {segments}", pack)
+
+
+def _ones(taps: int, segment: int) -> Data:
+    """Ones for the taps of a segment, zeros behind them."""
+    ones = np.zeros(4 * segment, np.int8)
+    ones[:taps] = 1
+    return ones
 
 
 def _sums(w: Data, g: Geometry) -> Data:

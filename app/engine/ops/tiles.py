@@ -102,23 +102,28 @@ def _dense_tiles(profile: DeviceProfile, pixels: int, outputs: int) -> list[Tile
 DOT_TILES = {1: (16, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1), 2: (12, 10, 8, 7, 6, 5, 4, 3, 2, 1),
              3: (8, 7, 6, 5, 4, 3, 2, 1), 4: (6, 5, 4, 3, 2, 1), 6: (4, 3, 2, 1),
              8: (2, 1), 12: (1,)}
+REGISTERS = 32
 
 
-def dot_tile(profile: DeviceProfile, pixels: int, outputs: int, depth: int) -> Tile:
+def dot_tile(profile: DeviceProfile, pixels: int, outputs: int, depth: int,
+             windows: bool = False) -> Tile:
     """The tile of a kernel of dot products: sums of depth times four products, for 8 outputs or
-    more."""
+    more; windows: each row of it has a sum of its own beside them."""
     width = 16 if outputs >= 16 else 8
     panels = -(-outputs // width)
     tiles = [Tile(rows, count, width) for count, choices in DOT_TILES.items() for rows in choices
-             if rows <= pixels and count <= panels]
+             if rows <= pixels and count <= panels
+             and (not windows or (rows + 1) * (count + 1) <= REGISTERS)]
 
     def cost(tile: Tile) -> float:
         count = -(-pixels // tile.rows) * -(-panels // tile.panels)
         products, loads = tile.rows * tile.panels / 2, (tile.rows + tile.panels) / 2
+        products += windows * tile.rows / 2
         # Five cycles of latency before a sum can be used again.
         return count * (max(products, loads * 1.2, 5.0) + 0.5)
 
-    return profile.choices.pick(f"dots {pixels}x{outputs}x{depth}", tiles, cost)
+    return profile.choices.pick(f"dots {pixels}x{outputs}x{depth}{' shifted' * windows}",
+                                tiles, cost)
 
 
 # Of so few outputs most lanes would be idle.

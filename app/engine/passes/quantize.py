@@ -104,7 +104,7 @@ def product(low: Lowering, node: Node) -> None:
         inputs[bias] = Tensor(b.name, b.shape, "float32", b.data.astype(np.float32))
     sums = fresh(y)
     low.emit(node.op, inputs, (sums,), {**without_activation(node),
-                                        **_whole(x, w, low.centred(w))})
+                                        **_whole(x, w)})
     assert w.quant is not None
     if node.op == "BATCH_MATMUL":
         twice(low, sums, y, scale(x) * scale(w) / scale(y))
@@ -115,20 +115,26 @@ def product(low: Lowering, node: Node) -> None:
     low.requant(sums, y, factors, activation(node))
 
 
-def _whole(x: Tensor, w: Tensor, centred: Tensor) -> dict[str, Any]:
-    """What kernels may know of products of 8-bit integers: that they are such and, where int8 holds
-    the weights, what makes the smallest integer of x zero."""
+def _whole(x: Tensor, w: Tensor) -> dict[str, Any]:
+    """What kernels may know of products of 8-bit integers: that they are such and, of constant
+    weights, what makes the smallest integer of x zero ("zero") and by how much the weights are
+    larger than what int8 holds of them ("shift")."""
     if x.dtype not in ("int8", "uint8"):
         return {}
     known: dict[str, Any] = {"whole": True}
-    if w.data is not None and w.data.size and (_signed(w) or (
-            centred.data is not None and -128 <= centred.data.min() <= centred.data.max() <= 127)):
-        known["zero"] = zero_point(x) - int(np.iinfo(x.dtype).min)
+    if w.data is not None and w.dtype in ("int8", "uint8") and len(set(_zeros(w))) == 1:
+        middle = 128 if w.dtype == "uint8" else 0
+        known |= {"zero": zero_point(x) - int(np.iinfo(x.dtype).min),
+                  "shift": middle - _zeros(w)[0]}
     return known
 
 
+def _zeros(w: Tensor) -> tuple[int, ...]:
+    return w.quant.zero_points if w.quant is not None else ()
+
+
 def _signed(w: Tensor) -> bool:
-    return w.dtype == "int8" and w.quant is not None and not any(w.quant.zero_points)
+    return w.dtype == "int8" and not any(_zeros(w))
 
 
 def hybrid(low: Lowering, node: Node) -> None:

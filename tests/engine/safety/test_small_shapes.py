@@ -147,6 +147,10 @@ CASES: dict[str, Case] = {
     "quantised conv dilated": ("CONV_2D", [spec(1, 6, 7, 5, dtype="int8"), i1(21, 3, 2, 5),
                                            biases(21)], [spec(1, 6, 7, 21, dtype="int8")],
                                {**SAME, "dilationHFactor": 2, "dilationWFactor": 3}),
+    "quantised conv without signs": (
+        "CONV_2D", [Spec((1, 4, 5, 3), "uint8", QUANT),
+                    (np.arange(162, dtype="u1").reshape(9, 3, 2, 3), Quantization((0.02,), (99,))),
+                    biases(9)], [Spec((1, 4, 5, 9), "uint8", QUANT)], SAME),
     "quantised dense": ("FULLY_CONNECTED", [spec(3, 9, dtype="int8"), i1(17, 9), biases(17)],
                         [spec(3, 17, dtype="int8")], {}),
     "quantised transposed": ("TRANSPOSE_CONV", [i4(1, 6, 4, 9), i1(9, 3, 3, 3),
