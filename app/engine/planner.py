@@ -26,6 +26,7 @@ from app.engine.placement import Draft, Place, StateCall, resolve, settle
 from app.engine.profile import DeviceProfile
 from app.engine.residents import keep_states, touched, used_on_device
 from app.engine.segments import HostCall, NumpyPart
+from app.engine.slices import write_slices
 from app.errors import UnsupportedOp
 
 Step = Launch | HostCall | StateCall
@@ -107,8 +108,10 @@ def plan(graph: Graph, profile: DeviceProfile,
 
 def _laid_out(graph: Graph, whole: Graph, draft: Draft, profile: DeviceProfile,
               states: tuple[State, ...]) -> Plan:
-    halve_activations(draft, graph, (*whole.inputs, *whole.outputs, *graph.outputs,
-                                     *(t for s in states for t in (s.before, s.after))), profile)
+    outside = (*whole.inputs, *whole.outputs, *graph.outputs,
+               *(t for s in states for t in (s.before, s.after)))
+    write_slices(draft, outside)
+    halve_activations(draft, graph, outside, profile)
     draft.steps = chained(bundled(draft.steps, draft.views, profile), profile)
     on_device = used_on_device(draft)
     spans = _lifetimes(whole, draft, on_device)

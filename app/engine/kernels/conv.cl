@@ -1,8 +1,8 @@
 // conv: y[n,i,j,g*GN+o] = epilogue(bias + sum over h,w,k of x[n, i*SH-PT+h*DH, j*SW-PL+w*DW, g*KC+k]
 //                                               * w[panel][h][w][k][o])
 // x [N,H,W,C]; float32, row-major. Output (n,i,j) is pixel Y0 + n*YN + i*YI + j*YJ of y, whose
-// pixels are LDY floats apart: a plain image, a phase of a larger one or a slice of channels. Pixels
-// of x are C floats apart, groups XG in x and YG in y. w is packed in panels of VW outputs; the last
+// pixels are LDY floats apart, of which this one's begin at YC: a plain image, a phase of a larger one
+// or a slice of channels. Pixels of x are C floats apart, groups XG in x and YG in y. w is packed in panels of VW outputs; the last
 // panel of a group starts at GN-VW, so panels may overlap and no tail exists.
 // Work-item (t, q, n*OH+i), CPU-shaped: CHUNK tiles from t*CHUNK on. Tiles are TILES runs of RM pixels of row i whose window
 // lies inside the row (the first at column LEFT, INNER of them, the last run moved back to fit),
@@ -77,7 +77,7 @@ static inline float total(WIDE v) {
             const int idx = pixel * GROUPS * GN + c;                 \
             VT v = SUM(r, p);                                        \
             EPILOGUE                                                 \
-            VSTORE(v, y + pixel * LDY + group * YG + o);             \
+            VSTORE(v, y + pixel * LDY + YC + group * YG + o);        \
         }
 
 #define START(R)                                                     \
@@ -92,7 +92,7 @@ void conv(__global const float* restrict x, __global const WT* restrict w,
           int H, int W, int C, int KC, int OH, int OW, int GN, int GROUPS,
           int KH, int KW, int SH, int SW, int PT, int PL, int DH, int DW,
           int LEFT, int INNER, int TILES, int CHUNK, int SETS,
-          int Y0, int YN, int YI, int YJ, int LDY, int XG, int YG EPI_PARAMS)
+          int Y0, int YN, int YI, int YJ, int LDY, int XG, int YG, int YC EPI_PARAMS)
 {
     const int begin = get_global_id(0) * CHUNK;
     const int end = min(begin + CHUNK, TILES + OW - INNER);

@@ -50,7 +50,7 @@ void dots(__global const uchar* restrict x, __global const VI* restrict w,
          __global const int* restrict sums, __global const float* restrict bias,
          __global float* restrict y, int X0, int IMAGE, int KC, int SH, int SW, int DH, int DW,
          int OH, int OW, int GN, int GROUPS, int KH, int SEGS, int SEG, int TILES, int CHUNK,
-         int SETS, int Y0, int YN, int YI, int YJ, int LDY, int YG MORE_PARAMS EPI_PARAMS)
+         int SETS, int Y0, int YN, int YI, int YJ, int LDY, int YG, int YC MORE_PARAMS EPI_PARAMS)
 {
     const int begin = get_global_id(0) * CHUNK;
     const int end = min(begin + CHUNK, TILES);
@@ -99,7 +99,7 @@ void dots(__global const uchar* restrict x, __global const VI* restrict w,
             const int idx = pixel * GROUPS * GN + c;
             FINISH
             EPILOGUE
-            VSTORE(v, y + pixel * LDY + group * YG + o);
+            VSTORE(v, y + pixel * LDY + YC + group * YG + o);
         }
     }
 }

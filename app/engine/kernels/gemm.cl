@@ -1,6 +1,7 @@
 // gemm: y[m,o] = epilogue(bias[o] + sum over k of A[m,k] * w[k,o]), shaped for wavefronts of 64
 // A is never stored: row m is the window of output pixel (n,i,j), column k its value (h,w,channel).
-// x [N,H,W,C] of XT, row-major; y of YT as in conv.cl: pixel Y0 + n*YN + i*YI + j*YJ, LDY floats apart.
+// x [N,H,W,C] of XT, row-major; y of YT as in conv.cl: pixel Y0 + n*YN + i*YI + j*YJ, LDY floats apart,
+// from YC on.
 // w is packed as [group][block of BN outputs][K, padded with zeros][BN]; panels of VW outputs, the
 // last of a group begins at GN-VW, so panels may overlap and no tail exists.
 // Work-group (block of outputs, block of pixels, group): LM x LN lanes times KS slices of K, which
@@ -128,7 +129,7 @@ void gemm(__global const XT* restrict x, __global const WT* restrict w,
           __global const float* restrict bias, __global YT* restrict y,
           int H, int W, int C, int KC, int OW, int OHW, int M, int GN, int GROUPS, int KW, int K,
           int SH, int SW, int PT, int PL, int DH, int DW, int ROUNDS,
-          int Y0, int YN, int YI, int YJ, int LDY WINDOW_PARAMS EPI_PARAMS)
+          int Y0, int YN, int YI, int YJ, int LDY, int YC WINDOW_PARAMS EPI_PARAMS)
 {
     PLACE
     const int group = get_group_id(2);
@@ -225,7 +226,7 @@ void gemm(__global const XT* restrict x, __global const WT* restrict w,
             const int idx = pixel * GROUPS * GN + c;
             VT v = acc[r][p] + VLOAD(bias + c);
             EPILOGUE
-            YSTORE(v, y + pixel * LDY + c);
+            YSTORE(v, y + pixel * LDY + YC + c);
         }
     }
 }

@@ -4,7 +4,7 @@
 //               with a result that is not finite is computed from x and w [3][3][XC][C] itself,
 //               since one NaN or infinity under a tile would reach all of its results
 // x [N,H,W,C], y [N,H,W,C] (with their own extents), tiles t = (n * TY + row) * TX + column;
-// XT, YT; v and u float32. Define WHOLE: 1 where x and w are whole numbers. Between the two stand A*A products of [tiles, C] by [C, O].
+// XT, YT; pixels of y are LDY apart, this one's C channels begin at YC; v and u float32. Define WHOLE: 1 where x and w are whole numbers. Between the two stand A*A products of [tiles, C] by [C, O].
 // Work-item: VW channels of one tile (FLAT: channels fastest), or of one row of tiles.
 // Source: Lavin & Gray 2015; points 0, 1, -1 and infinity, of tiles of 4: 0, NEAR, -NEAR, FAR, -FAR
 // and infinity.
@@ -110,7 +110,7 @@ __kernel SHAPED
 void winograd_out(__global const float* restrict u, __global const float* restrict bias,
                   __global YT* restrict y, __global const XT* restrict x,
                   __global const float* restrict w, int XH, int XW, int XC, int PT, int PL,
-                  int H, int W, int C, int TY, int TX, int TILES, int VECTORS,
+                  int H, int W, int C, int LDY, int YC, int TY, int TX, int TILES, int VECTORS,
                   int LDT, int LDK EPI_PARAMS)
 {
     EACH_TILE {
@@ -129,21 +129,21 @@ void winograd_out(__global const float* restrict u, __global const float* restri
             ROLLED for (int p = 0; p < TILE * TILE; p++) {
                 const int row = top + p / TILE, column = left + p % TILE;
                 if (row >= H || column >= W) continue;
-                const int idx = ((image * H + row) * W + column) * C + c;
+                const int pixel = (image * H + row) * W + column, idx = pixel * C + c;
                 VT v = b + directly(x + image * XH * XW * XC, w + c, row - PT, column - PL, XH, XW,
                                     XC, C);
                 EPILOGUE
-                YSTORE(v, y + idx);
+                YSTORE(v, y + pixel * LDY + YC + c);
             }
             continue;
         }
         UNROLL for (int r = 0; r < TILE; r++)
             UNROLL for (int s = 0; s < TILE; s++) {
                 if (top + r >= H || left + s >= W) continue;
-                const int idx = ((image * H + top + r) * W + left + s) * C + c;
+                const int pixel = (image * H + top + r) * W + left + s, idx = pixel * C + c;
                 VT v = SUM(m[r * A + s]) + b;
                 EPILOGUE
-                YSTORE(v, y + idx);
+                YSTORE(v, y + pixel * LDY + YC + c);
             }
     }
 }

@@ -178,7 +178,7 @@ def conv_launch(node: Node, profile: DeviceProfile, g: Geometry,
                g.columns.out, of_group, g.groups, g.rows.kernel, g.columns.kernel, g.rows.stride,
                g.columns.stride, g.rows.before, g.columns.before, g.rows.dilation,
                g.columns.dilation, g.columns.left, g.columns.inner, tiles, chunk, sets, *g.steps,
-               of_y, groups_x, groups_y)
+               of_y, groups_x, groups_y, 0)
     defines = {"VW": tile.lanes, "RM": tile.rows, "NP": tile.panels,
                "HALF_WEIGHTS": int(half),
                "SEGS": 1 if whole else "KW", **epilogue}

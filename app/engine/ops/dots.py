@@ -104,7 +104,7 @@ def _product(node: Node, profile: DeviceProfile, g: Geometry, select: Selection,
     numbers = (start, _height(image) * width, depth,
                g.rows.stride * width, g.columns.stride * g.channels, g.rows.dilation * width,
                g.columns.dilation * g.channels, g.rows.out, g.columns.out, of_group, g.groups,
-               g.rows.kernel, segments, segment, tiles, chunk, sets, *g.steps, of_y, groups_y)
+               g.rows.kernel, segments, segment, tiles, chunk, sets, *g.steps, of_y, groups_y, 0)
     epilogue, operands = compiled
     more = rows
     if shift:

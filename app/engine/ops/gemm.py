@@ -160,7 +160,7 @@ def conv_gemm(x: Tensor, w: Tensor, bias: Arg, y: Tensor, g: Geometry, select: S
                g.rows.out * g.columns.out, rows, of_group, g.groups, g.columns.kernel, k,
                g.rows.stride, g.columns.stride, g.rows.before, g.columns.before,
                g.rows.dilation, g.columns.dilation, steps, first, per_image, per_row, per_column,
-               g.outputs)
+               g.outputs, 0)
     args = (x, packed(w, g, block, steps, select, half), bias, y, *map(i32, numbers), *operands)
     size = (-(-of_group // block.width) * block.group, -(-rows // block.rows), g.groups)
     return Launch("gemm", "gemm", args, size, (block.group, 1, 1),

@@ -98,7 +98,7 @@ def _launch(first: Node, second: Node, window: tuple[Axis, Axis], block: Block,
     outer, after = compile_steps(steps(second), y)
     numbers = (down.extent, across.extent, channels, channels, across.out, pixels, rows, outputs,
                1, across.kernel, channels, down.stride, across.stride, down.before, across.before,
-               down.dilation, across.dilation, turns, 0, pixels, across.out, 1, outputs)
+               down.dilation, across.dilation, turns, 0, pixels, across.out, 1, outputs, 0)
     args = (x, packed(w, g, block, turns, ALL, half), bias(second, outputs), y,
             *map(i32, numbers), Const(first.input(1), "flat", np.ravel), bias(first, channels),
             *before, *after)

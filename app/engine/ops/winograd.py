@@ -223,7 +223,7 @@ def launches(node: Node, g: Geometry, tile: int, bias: Arg, product: Product,
     leave = _side("winograd_out", t, g.outputs, profile,
                   {**epilogue, "WHOLE": int(whole(node))},
                   (u, bias, y, x, plain, *source,
-                   *map(i32, (g.rows.out, g.columns.out, g.outputs))), operands)
+                   *map(i32, (g.rows.out, g.columns.out, g.outputs, g.outputs, 0))), operands)
     return [enter, *middle, leave]
 
 
