@@ -13,6 +13,7 @@ from app.engine.choices import load, save
 from app.engine.ir import Graph, Model
 from app.engine.opencl.device import Device
 from app.engine.opencl.programs import Programs
+from app.engine.opencl.trial import has_dots
 from app.engine.passes.control import settle
 from app.engine.tuned import choices_file
 from app.engine.turns import Turns
@@ -26,10 +27,11 @@ class Runtime:
     def __init__(self, device: Device, cache: Path | None = None) -> None:
         self.choices_path = None if cache is None else choices_file(cache, device)
         known = device.profile.choices if self.choices_path is None else load(self.choices_path)
-        self.device = replace(device, profile=replace(device.profile, choices=known))
         self.context = cl.Context([device.handle])
         self.queue = cl.CommandQueue(self.context)
         self.programs = Programs(self.context, cache)
+        dots = device.profile.dots and has_dots(self.programs, self.queue)
+        self.device = replace(device, profile=replace(device.profile, choices=known, dots=dots))
         self.turn = Turns()
         self.ahead = Ahead()
 

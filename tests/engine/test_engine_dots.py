@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.engine.ir import Launch
+from app.engine.opencl.programs import Entry, Programs
 from app.engine.profile import DeviceProfile
 from app.engine.runtime import Runtime
+from app.errors import KernelBuildError
 from app.tensors import Quantization
 from bench.kernels.plans import launches, plan_blob
 from tests.engine import oracle
@@ -170,3 +173,13 @@ def test_a_processor_without_them_gets_float_kernels() -> None:
 
     assert {"bytes", "dots"} <= kernels(CPU)
     assert not {"bytes", "dots"} & kernels(replace(CPU, dots=False))
+
+
+def test_a_driver_without_the_instruction_gets_float_kernels(
+        runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Programs, launch: Launch) -> Entry:
+        raise KernelBuildError("trial.cl", "", "error: no such builtin")
+
+    device = replace(runtime.device, profile=replace(runtime.device.profile, dots=True))
+    monkeypatch.setattr(Programs, "get", refuse)
+    assert not Runtime(device).device.profile.dots

@@ -175,6 +175,24 @@ static inline VT looked_up(__global const float* restrict table, VT v)
 #endif
 }
 #endif
+// FOURS(sums, a, b) adds to each of VW sums the products of four bytes of a and four chars of b: an
+// instruction that a TARGET function may have (DeviceProfile.dots).
+#if defined(VW) && VW >= 8
+#if defined(__x86_64__)
+#define TARGET __attribute__((target("avx512vnni,avx512vl")))
+#if VW == 16
+#define FOURS __builtin_ia32_vpdpbusd512
+#else
+#define FOURS __builtin_ia32_vpdpbusd256
+#endif
+#else
+#define TARGET
+#define BYTE(v, i) ((v) >> (8 * (i)) & 255)
+#define CHAR(v, i) ((v) << (24 - 8 * (i)) >> 24)
+#define FOURS(sum, a, b) ((sum) + BYTE(a, 0) * CHAR(b, 0) + BYTE(a, 1) * CHAR(b, 1) \
+                         + BYTE(a, 2) * CHAR(b, 2) + BYTE(a, 3) * CHAR(b, 3))
+#endif
+#endif
 #define UNROLL _Pragma("unroll")
 // Wavefronts per SIMD that a kernel wants at least: LLVM then keeps to as many registers as allow it.
 #ifdef __AMDGCN__

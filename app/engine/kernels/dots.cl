@@ -9,20 +9,6 @@
 // sum of a window: ones [SEG][4] are ones and, at the end of a segment, zeros.
 // Work-item (t, q, n*OH+i), CPU-shaped, as in conv.cl without borders.
 // Defines: VW (8 or 16) RM NP ROWS SHIFTED
-#if defined(__x86_64__)
-#define TARGET __attribute__((target("avx512vnni,avx512vl")))
-#if VW == 16
-#define FOURS __builtin_ia32_vpdpbusd512
-#else
-#define FOURS __builtin_ia32_vpdpbusd256
-#endif
-#else
-#define TARGET
-#define BYTE(v, i) ((v) >> (8 * (i)) & 255)
-#define CHAR(v, i) ((v) << (24 - 8 * (i)) >> 24)
-#define FOURS(sum, a, b) ((sum) + BYTE(a, 0) * CHAR(b, 0) + BYTE(a, 1) * CHAR(b, 1) \
-                         + BYTE(a, 2) * CHAR(b, 2) + BYTE(a, 3) * CHAR(b, 3))
-#endif
 // Of memory that holds anything, anywhere.
 typedef __attribute__((aligned(1))) int ANYWHERE;
 typedef __attribute__((aligned(4))) VI INTS;

@@ -26,6 +26,8 @@ PCI_BUS_INFO_KHR = 0x410F
 # the latter.
 ONE_VARIANT = ("POCL_WORK_GROUP_SPECIALIZATION", "0")
 POCL = "Portable Computing Language"
+# What PoCL calls the processors with AVX-512 that it compiles for.
+WIDE = re.compile(r"avx512|(?:ice|cascade|cooper|tiger|rocket|cannon)lake|rapids|znver[4-9]")
 CPU_FLAGS = Path("/proc/cpuinfo")
 PCI = re.compile(r"(?:[0-9a-f]{4}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", re.IGNORECASE)
 
@@ -178,7 +180,7 @@ def _profile(handle: Any, board: str) -> DeviceProfile:
 
 
 def _has_dots(handle: Any) -> bool:
-    """Whether PoCL compiles for this machine's processor, and that has AVX-512 VNNI.
+    """Whether PoCL compiles for a processor with AVX-512, and this machine's has VNNI too.
 
     PoCL knows fewer processors than there are: it says so of none.
     """
@@ -186,5 +188,5 @@ def _has_dots(handle: Any) -> bool:
         flags = set(re.findall(r"\w+", CPU_FLAGS.read_text("ascii", "replace")))
     except OSError:
         return False
-    return (handle.platform.name == POCL and os.uname().machine == "x86_64"
-            and {"avx512_vnni", "avx512vl"} <= flags)
+    return (handle.platform.name.strip() == POCL and bool(WIDE.search(handle.name))
+            and os.uname().machine == "x86_64" and {"avx512_vnni", "avx512vl"} <= flags)

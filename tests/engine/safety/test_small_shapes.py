@@ -177,6 +177,8 @@ ELSEWHERE = {
     "test_engine_mediapipe.py": {"landmarks_matrix", "pool_argmax", "transform_bilinear",
                                  "transform_landmarks", "unpool"},
 }
+# What a runtime begins with that has dot products.
+TRIAL = {"dots_trial"}
 # Small nets for the kernels that only a pass asks for.
 SMALL_NETS = ("lstm_float32", "text_float32")
 LAYERS = {"lstm that looks at its cell": ("UNIDIRECTIONAL_SEQUENCE_LSTM",
@@ -253,5 +255,5 @@ def test_the_cases_use_every_kernel() -> None:
                          for name in names for profile in (CPU, DOTS, RX_580)))
     text = "\n".join(path.read_text("utf-8") for path in KERNELS.glob("*.cl"))
     there = set(re.findall(r"void (\w+)\s*\(__(?:global|read_only)", text))
-    missing = there - used - set().union(*ELSEWHERE.values())
+    missing = there - used - TRIAL - set().union(*ELSEWHERE.values())
     assert not missing, f"add a case for {sorted(missing)}"
