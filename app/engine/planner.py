@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from app.engine.arena import Slot, lower_bound, place
 from app.engine.blame import sound
 from app.engine.bundles import bundled
+from app.engine.bytewise import write_bytes
 from app.engine.chains import chained
 from app.engine.clusters import Storage
 from app.engine.halves import halve_activations
@@ -111,6 +112,7 @@ def _laid_out(graph: Graph, whole: Graph, draft: Draft, profile: DeviceProfile,
     outside = (*whole.inputs, *whole.outputs, *graph.outputs,
                *(t for s in states for t in (s.before, s.after)))
     write_slices(draft, outside)
+    write_bytes(draft, outside)
     halve_activations(draft, graph, outside, profile)
     draft.steps = chained(bundled(draft.steps, draft.views, profile), profile)
     on_device = used_on_device(draft)

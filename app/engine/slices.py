@@ -101,12 +101,17 @@ def _slice(step: Any) -> Slice | None:
     return Slice(x, y, start) if fits else None
 
 
+def argument_places(step: Launch) -> dict[str, int]:
+    """Where a kernel's file has its parameters among the arguments, by name."""
+    names = [NAME.search(p) for p in parameters(step.source, step.kernel)]
+    return {m[1]: i for i, m in enumerate(names) if m is not None}
+
+
 def _moved(step: Any, own: Slice) -> Launch | None:
     """A launch with y's channels as its result; None if it cannot do that."""
     if not isinstance(step, Launch) or step.parts:
         return None
-    names = [NAME.search(p) for p in parameters(step.source, step.kernel)]
-    places = {m[1]: i for i, m in enumerate(names) if m is not None}
+    places = argument_places(step)
     if not {RESULT, PITCH, FIRST} <= set(places):
         return None
     result, pitch, first = (places[n] for n in (RESULT, PITCH, FIRST))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -18,8 +21,10 @@ from app.errors import KernelBuildError
 from app.tensors import Quantization
 from bench.kernels.plans import launches, plan_blob
 from tests.engine import oracle
-from tests.engine.builder import Spec, single_op
+from tests.engine.builder import GraphBuilder, ModelBuilder, Spec, Value, single_op
 from tests.engine.engine_check import assert_op_same, run_engine
+from tests.engine.graphs.drawn import random_graph
+from tests.engine.graphs.quantized import Conflict, quantized
 
 EXAMPLES = settings(max_examples=8, deadline=None, derandomize=True)
 OWN = pytest.mark.parametrize("runtime", ["own", "floats"], indirect=True)
@@ -183,3 +188,58 @@ def test_a_driver_without_the_instruction_gets_float_kernels(
     device = replace(runtime.device, profile=replace(runtime.device.profile, dots=True))
     monkeypatch.setattr(Programs, "get", refuse)
     assert not Runtime(device).device.profile.dots
+
+
+def net(graph: GraphBuilder, x: Value, spec: Callable[[int], Spec]) -> list[Value]:
+    """Convolutions side by side and in a row, with windows, a sum and a concatenation."""
+    same = {"padding": "SAME", "strideH": 1, "strideW": 1}
+
+    def conv(given: Value, outputs: int, kernel: int) -> Value:
+        shape = (outputs, kernel, kernel, given.spec.shape[3])
+        params = [graph.const(*p) for p in weights(shape, 0.05)]
+        return graph.op("CONV_2D", [given, *params], [spec(outputs)], same)[0]
+
+    def windows(given: Value) -> Value:
+        params = [graph.const(*p) for p in weights((1, 3, 3, given.spec.shape[3]), 0.05, 3)]
+        return graph.op("DEPTHWISE_CONV_2D", [given, *params], [given.spec],
+                        {**same, "depthMultiplier": 1})[0]
+
+    first = conv(x, 24, 1)
+    left, right = conv(windows(first), 16, 1), conv(first, 8, 1)
+    (both,) = graph.op("CONCATENATION", [left, right], [spec(24)], {"axis": 3})
+    (total,) = graph.op("ADD", [both, first], [spec(24)])
+    return [conv(total, 12, 1), conv(total, 20, 3)]
+
+
+@pytest.mark.parametrize("channels", [3, 16])
+def test_bytes_are_written_by_what_makes_them(runtime: Runtime, channels: int) -> None:
+    def spec(outputs: int) -> Spec:
+        return Spec((1, 9, 11, outputs), "int8", Quantization((0.05,), (-9,)))
+
+    model = ModelBuilder()
+    graph = model.graph()
+    given = spec(channels)
+    x = graph.input(given.shape, given.dtype, given.quant)
+    graph.outputs(*net(graph, x, spec))
+    blob = model.build()
+    assert_op_same(runtime, blob, oracle.random_inputs(blob), steps=2)
+    made = launches(plan_blob(blob, profile=CPU))
+    kernels = [part.kernel for launch in made for part in (launch.parts or (launch,))]
+    # Of the input, and of what a window looks beyond the borders of.
+    assert kernels.count("bytes") == 2
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("runtime", ["own"], indirect=True)
+def test_graphs_have_the_same_results_by_floats(runtime: Runtime, seed: int) -> None:
+    random, blob = Random(seed), b""
+    while not blob:
+        floats = random_graph(random, whole_kernels=True)
+        with suppress(Conflict):
+            blob = quantized(floats, oracle.random_inputs(floats, seed))
+    inputs = oracle.random_inputs(blob, seed)
+    profile = replace(runtime.device.profile, dots=False)
+    by_floats = Runtime(replace(runtime.device, profile=profile))
+    for own, other in zip(run_engine(runtime, blob, inputs), run_engine(by_floats, blob, inputs),
+                          strict=True):
+        oracle.assert_within_steps(own, other, 1)

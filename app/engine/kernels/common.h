@@ -70,6 +70,19 @@ static inline VT vector_at(__global const float* p) { return *(__global const VU
 #define YT float
 #define YSTORE(v, p) VSTORE(v, p)
 #endif
+// What an epilogue leaves of a value: the float, its integer as a byte, or both (engine/bytewise.py).
+#if BYTES_ONLY
+#define KEEP(v, p)
+#else
+#define KEEP(v, p) YSTORE(v, p)
+#endif
+#if defined(VW) && VW > 1
+typedef __attribute__((aligned(1))) CAT(uchar, VW) BYTES_ANYWHERE;
+#define BYTES_STORE(v, p, zero) \
+    *(__global BYTES_ANYWHERE*)(p) = CAT(convert_uchar, VW)(CAT(convert_int, VW)(v) + (zero))
+#else
+#define BYTES_STORE(v, p, zero) *(p) = convert_int(v) + (zero)
+#endif
 #if HALF_WEIGHTS
 #define WT half
 #if VW == 1

@@ -77,7 +77,7 @@ static inline float total(WIDE v) {
             const int idx = pixel * GROUPS * GN + c;                 \
             VT v = SUM(r, p);                                        \
             EPILOGUE                                                 \
-            VSTORE(v, y + pixel * LDY + YC + group * YG + o);        \
+            KEEP(v, y + pixel * LDY + YC + group * YG + o);          \
         }
 
 #define START(R)                                                     \

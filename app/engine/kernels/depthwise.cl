@@ -45,7 +45,7 @@ void depthwise(__global const float* restrict x, __global const float* restrict 
             const int idx = (row * OW + j + r) * C + c;
             VT v = acc[r];
             EPILOGUE
-            VSTORE(v, y + idx);
+            KEEP(v, y + idx);
         }
     }
 }

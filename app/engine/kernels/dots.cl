@@ -85,7 +85,7 @@ void dots(__global const uchar* restrict x, __global const VI* restrict w,
             const int idx = pixel * GROUPS * GN + c;
             FINISH
             EPILOGUE
-            VSTORE(v, y + pixel * LDY + YC + group * YG + o);
+            KEEP(v, y + pixel * LDY + YC + group * YG + o);
         }
     }
 }

@@ -16,6 +16,6 @@ __kernel void elementwise(__global const XT* restrict x, __global YT* restrict y
         const int idx = r * K + c;
         VT v = XLOAD(x + idx);
         EPILOGUE
-        YSTORE(v, y + idx);
+        KEEP(v, y + idx);
     }
 }
