@@ -7,7 +7,7 @@ them; a picture stands in the model's folder.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,9 +73,20 @@ def inputs(
     for spec in session.inputs:
         made[spec.name] = ramp(spec)
         if spec.name in given:
-            values = np.array(given[spec.name], made[spec.name].dtype)
-            made[spec.name] = values.reshape(made[spec.name].shape)
+            made[spec.name] = _given(given[spec.name], spec.name, made[spec.name])
     return made
+
+
+def _given(values: Sequence[float], name: str, like: Array) -> Array:
+    if len(values) != like.size:
+        raise ModelLoadFailed(
+            f"the golden input {name!r} has {len(values)} values; {like.size} are needed"
+        )
+    kind = like.dtype.kind
+    known = np.iinfo(like.dtype.name) if kind in "iu" else None
+    if kind not in "biuf" or (known and not known.min <= min(values) <= max(values) <= known.max):
+        raise ModelLoadFailed(f"the golden input {name!r} has values that no {like.dtype} has")
+    return np.array(values, like.dtype).reshape(like.shape)
 
 
 def shaped(spec: TensorSpec, free: int) -> tuple[int, ...]:
@@ -139,8 +150,17 @@ def check(outputs: Mapping[str, Array], golden: Golden, least: float = 0.0) -> N
     Raises: ModelLoadFailed that says which output differs, and by how much.
     """
     for name, positions in golden.positions.items():
-        if name not in outputs or max(positions) >= outputs[name].size:
-            raise ModelLoadFailed(f"the golden output {name!r} is not one of the model's")
+        if name not in outputs:
+            raise ModelLoadFailed(
+                f"the golden output {name!r} is not one of the model's: {', '.join(outputs)}"
+            )
+        if outputs[name].dtype.kind not in "biuf":
+            raise ModelLoadFailed(f"the output {name!r} is of no numbers; take it out of golden")
+        if max(positions) >= outputs[name].size:
+            raise ModelLoadFailed(
+                f"the golden output {name!r} has no position {max(positions)}; the last is "
+                f"{outputs[name].size - 1}"
+            )
         found = outputs[name].reshape(-1)[list(positions)].astype(np.float64)
         known = np.array(golden.values[name])
         wrong = float(np.max(np.abs(found - known)))
