@@ -34,6 +34,7 @@ STATUS: dict[type[ServingError], int] = {
     errors.UnsupportedOp: 422,
     errors.ModelConflict: 409,
     errors.ModelLoadFailed: 503,
+    errors.ModelFileChanged: 503,
     errors.ModelSourceError: 503,
     errors.StorageFailed: 507,
     errors.Overloaded: 503,

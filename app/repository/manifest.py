@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from app.errors import InvalidModel
+from app.errors import InvalidModel, ModelLoadFailed
 from app.repository.handwritten import document, text_of
 from app.repository.names import is_name, order
 
@@ -110,6 +110,17 @@ class Manifest:
     version_labels: dict[str, str] = field(default_factory=dict)
     versions: dict[str, Origin] = field(default_factory=dict)
     golden: dict[str, Golden] = field(default_factory=dict)
+
+    def agree(self, version: str, sha256: str) -> None:
+        """Hold a version's file to what is said of it.
+
+        Raises: ModelLoadFailed.
+        """
+        listed = self.versions.get(version)
+        if listed and listed.sha256 and listed.sha256 != sha256:
+            raise ModelLoadFailed(
+                f"the file has sha256 {sha256}, but model.yaml says {listed.sha256}"
+            )
 
 
 _SHA256 = re.compile("[0-9a-f]{64}")

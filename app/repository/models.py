@@ -12,6 +12,7 @@ from app.errors import (
     InvalidModel,
     ModelError,
     ModelNotFound,
+    ServingError,
     UnsupportedOp,
 )
 from app.repository.agreement import Agreement
@@ -128,7 +129,7 @@ class Models:
             try:
                 allowed = self._policy(key.name).allows(key.version, versions)
                 self._adopt(key, wanted and allowed)
-            except ModelError as error:
+            except (ServingError, OSError) as error:
                 # One file that cannot be read must not keep the server down.
                 log.warning("passed over: %s", error)
         for wish in self._state.wishes():
@@ -140,7 +141,7 @@ class Models:
 
         If none is named, those that its version_policy names, or else the newest. Other versions
         of the model that are loaded follow where model.yaml has changed.
-        Raises: ModelNotFound; InvalidModel or ModelLoadFailed if a file cannot be read.
+        Raises: ModelNotFound; InvalidModel or ModelLoadFailed if a file cannot be taken.
         """
         unread = self._notice(name)
         wishes = [wish for wish in self._state.wishes() if not wish.deleted]
@@ -153,6 +154,10 @@ class Models:
             if key in unread:
                 raise unread[key]
             found = self.version(key)
+            if not self._folder.path(key).is_file():
+                raise ModelNotFound(
+                    f"the file of {key} is not there any more; put one there, or DELETE the version"
+                )
             self._sandbox.forget(found.wish.sha256)
             failed = any(report and report.state == "failed" for _, report in found.reports)
             wish = self._state.want(key, True, again=failed)
@@ -248,18 +253,42 @@ class Models:
             return VersionPolicy()
 
     def _adopt(self, key: Key, wanted: bool) -> None:
+        known = self._state.wish(key)
+        if known is not None and known.wanted and self._in_use(key):
+            digest = self._folder.digest(key)
+            if digest != known.sha256:
+                self._worthy(key, digest)
         with self._folder.locked(key):
             if self._folder.path(key).is_file():
                 self._state.adopt(key, self._folder.digest(key), wanted)
 
-    def _notice(self, name: str) -> dict[Key, ModelError]:
-        """Take note of files that were copied in by hand; gives those that cannot be read."""
-        unread: dict[Key, ModelError] = {}
+    def _in_use(self, key: Key) -> bool:
+        living = {worker.worker for worker in self._state.workers()}
+        return any(r.worker in living and r.state != "unloaded" for r in self._state.reports(key))
+
+    def _worthy(self, key: Key, digest: str) -> None:
+        """Refuse a file that would take the place of one that is served, and cannot.
+
+        It may be half of a copy that somebody makes at this very moment.
+        """
+        try:
+            self.manifest(key.name).agree(key.version, digest)
+            self._sandbox.forget(digest)
+            self._sound(self._folder.path(key), digest)
+        except ModelError as error:
+            raise type(error)(
+                f"the file of {key} was replaced by one that cannot be served: {error}; what is "
+                "loaded goes on until the server stops"
+            ) from error
+
+    def _notice(self, name: str) -> dict[Key, ServingError]:
+        """Take note of files that were copied in by hand; gives those that cannot be taken."""
+        unread: dict[Key, ServingError] = {}
         for key in self._folder.listed():
             if key.name == name:
                 try:
                     self._adopt(key, wanted=False)
-                except ModelError as error:
+                except ServingError as error:
                     unread[key] = error
         return unread
 
