@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.routing import WebsocketMismatch
@@ -149,6 +149,9 @@ _NOT_OFFERED = {
 
 def _not_found(error: HTTPException) -> str:
     nothing = f"there is nothing at {request.path[:200]}"
+    adapter, bare = current_app.create_url_adapter(request), request.path.rstrip("/")
+    if adapter is not None and bare != request.path and adapter.test(bare, request.method):
+        return f"{nothing}; leave out the '/' at its end"
     if request.path.startswith("/v2/"):
         known = next((says for word, says in _NOT_OFFERED.items() if word in request.path), None)
         return f"{nothing}: {known}" if known else (

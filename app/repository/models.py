@@ -10,6 +10,7 @@ from typing import IO
 from app.errors import (
     InvalidInput,
     InvalidModel,
+    InvalidRequest,
     ModelError,
     ModelNotFound,
     ServingError,
@@ -206,10 +207,16 @@ class Models:
         """Take a new file for a version, once it was found sound, and wish for it everywhere.
 
         Units:  limit in bytes.
-        Raises: InvalidModel, RequestTooLarge, InvalidInput, StorageFailed.
+        Raises: InvalidRequest, InvalidModel, RequestTooLarge, InvalidInput, StorageFailed.
         """
         checked(key.name, "model")
         checked(key.version, "version")
+        if key.version.lower().endswith(".tflite"):
+            # curl -T FILE puts a file's name behind an address that ends with a slash.
+            raise InvalidRequest(
+                f"{key.version!r} is the name of a file, no version; "
+                f"send it to /models/{key.name}/versions/1"
+            )
         with self._folder.incoming(stream, limit) as (path, digest):
             if sha256 is not None and sha256.lower() != digest:
                 raise InvalidInput(f"the body has sha256 {digest}, not {sha256} as was said")
