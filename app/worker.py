@@ -103,6 +103,11 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
             Worker.peers = Peers(2 * self.cfg.workers + 2)
 
     @classmethod
+    def has_begun(cls, age: int) -> bool:
+        """Tell the master whether the worker of this age has ever taken requests."""
+        return cls.peers is not None and cls.peers.joined(age)
+
+    @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
         """Refuse what this worker does not do.
 
