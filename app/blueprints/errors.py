@@ -157,6 +157,8 @@ def _not_found(error: HTTPException) -> str:
         return f"{nothing}: {known}" if known else (
             f"{nothing}; GET /v2 lists the protocol's extensions that are spoken here"
         )
+    if request.path.startswith("/v1/"):
+        return f"{nothing}: TensorFlow Serving's protocol is not spoken; POST /models/NAME/infer"
     return f"{nothing}; GET /models lists the models, GET /openapi.json all there is"
 
 

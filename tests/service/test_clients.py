@@ -96,3 +96,16 @@ def test_make_serve_says_an_address_that_works(host: str, url: str) -> None:
     ).stdout  # fmt: skip
     assert f"on http://{url}:8123 " in said
     assert f"http://{url}:8123/models" in said
+
+
+def test_other_servers_ways_are_pointed_to_this_ones(shared: Server) -> None:
+    """A client of TensorFlow Serving, and a datatype that the protocol does not have."""
+    answer = shared.post("/v1/models/plus-one:predict", json={"instances": [[1, 2, 3, 4]]})
+    assert answer.status_code == 404
+    assert "POST /models/NAME/infer" in answer.json()["detail"]
+    tensor = {"name": "t0", "shape": [1, 4], "data": [1, 2, 3, 4]}
+    for datatype, words in (("BF16", "'BF16'"), (None, "None"), (["FP32"], "that is no string")):
+        asked = {"inputs": [tensor | {"datatype": datatype}]}
+        refused = shared.post("/v2/models/plus-one/infer", json=asked)
+        assert refused.status_code == 422
+        assert f"datatype {words}; allowed are BOOL, UINT8," in refused.json()["detail"]
