@@ -6,6 +6,7 @@ them; a picture stands in the model's folder.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from app import images
 from app.backends.runtimes import RUNTIMES
 from app.backends.session import Session
 from app.backends.tflite import TfliteOptions, TfliteSession
-from app.errors import InvalidInput, InvalidRequest, ModelLoadFailed
+from app.errors import InvalidInput, InvalidRequest, ModelLoadFailed, ServingError
 from app.repository.manifest import Golden, Preprocessing, read
 from app.tensors import Array, TensorSpec
 
@@ -188,6 +189,8 @@ def draw(path: Path, image: str | None = None, count: int = 16) -> dict[str, Any
     fed = inputs(session, known, Pictures(folder, how))
     for name, array in session.run(fed).items():
         flat = array.reshape(-1)
+        if not flat.size or flat.dtype.kind not in "biuf":
+            continue
         positions = np.unique(np.linspace(0, flat.size - 1, count).astype(int))
         drawn["positions"][name] = positions.tolist()
         drawn["values"][name] = [round(float(value), 6) for value in flat[positions]]
@@ -197,8 +200,33 @@ def draw(path: Path, image: str | None = None, count: int = 16) -> dict[str, Any
     return drawn
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the golden part of a model's description; 1 with the reason if there is none."""
+    parser = argparse.ArgumentParser(
+        "python -m app.repository.golden",
+        description="Draw the golden part of a model.yaml: what the CPU answers.",
+    )
+    parser.add_argument("model", type=Path, help="models/NAME/VERSION/model.tflite")
+    parser.add_argument(
+        "picture", nargs="?", help="the input, in models/NAME; without one it is a fixed ramp"
+    )
+    given = parser.parse_args(argv)
+    model = given.model.resolve()
+    picture = _beside(given.picture, model.parents[1]) if given.picture else None
+    try:
+        part = {"golden": {model.parent.name: draw(model, picture)}}
+    except (OSError, ServingError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(yaml.safe_dump(part, sort_keys=False, width=96, default_flow_style=None), end="")
+    return 0
+
+
+def _beside(picture: str, folder: Path) -> str:
+    """Take a path for the name of a picture that it leads to."""
+    there = Path(picture).resolve()
+    return there.name if there.parent == folder else picture
+
+
 if __name__ == "__main__":
-    model = Path(sys.argv[1])
-    picture = sys.argv[2] if len(sys.argv) > 2 else None
-    golden_part = {"golden": {model.parent.name: draw(model, picture)}}
-    print(yaml.safe_dump(golden_part, sort_keys=False, width=96, default_flow_style=None), end="")
+    sys.exit(main())
