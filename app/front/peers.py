@@ -51,6 +51,13 @@ class Peer:
         self._cells[self._place + 1] = count
         self._cells[self._place] = now
 
+    def accompanied(self, now: float) -> bool:
+        """Tell whether another worker takes requests."""
+        return any(
+            place != self._place and now - self._cells[place] < SILENT_SECONDS
+            for place in range(0, len(self._cells), _FIELDS)
+        )
+
     def leave(self) -> None:
         """Count no more."""
         self._cells[self._place] = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import time
@@ -122,3 +123,22 @@ def test_requests_wait_for_no_reload(tmp_path: Path) -> None:
             server.wait_ready()
         assert load.failed() == []
         assert max(waits) < 1.5
+
+
+def test_a_worker_that_stops_before_it_has_begun_leaves_callers_to_the_others(
+    tmp_path: Path,
+) -> None:
+    with Server(tmp_path, workers=2) as server:
+        # What is loaded before it takes a new worker long.
+        for name in ("a", "b"):
+            assert server.upload(name, "1", tiny.heavy(96)).status_code == 200
+        assert server.upload("m", "1", tiny.add(1)).status_code == 200
+        before = server.pids()
+        with Load(lambda: server.infer("m", [[0, 0, 0, 0]]), threads=6) as load:
+            os.kill(before[-1], signal.SIGTERM)
+            server.until(lambda: bool(set(server.pids()) - set(before)))
+            (fresh,) = set(server.pids()) - set(before)
+            time.sleep(0.5)
+            os.kill(fresh, signal.SIGTERM)
+            server.until(lambda: fresh not in server.pids(), 90)
+        assert load.failed() == []
