@@ -6,6 +6,8 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 WORKERS ?= 3
 PYTEST_ARGS ?=
+# A URL has an IPv6 address in brackets.
+AT = $(if $(findstring [,$(HOST))$(if $(findstring :,$(HOST)),,x),$(HOST),[$(HOST)]):$(PORT)
 export VENV HOST PORT WORKERS
 
 .DEFAULT_GOAL := help
@@ -24,8 +26,8 @@ $(VENV)/.installed-test: setup.cfg pyproject.toml deploy/venv.sh
 
 serve: $(VENV)/.installed  ## set up everything and run the server on $(HOST):$(PORT)
 	@$(PY) -m app.repository.demos || true
-	@echo "Starting $(WORKERS) workers on http://$(HOST):$(PORT) (Ctrl-C stops them). Try:" >&2
-	@echo "  curl -F image=@models/digits/example.png http://$(HOST):$(PORT)/models/digits/infer" >&2
+	@echo "Starting $(WORKERS) workers on http://$(AT) (Ctrl-C stops them). Try:" >&2
+	@echo "  curl -F image=@models/digits/example.png http://$(AT)/models/digits/infer" >&2
 	@exec $(VENV)/bin/gunicorn --config deploy/gunicorn.conf.py wsgi:app
 
 reload: $(VENV)/.installed  ## replace the workers of the server that runs here; no request is lost

@@ -17,19 +17,15 @@ STILL_SECONDS = 10.0
 SPARED_SECONDS = 10.0
 
 
-def endure(server: Any) -> None:
+def endure(server: Any) -> Callable[[Callable[[], None]], None]:
     """Teach gunicorn's master to go on where it cannot fork just now; it tries every second.
 
-    Left alone it ends, and takes the workers along that there are. Those that a reload (HUP) is to
-    replace serve until it can.
+    Left alone it ends, and takes the workers along that there are.
+    Returns what carries out a step that may meet such a failure.
     """
     _spare(server)
     spawn: Callable[[], None] = server.spawn_workers
-    reload: Callable[[], None] = server.reload
-    manage: Callable[[], None] = server.manage_workers
     trouble = Trouble(log, "no worker can be started")
-    # Workers that are no younger are to be replaced.
-    outdated = 0
 
     def tried(step: Callable[[], None]) -> None:
         try:
@@ -40,24 +36,8 @@ def endure(server: Any) -> None:
                 raise
             trouble.met(error)
 
-    def replace() -> None:
-        fresh = sum(worker.age > outdated for worker in server.WORKERS.values())
-        for _ in range(server.num_workers - fresh):
-            server.spawn_worker()
-
-    def reload_patiently() -> None:
-        nonlocal outdated
-        outdated = server.worker_age
-        tried(reload)
-
-    def manage_patiently() -> None:
-        if any(worker.age <= outdated for worker in server.WORKERS.values()):
-            tried(replace)
-        manage()
-
     server.spawn_workers = lambda: tried(spawn)
-    server.reload = reload_patiently
-    server.manage_workers = manage_patiently
+    return tried
 
 
 def _spare(server: Any) -> None:

@@ -119,6 +119,12 @@ class ModelLoadFailed(ModelError):
     code = "model_load_failed"
 
 
+class ModelFileChanged(ModelLoadFailed):
+    """The file is another than the one that is wanted; perhaps somebody still copies it."""
+
+    code = "model_file_changed"
+
+
 class ModelSourceError(ModelError):
     """A model's file can't be brought from its source, or is not what it should be."""
 

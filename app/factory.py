@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -74,7 +75,12 @@ class Runtime:
 
         alive turns false when the worker drains; notify is called at least every second.
         """
-        self.models.discover(self.settings.load_on_start == "all")
+        with ThreadPoolExecutor(1, "discover") as pool:
+            # Large files are read, and replaced ones checked.
+            found = pool.submit(self.models.discover, self.settings.load_on_start == "all")
+            while wait((found,), 1.0).not_done:
+                notify()
+            found.result()
         self.recorder.begin(self.store.worker)
         self.store.start(alive)
         self.watch.start()

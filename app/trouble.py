@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
-from app.errors import Overloaded, ServingError, StorageFailed, exhausted
+from app.errors import ModelFileChanged, Overloaded, ServingError, StorageFailed, exhausted
 
 # What says all there is to say: where in the code it was met adds nothing.
 _PLAIN = (ServingError, OSError, MemoryError, sqlite3.OperationalError)
@@ -34,8 +34,8 @@ def passes(error: BaseException) -> bool:
     """Tell whether an error may be over in a moment, or when somebody has made room."""
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return True
-    known = isinstance(error, StorageFailed | Overloaded | sqlite3.OperationalError)
-    return known or exhausted(error) is not None
+    known = StorageFailed | Overloaded | ModelFileChanged | sqlite3.OperationalError
+    return isinstance(error, known) or exhausted(error) is not None
 
 
 def report(log: logging.Logger, error: Exception, what: str, *of: object) -> None:

@@ -103,6 +103,11 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
             Worker.peers = Peers(2 * self.cfg.workers + 2)
 
     @classmethod
+    def has_begun(cls, age: int) -> bool:
+        """Tell the master whether the worker of this age has ever taken requests."""
+        return cls.peers is not None and cls.peers.joined(age)
+
+    @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
         """Refuse what this worker does not do.
 
@@ -174,8 +179,8 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
             began=self._begin_request,
         )  # fmt: skip
         assert self.peers is not None
-        peer = self.peers.join(self.age)
-        return Loop(intake, self.cfg.keepalive, self.cfg.worker_connections, peer)
+        self._peer = self.peers.join(self.age)
+        return Loop(intake, self.cfg.keepalive, self.cfg.worker_connections, self._peer)
 
     def malformed(self, connection: Connection, error: Exception) -> None:
         """Answer what is no request, or a request whose app failed."""
@@ -223,21 +228,24 @@ class Worker(base.Worker):  # type: ignore[misc]  # gunicorn publishes no types
 
     def run(self) -> None:
         """Serve until told to stop, then let go."""
+        # One that is told to stop before its models are loaded would refuse whom it accepts.
+        unneeded = not self.alive and self._peer.accompanied(time.monotonic())
         try:
             self.loop.listen([listener.sock for listener in self.sockets])
             while self.alive and self.ppid == os.getppid():
                 self.notify()
                 self.loop.turn(0.25)
             self.alive = False
-            self._drain()
+            self._drain(unneeded)
         finally:
             self.runtime.stop()
 
-    def _drain(self) -> None:
+    def _drain(self, unneeded: bool) -> None:
         """Take first what the kernel has accepted for us, then finish what there is."""
         self.loop.deafen()
         for listener in self.sockets:
-            accept_waiting(listener.sock, self.loop.accept)
+            if not unneeded:
+                accept_waiting(listener.sock, self.loop.accept)
             listener.close()
         end = time.monotonic() + self.cfg.graceful_timeout
         while self.loop.count and time.monotonic() < end:

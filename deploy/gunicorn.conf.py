@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from app import addresses, claim, draining, enduring, folders, logs, pinning, worker
+from app import addresses, claim, draining, enduring, folders, logs, pinning, rolling, worker
 from app.errors import SettingsError
 from app.settings import Settings
 from monitoring.hooks import MetricsConfig, MetricsHooks
@@ -70,7 +70,8 @@ def on_starting(server):
 def when_ready(server):
     """Change what gunicorn's master does when it stops, and when there is no room for a worker."""
     draining.before_stop(server)
-    enduring.endure(server)
+    tried = enduring.endure(server)
+    rolling.roll(server, worker.Worker.has_begun, tried)
 
 
 pre_fork = metrics.pre_fork

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from gunicorn.http.errors import NoMoreData, ParseException
 from werkzeug.exceptions import ClientDisconnected, HTTPException
 from werkzeug.routing import WebsocketMismatch
@@ -34,6 +34,7 @@ STATUS: dict[type[ServingError], int] = {
     errors.UnsupportedOp: 422,
     errors.ModelConflict: 409,
     errors.ModelLoadFailed: 503,
+    errors.ModelFileChanged: 503,
     errors.ModelSourceError: 503,
     errors.StorageFailed: 507,
     errors.Overloaded: 503,
@@ -148,11 +149,16 @@ _NOT_OFFERED = {
 
 def _not_found(error: HTTPException) -> str:
     nothing = f"there is nothing at {request.path[:200]}"
+    adapter, bare = current_app.create_url_adapter(request), request.path.rstrip("/")
+    if adapter is not None and bare != request.path and adapter.test(bare, request.method):
+        return f"{nothing}; leave out the '/' at its end"
     if request.path.startswith("/v2/"):
         known = next((says for word, says in _NOT_OFFERED.items() if word in request.path), None)
         return f"{nothing}: {known}" if known else (
             f"{nothing}; GET /v2 lists the protocol's extensions that are spoken here"
         )
+    if request.path.startswith("/v1/"):
+        return f"{nothing}: TensorFlow Serving's protocol is not spoken; POST /models/NAME/infer"
     return f"{nothing}; GET /models lists the models, GET /openapi.json all there is"
 
 

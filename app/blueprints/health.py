@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from app import schemas
 from app.blueprints.errors import answer
@@ -13,6 +13,22 @@ from app.blueprints.serving import json_answer, serving
 from app.repository.standing import Version
 
 blueprint = Blueprint("health", __name__)
+
+
+# Of the server as a whole.
+_METHODS = "DELETE, GET, HEAD, OPTIONS, POST, PUT"
+_WHOLE = frozenset(("*", "/"))
+
+
+@blueprint.before_app_request
+def options() -> Response | None:
+    """Answer the question whether a server is there, as HAProxy asks it: OPTIONS / or OPTIONS *.
+
+    Source: RFC 9110, 9.3.7. A worker that does not take requests yet does not answer this either.
+    """
+    if request.method == "OPTIONS" and request.environ.get("RAW_URI") in _WHOLE:
+        return Response(status=204, headers={"Allow": _METHODS})
+    return None
 
 
 @blueprint.get("/health")

@@ -27,11 +27,18 @@ from app.wire.lists import Document
 
 blueprint = Blueprint("inference", __name__)
 
-# curl -d and bare clients name no type, or a form's, for what is JSON.
-JSON_TYPES = frozenset(
-    ("", "application/json", "text/json", "text/plain", "application/x-www-form-urlencoded")
-)
+# curl -d and bare clients name no type, or a form's, for what is JSON; aiohttp calls it bytes.
+JSON_TYPES = frozenset((
+    "", "application/json", "text/json", "text/plain", "application/x-www-form-urlencoded",
+    "application/octet-stream",
+))  # fmt: skip
 IMAGE_TYPES = frozenset(("image/jpeg", "image/jpg", "image/png"))
+
+_NO_JSON = {
+    b"\x89PNG": "a PNG, and no type says so; send it with Content-Type: image/png",
+    b"\xff\xd8\xff": "a JPEG, and no type says so; send it with Content-Type: image/jpeg",
+    b"\x1f\x8b": "compressed, and no field says so; send it with Content-Encoding: gzip",
+}
 
 # A model's name as the first member of the body, where JSON has no other reading of it.
 _GLIMPSE = re.compile(rb'\s*\{\s*"model_name"\s*:\s*"([A-Za-z0-9._-]{1,64})"')
@@ -127,6 +134,10 @@ def _body() -> bytes:
 
 
 def _read_json(body: Buffer, named: bool) -> Meant:
+    # No JSON begins so.
+    for beginning, what in _NO_JSON.items():
+        if body[: len(beginning)] == beginning:
+            raise InvalidRequest(f"the body is {what}")
     values, document = schemas.inference(body, named)
     data = values["input_data"]
     return values["model_name"], values["version"], lambda m: _arrays(m, document, data)
@@ -143,6 +154,12 @@ def _queried(meant: Meant) -> Meant:
 
 
 def _read_form() -> Meant:
+    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in ("", "identity"):
+        raise UnsupportedMedia(
+            f"a form is not read with Content-Encoding {coding!r:.60}; send it as it is: "
+            "pictures are compressed by themselves"
+        )
     files = [file.read() for _, file in request.files.items(multi=True)]
     if not files:
         raise InvalidRequest("the form has no file; send one like -F image=@photo.jpg")

@@ -100,7 +100,8 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.get("request_id", "")
-    level = logging.DEBUG if request.endpoint in QUIET else logging.INFO
+    quiet = request.endpoint in QUIET or request.method == "OPTIONS"
+    level = logging.DEBUG if quiet else logging.INFO
     if log.isEnabledFor(level):
         seconds = time.monotonic() - g.get("started", time.monotonic())
         log.log(

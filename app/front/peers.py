@@ -10,8 +10,8 @@ import mmap
 
 # A worker that has not been heard of for so long counts no more: it is dead, or hangs.
 SILENT_SECONDS = 1.0
-# Of each place: when it was last heard of, and its connections.
-_FIELDS = 2
+# Of each place: when it was last heard of, its connections, and its worker's number.
+_FIELDS = 3
 
 
 class Peers:
@@ -25,8 +25,14 @@ class Peers:
         self._cells = memoryview(mmap.mmap(-1, 8 * _FIELDS * places)).cast("d")
 
     def join(self, number: int) -> Peer:
-        """Take the place of the worker with this number."""
-        return Peer(self._cells, number % self._places * _FIELDS)
+        """Take the place of the worker with this number, counted from 1 on."""
+        place = number % self._places * _FIELDS
+        self._cells[place + 2] = number
+        return Peer(self._cells, place)
+
+    def joined(self, number: int) -> bool:
+        """Tell whether the worker with this number has come so far, whatever became of it."""
+        return self._cells[number % self._places * _FIELDS + 2] == number
 
 
 class Peer:
@@ -44,6 +50,13 @@ class Peer:
         """Tell the others how many connections this worker has."""
         self._cells[self._place + 1] = count
         self._cells[self._place] = now
+
+    def accompanied(self, now: float) -> bool:
+        """Tell whether another worker takes requests."""
+        return any(
+            place != self._place and now - self._cells[place] < SILENT_SECONDS
+            for place in range(0, len(self._cells), _FIELDS)
+        )
 
     def leave(self) -> None:
         """Count no more."""

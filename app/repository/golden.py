@@ -6,8 +6,9 @@ them; a picture stands in the model's folder.
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from app import images
 from app.backends.runtimes import RUNTIMES
 from app.backends.session import Session
 from app.backends.tflite import TfliteOptions, TfliteSession
-from app.errors import InvalidInput, InvalidRequest, ModelLoadFailed
+from app.errors import InvalidInput, InvalidRequest, ModelLoadFailed, ServingError
 from app.repository.manifest import Golden, Preprocessing, read
 from app.tensors import Array, TensorSpec
 
@@ -73,9 +74,20 @@ def inputs(
     for spec in session.inputs:
         made[spec.name] = ramp(spec)
         if spec.name in given:
-            values = np.array(given[spec.name], made[spec.name].dtype)
-            made[spec.name] = values.reshape(made[spec.name].shape)
+            made[spec.name] = _given(given[spec.name], spec.name, made[spec.name])
     return made
+
+
+def _given(values: Sequence[float], name: str, like: Array) -> Array:
+    if len(values) != like.size:
+        raise ModelLoadFailed(
+            f"the golden input {name!r} has {len(values)} values; {like.size} are needed"
+        )
+    kind = like.dtype.kind
+    known = np.iinfo(like.dtype.name) if kind in "iu" else None
+    if kind not in "biuf" or (known and not known.min <= min(values) <= max(values) <= known.max):
+        raise ModelLoadFailed(f"the golden input {name!r} has values that no {like.dtype} has")
+    return np.array(values, like.dtype).reshape(like.shape)
 
 
 def shaped(spec: TensorSpec, free: int) -> tuple[int, ...]:
@@ -139,8 +151,17 @@ def check(outputs: Mapping[str, Array], golden: Golden, least: float = 0.0) -> N
     Raises: ModelLoadFailed that says which output differs, and by how much.
     """
     for name, positions in golden.positions.items():
-        if name not in outputs or max(positions) >= outputs[name].size:
-            raise ModelLoadFailed(f"the golden output {name!r} is not one of the model's")
+        if name not in outputs:
+            raise ModelLoadFailed(
+                f"the golden output {name!r} is not one of the model's: {', '.join(outputs)}"
+            )
+        if outputs[name].dtype.kind not in "biuf":
+            raise ModelLoadFailed(f"the output {name!r} is of no numbers; take it out of golden")
+        if max(positions) >= outputs[name].size:
+            raise ModelLoadFailed(
+                f"the golden output {name!r} has no position {max(positions)}; the last is "
+                f"{outputs[name].size - 1}"
+            )
         found = outputs[name].reshape(-1)[list(positions)].astype(np.float64)
         known = np.array(golden.values[name])
         wrong = float(np.max(np.abs(found - known)))
@@ -168,6 +189,8 @@ def draw(path: Path, image: str | None = None, count: int = 16) -> dict[str, Any
     fed = inputs(session, known, Pictures(folder, how))
     for name, array in session.run(fed).items():
         flat = array.reshape(-1)
+        if not flat.size or flat.dtype.kind not in "biuf":
+            continue
         positions = np.unique(np.linspace(0, flat.size - 1, count).astype(int))
         drawn["positions"][name] = positions.tolist()
         drawn["values"][name] = [round(float(value), 6) for value in flat[positions]]
@@ -177,8 +200,33 @@ def draw(path: Path, image: str | None = None, count: int = 16) -> dict[str, Any
     return drawn
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the golden part of a model's description; 1 with the reason if there is none."""
+    parser = argparse.ArgumentParser(
+        "python -m app.repository.golden",
+        description="Draw the golden part of a model.yaml: what the CPU answers.",
+    )
+    parser.add_argument("model", type=Path, help="models/NAME/VERSION/model.tflite")
+    parser.add_argument(
+        "picture", nargs="?", help="the input, in models/NAME; without one it is a fixed ramp"
+    )
+    given = parser.parse_args(argv)
+    model = given.model.resolve()
+    picture = _beside(given.picture, model.parents[1]) if given.picture else None
+    try:
+        part = {"golden": {model.parent.name: draw(model, picture)}}
+    except (OSError, ServingError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(yaml.safe_dump(part, sort_keys=False, width=96, default_flow_style=None), end="")
+    return 0
+
+
+def _beside(picture: str, folder: Path) -> str:
+    """Take a path for the name of a picture that it leads to."""
+    there = Path(picture).resolve()
+    return there.name if there.parent == folder else picture
+
+
 if __name__ == "__main__":
-    model = Path(sys.argv[1])
-    picture = sys.argv[2] if len(sys.argv) > 2 else None
-    golden_part = {"golden": {model.parent.name: draw(model, picture)}}
-    print(yaml.safe_dump(golden_part, sort_keys=False, width=96, default_flow_style=None), end="")
+    sys.exit(main())

@@ -9,7 +9,14 @@ from functools import partial
 from app.backends.choice import BACKENDS, PRECISIONS, OpenclOptions, Source
 from app.backends.session import Session
 from app.backends.tflite import TfliteOptions
-from app.errors import DeviceError, InvalidInput, InvalidModel, ModelLoadFailed, ServingError
+from app.errors import (
+    DeviceError,
+    InvalidInput,
+    InvalidModel,
+    ModelFileChanged,
+    ModelLoadFailed,
+    ServingError,
+)
 from app.repository import golden, meter
 from app.repository.card import Card
 from app.repository.folder import Folder
@@ -51,15 +58,11 @@ class Loader:
             # Whoever puts another file there makes it a wish before they let go.
             with self._folder.locked(wish.key):
                 pass
-            raise ModelLoadFailed(
+            raise ModelFileChanged(
                 f"the file has sha256 {digest} but {wish.sha256} is wanted; "
                 f"POST /models/{wish.key.name}/load takes it as it is now"
             )
-        listed = described.versions.get(wish.key.version)
-        if listed and listed.sha256 and listed.sha256 != digest:
-            raise ModelLoadFailed(
-                f"the file has sha256 {digest}, but model.yaml says {listed.sha256}"
-            )
+        described.agree(wish.key.version, digest)
         known = described.golden.get(wish.key.version)
         precision = described.precision
         if precision == "default":

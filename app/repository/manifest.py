@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 
 import yaml
 
-from app.errors import InvalidModel
+from app.errors import InvalidModel, ModelLoadFailed
+from app.repository.handwritten import document, text_of
 from app.repository.names import is_name, order
 
 BACKENDS = ("auto", "tflite", "opencl")
@@ -109,7 +111,19 @@ class Manifest:
     versions: dict[str, Origin] = field(default_factory=dict)
     golden: dict[str, Golden] = field(default_factory=dict)
 
+    def agree(self, version: str, sha256: str) -> None:
+        """Hold a version's file to what is said of it.
 
+        Raises: ModelLoadFailed.
+        """
+        listed = self.versions.get(version)
+        if listed and listed.sha256 and listed.sha256 != sha256:
+            raise ModelLoadFailed(
+                f"the file has sha256 {sha256}, but model.yaml says {listed.sha256}"
+            )
+
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 TEXTS = ("title", "description", "licence", "homepage")
 
 
@@ -132,10 +146,12 @@ def understood(text: str) -> Manifest:
     Raises: InvalidModel that names the key and what is allowed.
     """
     try:
-        return parse(yaml.safe_load(text))
+        return parse(document(text))
     except yaml.YAMLError as error:
         raise InvalidModel(f"model.yaml is not YAML: {error}") from error
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except RecursionError as error:
+        raise InvalidModel("model.yaml is nested too deeply, or refers to itself") from error
+    except (ValueError, TypeError, AttributeError) as error:
         raise InvalidModel(f"model.yaml: {error}") from error
 
 
@@ -157,15 +173,15 @@ def parse(document: Any) -> Manifest:
     if "version_policy" in values:
         values["version_policy"] = _version_policy(values["version_policy"])
     values["version_labels"] = {
-        str(label): str(version)
+        text_of(label): _text(version, f"version_labels.{text_of(label)}")
         for label, version in _mapping(values.get("version_labels"), "version_labels").items()
     }
     values["versions"] = {
-        str(version): _origin(origin, f"versions.{version}")
+        text_of(version): _origin(origin, f"versions.{text_of(version)}")
         for version, origin in _mapping(values.get("versions"), "versions").items()
     }
     values["golden"] = {
-        str(version): _golden(golden, f"golden.{version}")
+        text_of(version): _golden(golden, f"golden.{text_of(version)}")
         for version, golden in _mapping(values.get("golden"), "golden").items()
     }
     return Manifest(**values)
@@ -178,6 +194,7 @@ def _preprocessing(document: Any) -> Preprocessing:
             values[name] = _numbers(values[name], f"preprocessing.{name}")
     _one_of(values.get("colour", "rgb"), COLOURS, "preprocessing.colour")
     _one_of(values.get("fit", "stretch"), FITS, "preprocessing.fit")
+    values["input"] = _text(values.get("input"), "preprocessing.input") or None
     return Preprocessing(**values)
 
 
@@ -212,12 +229,18 @@ def _version_policy(document: Any) -> VersionPolicy:
             "version_policy must be all, {latest: 2} or {specific: ['1', '3']}, one of them"
         )
     _between(values.get("latest", 1), 10_000, True, "version_policy.latest")
-    return VersionPolicy(values.get("latest", 0), tuple(str(version) for version in specific))
+    return VersionPolicy(values.get("latest", 0), tuple(map(text_of, specific)))
 
 
 def _origin(document: Any, where: str) -> Origin:
     values = _known(Origin, document or {}, where)
-    return Origin(**{name: _text(said, f"{where}.{name}") or None for name, said in values.items()})
+    for name, said in values.items():
+        values[name] = _text(said, f"{where}.{name}") or None
+    if values.get("sha256") is not None:
+        values["sha256"] = values["sha256"].lower()
+        if not _SHA256.fullmatch(values["sha256"]):
+            raise ValueError(f"{where}.sha256 is {values['sha256']!r:.80}; it must have 64 digits")
+    return Origin(**values)
 
 
 def _golden(document: Any, where: str) -> Golden:
@@ -225,12 +248,12 @@ def _golden(document: Any, where: str) -> Golden:
     # Outputs have any scale.
     _between(values.get("tolerance", 0), 1e30, False, f"{where}.tolerance")
     values["positions"] = {
-        str(name): tuple(int(index) for index in indices)
+        text_of(name): _positions(indices, f"{where}.positions.{text_of(name)}")
         for name, indices in _mapping(values.get("positions"), f"{where}.positions").items()
     }
     for part in ("values", "input"):
         values[part] = {
-            str(name): _numbers(numbers, f"{where}.{part}.{name}")
+            text_of(name): _numbers(numbers, f"{where}.{part}.{text_of(name)}")
             for name, numbers in _mapping(values.get(part), f"{where}.{part}").items()
         }
     image = values.get("image")
@@ -265,7 +288,7 @@ def _text(value: Any, where: str) -> str:
     """Take a number for a text, too: YAML needs no quotes around one."""
     if isinstance(value, dict | list):
         raise ValueError(f"{where} is {value!r:.60}; it must be a text")
-    return "" if value is None else str(value)
+    return text_of(value)
 
 
 def _labels(value: Any) -> tuple[str, ...]:
@@ -283,6 +306,13 @@ def _numbers(value: Any, where: str) -> tuple[float, ...]:
     if not items or not all(numbers) or not all(map(math.isfinite, items)):
         raise ValueError(f"{where} is {value!r:.60}; it must be a number or a list of numbers")
     return tuple(float(item) for item in items)
+
+
+def _positions(value: Any, where: str) -> tuple[int, ...]:
+    items = value if isinstance(value, list) else []
+    if not items or not all(isinstance(item, int) and item >= 0 for item in items):
+        raise ValueError(f"{where} is {value!r:.60}; it must be a list of whole numbers from 0 on")
+    return tuple(int(item) for item in items)
 
 
 def _one_of(value: Any, allowed: tuple[str, ...], where: str) -> None:

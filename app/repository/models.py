@@ -10,8 +10,10 @@ from typing import IO
 from app.errors import (
     InvalidInput,
     InvalidModel,
+    InvalidRequest,
     ModelError,
     ModelNotFound,
+    ServingError,
     UnsupportedOp,
 )
 from app.repository.agreement import Agreement
@@ -128,7 +130,7 @@ class Models:
             try:
                 allowed = self._policy(key.name).allows(key.version, versions)
                 self._adopt(key, wanted and allowed)
-            except ModelError as error:
+            except (ServingError, OSError) as error:
                 # One file that cannot be read must not keep the server down.
                 log.warning("passed over: %s", error)
         for wish in self._state.wishes():
@@ -140,7 +142,7 @@ class Models:
 
         If none is named, those that its version_policy names, or else the newest. Other versions
         of the model that are loaded follow where model.yaml has changed.
-        Raises: ModelNotFound; InvalidModel or ModelLoadFailed if a file cannot be read.
+        Raises: ModelNotFound; InvalidModel or ModelLoadFailed if a file cannot be taken.
         """
         unread = self._notice(name)
         wishes = [wish for wish in self._state.wishes() if not wish.deleted]
@@ -153,6 +155,10 @@ class Models:
             if key in unread:
                 raise unread[key]
             found = self.version(key)
+            if not self._folder.path(key).is_file():
+                raise ModelNotFound(
+                    f"the file of {key} is not there any more; put one there, or DELETE the version"
+                )
             self._sandbox.forget(found.wish.sha256)
             failed = any(report and report.state == "failed" for _, report in found.reports)
             wish = self._state.want(key, True, again=failed)
@@ -201,10 +207,16 @@ class Models:
         """Take a new file for a version, once it was found sound, and wish for it everywhere.
 
         Units:  limit in bytes.
-        Raises: InvalidModel, RequestTooLarge, InvalidInput, StorageFailed.
+        Raises: InvalidRequest, InvalidModel, RequestTooLarge, InvalidInput, StorageFailed.
         """
         checked(key.name, "model")
         checked(key.version, "version")
+        if key.version.lower().endswith(".tflite"):
+            # curl -T FILE puts a file's name behind an address that ends with a slash.
+            raise InvalidRequest(
+                f"{key.version!r} is the name of a file, no version; "
+                f"send it to /models/{key.name}/versions/1"
+            )
         with self._folder.incoming(stream, limit) as (path, digest):
             if sha256 is not None and sha256.lower() != digest:
                 raise InvalidInput(f"the body has sha256 {digest}, not {sha256} as was said")
@@ -248,18 +260,42 @@ class Models:
             return VersionPolicy()
 
     def _adopt(self, key: Key, wanted: bool) -> None:
+        known = self._state.wish(key)
+        if known is not None and known.wanted and self._in_use(key):
+            digest = self._folder.digest(key)
+            if digest != known.sha256:
+                self._worthy(key, digest)
         with self._folder.locked(key):
             if self._folder.path(key).is_file():
                 self._state.adopt(key, self._folder.digest(key), wanted)
 
-    def _notice(self, name: str) -> dict[Key, ModelError]:
-        """Take note of files that were copied in by hand; gives those that cannot be read."""
-        unread: dict[Key, ModelError] = {}
+    def _in_use(self, key: Key) -> bool:
+        living = {worker.worker for worker in self._state.workers()}
+        return any(r.worker in living and r.state != "unloaded" for r in self._state.reports(key))
+
+    def _worthy(self, key: Key, digest: str) -> None:
+        """Refuse a file that would take the place of one that is served, and cannot.
+
+        It may be half of a copy that somebody makes at this very moment.
+        """
+        try:
+            self.manifest(key.name).agree(key.version, digest)
+            self._sandbox.forget(digest)
+            self._sound(self._folder.path(key), digest)
+        except ModelError as error:
+            raise type(error)(
+                f"the file of {key} was replaced by one that cannot be served: {error}; what is "
+                "loaded goes on until the server stops"
+            ) from error
+
+    def _notice(self, name: str) -> dict[Key, ServingError]:
+        """Take note of files that were copied in by hand; gives those that cannot be taken."""
+        unread: dict[Key, ServingError] = {}
         for key in self._folder.listed():
             if key.name == name:
                 try:
                     self._adopt(key, wanted=False)
-                except ModelError as error:
+                except ServingError as error:
                     unread[key] = error
         return unread
 

@@ -52,8 +52,9 @@ def of_wire(name: object, tensor: str) -> DataType:
     """
     found = BY_WIRE.get(name) if isinstance(name, str) else None
     if found is None:
+        said = repr(name) if isinstance(name, str | int | None) else "that is no string"
         raise InvalidInput(
-            f"input {tensor!r} has datatype {name!r}; allowed are {', '.join(BY_WIRE)}"
+            f"input {tensor!r} has datatype {said:.60}; allowed are {', '.join(BY_WIRE)}"
         )
     return found
 

@@ -152,6 +152,19 @@ def test_a_connection_is_left_to_who_has_fewer_but_waits_for_nobody_who_hangs() 
     assert not one.yields(20, 12.0), "the other accepts no more"
 
 
+def test_who_has_begun_and_who_is_there_is_known_to_all() -> None:
+    peers = Peers(2)
+    assert not peers.joined(1)
+    one, two = peers.join(1), peers.join(2)
+    assert peers.joined(1)
+    assert not peers.joined(3), "1 has had its place"
+    assert not one.accompanied(10.0)
+    two.note(0, 10.0)
+    assert one.accompanied(10.5)
+    assert not two.accompanied(10.5)
+    assert not one.accompanied(12.0), "the other is dead"
+
+
 def test_a_crew_runs_everything_at_once_up_to_its_bound() -> None:
     crew, gate, inside = Crew("test", 3, 1), threading.Event(), threading.Semaphore(0)
     done: list[int] = []

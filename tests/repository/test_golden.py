@@ -9,8 +9,8 @@ import pytest
 
 from app.backends.tflite import TfliteOptions, TfliteSession
 from app.errors import InvalidModel, ModelLoadFailed
-from app.repository.golden import Pictures, check, draw, inputs
-from app.repository.manifest import Golden, parse, read
+from app.repository.golden import Pictures, check, draw, inputs, main
+from app.repository.manifest import Golden, parse, read, understood
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -59,3 +59,34 @@ def test_a_picture_stands_beside_the_description(digits: Path, image: object) ->
 def test_the_demo_models_answers_are_not_the_same_everywhere(name: str) -> None:
     (golden,) = read(MODELS / name / "model.yaml").golden.values()
     assert all(len(set(values)) > 2 for values in golden.values.values())
+
+
+@pytest.mark.parametrize("picture", ["example.png", "{folder}/example.png", None])
+def test_it_is_drawn_from_the_command_line(
+    digits: Path, capsys: pytest.CaptureFixture[str], picture: str | None
+) -> None:
+    """A picture may be named as it is beside model.yaml, or by its path."""
+    model = str(digits / "1" / "model.tflite")
+    given = [picture.format(folder=digits)] if picture else []
+    assert main([model, *given]) == 0
+    drawn = understood(capsys.readouterr().out).golden["1"]
+    assert drawn.image == ("example.png" if picture else None)
+    assert len(drawn.values["probabilities"]) == 10
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["nothing.tflite"], "No such file"),
+        (["model.yaml"], "refuses the model"),
+        (["1/model.tflite", "nothing.png"], "the golden picture nothing.png cannot be used"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said_in_a_line(
+    digits: Path, capsys: pytest.CaptureFixture[str], given: list[str], words: str
+) -> None:
+    assert main([str(digits / given[0]), *given[1:]]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert words in said
+    assert said.count("\n") == 1
