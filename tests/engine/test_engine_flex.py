@@ -378,3 +378,57 @@ def test_products_of_spectra(runtime: Runtime) -> None:
     data = floats(4, 2, 16)
     spectrum = np.einsum("cbf,fco->obf", np.fft.rfft(data)[:, :, :3], w + 1j * v)
     check(runtime, model.build(), [data], np.fft.irfft(spectrum, 16))
+
+
+HALVES = RNG.uniform(-1, 1, (3, 5)).astype("f2")
+WHOLE = RNG.integers(-9, 10, (3, 5))
+OTHER_NUMBERS: dict[str, tuple[oracle.Array, Any]] = {
+    "Abs": (WHOLE, np.abs), "Relu6": (WHOLE.astype("i4"), lambda x: np.clip(x, 0, 6)),
+    "Relu": (HALVES, lambda x: np.maximum(x, 0)), "Sin": (HALVES.astype("f8"), np.sin),
+    "Cos": (HALVES.astype("f8"), np.cos), "Tanh": (HALVES.astype("f8"), np.tanh),
+    "Sigmoid": (HALVES.astype("f8"), lambda x: 1 / (1 + np.exp(-x))),
+    "Rsqrt": (1 + np.abs(HALVES.astype("f8")), lambda x: 1 / np.sqrt(x)),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_NUMBERS)
+def test_functions_of_types_that_tflite_has_them_not_for(runtime: Runtime, name: str) -> None:
+    x, function = OTHER_NUMBERS[name]
+    blob = single_op(f"Flex{name}", [Spec(x.shape, x.dtype.name)], [Spec(x.shape, x.dtype.name)],
+                     custom=node_def(name))
+    check(runtime, blob, [x], function(x), on_device=False)
+
+
+@pytest.mark.parametrize(("name", "function"), [("Maximum", np.maximum), ("Minimum", np.minimum)])
+def test_the_larger_of_doubles(runtime: Runtime, name: str, function: Any) -> None:
+    a, b = RNG.uniform(-1, 1, (3, 5)), RNG.uniform(-1, 1, 5)
+    blob = single_op(f"Flex{name}", [Spec(v.shape, "float64") for v in (a, b)],
+                     [Spec(a.shape, "float64")], custom=node_def(name))
+    check(runtime, blob, [a, b], function(a, b), on_device=False)
+
+
+@pytest.mark.parametrize(("name", "function", "kept"), [
+    ("Max", np.max, True), ("Min", np.min, False), ("Prod", np.prod, False)])
+def test_extremes_of_bytes(runtime: Runtime, name: str, function: Any, kept: bool) -> None:
+    x = RNG.integers(0, 3, (4, 3)).astype("u1")
+    expected = function(x, axis=1, keepdims=kept)
+    blob = single_op(f"Flex{name}", [Spec(x.shape, "uint8"), np.array([1], "i4")],
+                     [Spec(expected.shape, "uint8")], custom=node_def(name, keep_dims=kept))
+    check(runtime, blob, [x], expected, on_device=False)
+
+
+@pytest.mark.parametrize(("name", "function"), [("ArgMax", np.argmax), ("ArgMin", np.argmin)])
+def test_places_in_wide_integers(runtime: Runtime, name: str, function: Any) -> None:
+    expected = function(WHOLE, 1)
+    blob = single_op(f"Flex{name}", [Spec(WHOLE.shape, "int64"), np.array(1, "i4")],
+                     [Spec(expected.shape, "int64")], custom=node_def(name))
+    check(runtime, blob, [WHOLE], expected, on_device=False)
+
+
+def test_nearest_pixels_of_bytes(runtime: Runtime) -> None:
+    x = RNG.integers(0, 256, (1, 4, 6, 3)).astype("u1")
+    blob = single_op("FlexResizeNearestNeighbor",
+                     [Spec(x.shape, "uint8"), np.array([2, 3], "i4")],
+                     [Spec((1, 2, 3, 3), "uint8")],
+                     custom=node_def("ResizeNearestNeighbor", half_pixel_centers=True))
+    check(runtime, blob, [x], x[:, 1::2, 1::2])

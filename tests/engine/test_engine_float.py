@@ -261,3 +261,23 @@ def test_few_channels_fill_vectors(runtime: Runtime, shape: tuple[int, ...]) -> 
     graph.outputs(graph.op("SUB", [scaled, less], [x.spec])[0])
     blob = model.build()
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize(("name", "axes", "shape", "dtype"), [
+    ("SUM", (0, 2, 5), (2, 3, 4, 2, 1, 3), "float32"),
+    ("SUM", (0, 2, 4), (3, 2, 3, 2, 3), "int32"),
+    ("MEAN", (0, 2, 4), (3, 2, 3, 2, 3), "float32"),
+    ("MEAN", (-1, -3, 0), (2, 3, 2, 2, 5), "float32"),
+    ("REDUCE_MAX", (1, 3, 5), (2, 3, 1, 4, 5, 2), "int32"),
+    ("REDUCE_PROD", (0, 2, 4, 6), (2, 1, 2, 2, 2, 2, 2), "float32"),
+    ("REDUCE_ANY", (0, 2, 4), (2, 2, 2, 2, 2), "bool")])
+@pytest.mark.parametrize("keep", [False, True])
+def test_reductions_over_axes_here_and_there(
+    runtime: Runtime, name: str, axes: tuple[int, ...], shape: tuple[int, ...], dtype: str,
+    keep: bool,
+) -> None:
+    gone = {a % len(shape) for a in axes}
+    y = tuple(1 if i in gone else e for i, e in enumerate(shape) if keep or i not in gone)
+    blob = single_op(name, [Spec(shape, dtype), np.array(axes, "i4")], [Spec(y, dtype)],
+                     {"keepDims": keep})
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.engine.epilogue import compile_steps
-from app.engine.ir import Arg, Launch, Node
+from app.engine.ir import Arg, Data, Launch, Node
 from app.engine.ops.movement import TYPES
 from app.engine.ops.tiles import lanes, spread
 from app.engine.profile import DeviceProfile
-from app.engine.registry import Shape, op, require, require_dtype, shape
+from app.engine.registry import Shape, host, op, require, require_dtype, shape
 
 i32, f32 = np.int32, np.float32
 
@@ -96,3 +96,20 @@ def resize_nearest(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     args: tuple[Arg, ...] = (x, y, *map(i32, (h, w, c, oh, ow)), scale(node, h, oh),
                              scale(node, w, ow))
     return [Launch("nearest", "nearest", args, (ow, oh, n), (profile.group, 1, 1), defines)]
+
+
+@host("RESIZE_NEAREST_NEIGHBOR")
+def nearest_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """The same in numpy."""
+    x, (height, width) = arrays[0], wanted_size(node, 1)
+    assert x is not None
+    return [x[:, _picked(node, x.shape[1], height)[:, None], _picked(node, x.shape[2], width)]]
+
+
+def _picked(node: Node, extent: int, out: int) -> Data:
+    shift = f32(0.5 if node.options.get("half_pixel_centers") else 0)
+    places = (np.arange(out, dtype=f32) + shift) * scale(node, extent, out)
+    # No place is below zero, so half is rounded up, as round() does it.
+    whole = np.floor(places + f32(0.5)) if node.options.get("align_corners") else np.floor(places)
+    picked: Data = np.clip(whole.astype(np.int64), 0, extent - 1)
+    return picked

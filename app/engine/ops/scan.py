@@ -67,6 +67,18 @@ def _along(node: Node, profile: DeviceProfile, kernel: str, *flags: bool, better
                    (profile.group, 1), {**_defines(x, y, better), **(more or {})})]
 
 
+@host(*BETTER)
+def place_on_host(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
+    """The same in numpy; NaN is never better than what comes before it, and nothing than NaN."""
+    x, axis = arrays[0], _axis(node)
+    assert x is not None
+    find, worst = (np.argmax, -np.inf) if node.op == "ARG_MAX" else (np.argmin, np.inf)
+    found = find(x if x.dtype.kind != "f" else np.where(np.isnan(x), worst, x), axis)
+    if x.dtype.kind == "f":
+        found = np.where(np.isnan(x.take(0, axis)), 0, found)
+    return [np.asarray(found, node.outputs[0].dtype)]
+
+
 @shape(*RUNNING)
 def running_shape(node: Node) -> Sequence[Shape]:
     """Output as input."""

@@ -81,7 +81,7 @@ NAMED: dict[str, tuple[str, Given]] = {
     "UniqueWithCounts": ("UNIQUE_WITH_COUNTS", NONE),
     "UpperBound": ("UPPER_BOUND", NONE),
 }
-# TFLite's own, which it has for fewer types of number: complex ones above all.
+# TFLite's own, which it has for fewer types of number.
 OWN: dict[str, tuple[str, Given]] = {
     "AddV2": ("ADD", NONE), "Sub": ("SUB", NONE), "Mul": ("MUL", NONE), "RealDiv": ("DIV", NONE),
     "Exp": ("EXP", NONE), "Log": ("LOG", NONE), "Neg": ("NEG", NONE), "Pow": ("POW", NONE),
@@ -89,4 +89,12 @@ OWN: dict[str, tuple[str, Given]] = {
     "Tile": ("TILE", NONE), "Transpose": ("TRANSPOSE", NONE),
     "Sum": ("SUM", {"keep_dims": 0}), "Mean": ("MEAN", {"keep_dims": 0}),
     "Pack": ("PACK", {"axis": 0}), "LeftShift": ("LEFT_SHIFT", NONE),
+    "Abs": ("ABS", NONE), "ArgMax": ("ARG_MAX", NONE), "ArgMin": ("ARG_MIN", NONE),
+    "Cos": ("COS", NONE), "Max": ("REDUCE_MAX", {"keep_dims": 0}), "Maximum": ("MAXIMUM", NONE),
+    "Min": ("REDUCE_MIN", {"keep_dims": 0}), "Minimum": ("MINIMUM", NONE),
+    "Prod": ("REDUCE_PROD", {"keep_dims": 0}), "Relu": ("RELU", NONE), "Relu6": ("RELU6", NONE),
+    "ResizeNearestNeighbor": ("RESIZE_NEAREST_NEIGHBOR",
+                              {"align_corners": 0, "half_pixel_centers": 0}),
+    "Rsqrt": ("RSQRT", NONE), "Sigmoid": ("LOGISTIC", NONE), "Sin": ("SIN", NONE),
+    "Tanh": ("TANH", NONE),
 }

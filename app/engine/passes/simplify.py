@@ -1,4 +1,5 @@
-"""Say the same with less: transposes that move nothing, squares, normalised rows."""
+"""Say the same with less, or with what has kernels: transposes that move nothing, squares, sums of
+many, reductions over axes here and there, normalised rows."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from app.engine.epilogue import relation
-from app.engine.ir import Fused, Graph, Node, Tensor
+from app.engine.ir import Fused, Graph, Node, Tensor, integers
+from app.engine.ops.reduce import KINDS, LOGIC, reduced_axes
 from app.engine.passes.choose import choose
 from app.engine.passes.joins import join
 from app.engine.passes.specialise import drop_dead, substitute
@@ -19,7 +21,7 @@ Labels = tuple[int | None, ...]
 
 def simplify(graph: Graph) -> Graph:
     """All of them; answers stay the same to the bit but for the order of a sum."""
-    return drop_dead(choose(normalise(square(summed(join(straighten(graph)))))))
+    return drop_dead(choose(normalise(square(parted(summed(join(straighten(graph))))))))
 
 
 def straighten(graph: Graph) -> Graph:
@@ -83,6 +85,36 @@ def _sums(node: Node) -> list[Node]:
                              options={"fused_activation_function": "NONE"}))
         total = made
     return nodes
+
+
+def parted(graph: Graph) -> Graph:
+    """A reduction over more than two separate runs of axes as several, the last runs first."""
+    nodes = [part for n in graph.nodes
+             for part in (_parts(n) if n.op in KINDS or n.op in LOGIC else [n])]
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _parts(node: Node) -> list[Node]:
+    x = node.input(0)
+    if node.input(1).data is None or not x.size:
+        return [node]
+    gone = reduced_axes(node)
+    separate: list[list[int]] = []
+    before = False
+    for axis, extent in enumerate(x.shape):
+        if extent == 1:
+            continue
+        if axis in gone:
+            separate = [*separate[:-1], [*separate[-1], axis]] if before else [*separate, [axis]]
+        before = axis in gone
+    if len(separate) <= 2:
+        return [node]
+    last = [axis for run in separate[-2:] for axis in run]
+    found = replace(x, name=node.outputs[0].name,
+                    shape=tuple(1 if i in last else e for i, e in enumerate(x.shape)))
+    return [replace(node, inputs=(x, integers(*last)), outputs=(found,),
+                    options={**node.options, "keep_dims": True}),
+            *_parts(replace(node, inputs=(found, *node.inputs[1:])))]
 
 
 def square(graph: Graph) -> Graph:

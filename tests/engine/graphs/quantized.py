@@ -156,7 +156,8 @@ class _Quantizer:
 
 def _params(low: float, high: float) -> Params:
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = max(high - low, 1e-3) / 255
+    # Sums that lie tens of thousands of tiny steps beyond the range wrap in ai-edge-litert's ADD.
+    scale = (high - low if high - low > 1e-3 else 1.0) / 255
     return scale, int(np.clip(np.rint(-128 - low / scale), -128, 127))
 
 
