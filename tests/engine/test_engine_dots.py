@@ -243,3 +243,13 @@ def test_graphs_have_the_same_results_by_floats(runtime: Runtime, seed: int) -> 
     for own, other in zip(run_engine(runtime, blob, inputs), run_engine(by_floats, blob, inputs),
                           strict=True):
         oracle.assert_within_steps(own, other, 1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_scale_of_zero_gives_zeros(runtime: Runtime) -> None:
+    w = (np.ones((16, 8), "i1"), Quantization((float("inf"),), (0,)))
+    bias = (np.ones(16, "i4"), Quantization((float("nan"),), (0,)))
+    blob = single_op("FULLY_CONNECTED", [Spec((2, 8), "int8", Quantization((0.0,), (0,))), w, bias],
+                     [Spec((2, 16), "int8", Quantization((0.5,), (7,)))], {})
+    (got,) = run_engine(runtime, blob, [np.ones((2, 8), "i1")])
+    np.testing.assert_array_equal(got, 7)

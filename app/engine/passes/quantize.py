@@ -109,7 +109,11 @@ def product(low: Lowering, node: Node) -> None:
     if node.op == "BATCH_MATMUL":
         twice(low, sums, y, scale(x) * scale(w) / scale(y))
         return
-    factors = np.float32(scale(x)) * np.asarray(w.quant.scales, np.float32) / np.float32(scale(y))
+    # A converter may give what is always zero a scale of zero, and weights behind it none at all.
+    with np.errstate(all="ignore"):
+        factors = (np.float32(scale(x)) * np.asarray(w.quant.scales, np.float32)
+                   / np.float32(scale(y)))
+    factors = np.where(np.isfinite(factors), factors, np.float32(0.0))
     if x.dtype == "int16" and node.op != "FULLY_CONNECTED" and (b is None or b.dtype == "int64"):
         factors = of_15_bits(factors)
     low.requant(sums, y, factors, activation(node))
