@@ -15,7 +15,7 @@ import numpy as np
 
 from app.engine.ir import Launch, Tensor
 from app.engine.placement import Draft, resolve
-from app.engine.residents import touched
+from app.engine.residents import uses_of
 from app.engine.slices import PITCH, RESULT, argument_places
 
 # Kernels that store a result by KEEP.
@@ -35,10 +35,7 @@ def write_bytes(draft: Draft, kept: Iterable[Tensor]) -> None:
     """
     steps, outside = draft.steps, {resolve(draft.views, t)[0] for t in kept}
     aliased = {resolve(draft.views, t)[0] for t in draft.views}
-    uses: dict[Tensor, list[int]] = {}
-    for at, step in enumerate(steps):
-        for tensor in {t for t in touched(step) if isinstance(t, Tensor) and t.data is None}:
-            uses.setdefault(resolve(draft.views, tensor)[0], []).append(at)
+    uses = uses_of(draft)
     gone = _shared(steps, uses)
     for at, step in enumerate(steps):
         if at in gone or not _flat(step):

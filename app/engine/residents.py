@@ -53,6 +53,16 @@ def used_on_device(draft: Draft) -> frozenset[Tensor]:
     return frozenset(resolve(draft.views, t)[0] for t in used)
 
 
+def uses_of(draft: Draft) -> dict[Tensor, list[int]]:
+    """The steps, by number, that touch each piece of memory; constants have none."""
+    uses: dict[Tensor, list[int]] = {}
+    for at, step in enumerate(draft.steps):
+        for root in {resolve(draft.views, t)[0] for t in touched(step)
+                     if isinstance(t, Tensor) and t.data is None}:
+            uses.setdefault(root, []).append(at)
+    return uses
+
+
 def touched(step: Launch | HostCall | StateCall) -> tuple[Tensor | Scratch, ...]:
     """Everything in the arena that a step reads or writes, constants included."""
     if isinstance(step, HostCall):

@@ -18,7 +18,7 @@ from app.engine.clusters import Storage
 from app.engine.ir import Launch, Tensor
 from app.engine.opencl.texts import parameters
 from app.engine.placement import Draft, resolve
-from app.engine.residents import touched
+from app.engine.residents import uses_of
 
 # What tells the name of a parameter, and those that are asked for.
 NAME = re.compile(r"(\w+)(?: (?:MORE|WINDOW)_PARAMS)?(?: EPI_PARAMS)?$")
@@ -39,10 +39,7 @@ def write_slices(draft: Draft, kept: Iterable[Tensor]) -> None:
     kept: tensors that something else than the draft's steps reads or writes.
     """
     roots = _Roots(draft.views, kept)
-    uses: dict[Tensor, list[int]] = {}
-    for at, step in enumerate(draft.steps):
-        for tensor in {t for t in touched(step) if isinstance(t, Tensor) and t.data is None}:
-            uses.setdefault(resolve(draft.views, tensor)[0], []).append(at)
+    uses = uses_of(draft)
     slices = {at: s for at, step in enumerate(draft.steps) if (s := _slice(step)) is not None}
     gone: set[int] = set()
     written = dict(slices)

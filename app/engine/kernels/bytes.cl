@@ -1,9 +1,7 @@
 // bytes: y[n,i,j,c] = x[n,i-PT,j-PL,c] + ZERO, the integers of x; ZERO outside of x
 // x [N,H,LINE] float32: lines of W*C numbers, TOTAL in all; y [N,HP,WIDTH] and SLACK bytes more; PL in
-// bytes. Work-item, CPU-shaped: line of N*HP, the last of which is LAST.
+// bytes. Work-item, CPU-shaped: line of N*HP, the last of which is LAST. Defines: VW
 #define SLACK 4
-typedef __attribute__((aligned(1))) uchar16 BYTES;
-typedef __attribute__((aligned(4))) float16 FLOATS;
 __kernel __attribute__((reqd_work_group_size(1, 1, 1)))
 void bytes(__global const float* restrict x, __global uchar* restrict y,
            int H, int LINE, int TOTAL, int HP, int WIDTH, int PT, int PL, int LAST, int ZERO)
@@ -19,9 +17,7 @@ void bytes(__global const float* restrict x, __global uchar* restrict y,
     for (; k < PL; k++) y[k] = ZERO;
     y += PL;
     k = 0;
-    for (; k + 16 <= count; k += 16)
-        *(__global BYTES*)(y + k)
-            = convert_uchar16(convert_int16(*(__global const FLOATS*)(x + k)) + ZERO);
+    for (; k + VW <= count; k += VW) BYTES_STORE(VLOAD(x + k), y + k, ZERO);
     for (; k < count; k++) y[k] = (int)x[k] + ZERO;
     for (; k < end - PL; k++) y[k] = ZERO;
 }

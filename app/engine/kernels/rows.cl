@@ -131,13 +131,6 @@ void rows_cpu(__global const float* restrict x, __global float* restrict y, int 
 // Defines: VW, at most LINE
 #ifdef BYTES
 #define SLACK 4
-#if VW == 1
-typedef uchar ANYWHERE;
-#define TO_BYTES(v) convert_uchar(convert_int(v) + 128)
-#else
-typedef __attribute__((aligned(1))) CAT(uchar, VW) ANYWHERE;
-#define TO_BYTES(v) CAT(convert_uchar, VW)(CAT(convert_int, VW)(v) + 128)
-#endif
 static inline void fill_bytes(uchar value, int count, __global uchar* p)
 {
     for (int i = 0; i < count; i++) p[i] = value;
@@ -163,7 +156,7 @@ void rows_bytes(__global const float* restrict x, __global uchar* restrict y,
             const int at = min(k, LINE - VW);
             VT v = zero + VLOAD(x + at) * inverse;
             ROUNDED(v)
-            *(__global ANYWHERE*)(y + PL + at) = TO_BYTES(v);
+            BYTES_STORE(v, y + PL + at, 128);
         }
         fill_bytes(none, WIDTH - PL - LINE, y + PL + LINE);
     }

@@ -152,8 +152,8 @@ def _bytes(x: Tensor, y: Tensor, g: Geometry, zero: int) -> tuple[Launch, Tensor
     made = Tensor(f"{y.name}/bytes", (count * width + SLACK,), "uint8")
     numbers = (lines, line, total, height, width, image.before, _left(g) * g.channels, count - 1,
                zero)
-    return Launch("bytes", "bytes", (x, made, *map(i32, numbers)), (count, 1, 1), (1, 1, 1), {},
-                  total), made
+    return Launch("bytes", "bytes", (x, made, *map(i32, numbers)), (count, 1, 1), (1, 1, 1),
+                  {"VW": 16}, total), made
 
 
 def _packed(w: Tensor, g: Geometry, tile: Tile, select: Selection, segments: int,
