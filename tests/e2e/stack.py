@@ -23,6 +23,7 @@ import yaml
 
 from monitoring.stack import alerting, local
 from monitoring.stack.process import Service
+from tests import processes
 from tests.e2e.receiver import Receiver
 from tests.monitoring.card import record
 from tests.monitoring.running import free_port, wait_for
@@ -99,11 +100,7 @@ class Server:
         """Stop every process but the exporter: the kernel still takes connections."""
         assert self.process is not None
         master = self.process.pid
-        children = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        pids = [master, *(
-            int(pid) for pid in children
-            if b"monitoring.exporter" not in Path(f"/proc/{pid}/cmdline").read_bytes()
-        )]  # fmt: skip
+        pids = [master, *processes.workers(master)]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:

@@ -19,6 +19,7 @@ import requests
 from monitoring.exporter import PAUSE, Server
 from monitoring.exposition import Exposition
 from monitoring.ledger import WorkerLedger
+from tests import processes
 from tests.monitoring.running import ROOT, Tiny, free_port, parse, tiny_server, wait_for
 
 
@@ -217,16 +218,9 @@ def test_a_master_that_is_killed_takes_its_exporter_along_and_frees_its_slots(
 
 def test_the_exporter_comes_back_and_holds_no_listening_socket(tmp_path: Path) -> None:
     with tiny_server(tmp_path, workers=1) as server:
-        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-
-        def exporter() -> int | None:
-            for pid in children.read_text().split():
-                if b"monitoring.exporter" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    return int(pid)
-            return None
-
-        first = exporter()
-        assert first is not None
+        master = server.process.pid
+        wait_for(lambda: processes.exporter(master) is not None)
+        first = processes.exporter(master)
         sockets = subprocess.run(
             ["ls", "-l", f"/proc/{first}/fd"], capture_output=True, text=True, check=True
         ).stdout.count("socket:")
@@ -237,8 +231,8 @@ def test_the_exporter_comes_back_and_holds_no_listening_socket(tmp_path: Path) -
         for _ in range(2):
             os.kill(first, signal.SIGKILL)
             # Nobody asks for it: no signal, no new worker.
-            wait_for(lambda lost=first: exporter() not in (None, lost))
-            first = exporter()
+            wait_for(lambda lost=first: processes.exporter(master) not in (None, lost))
+            first = processes.exporter(master)
             wait_for(server.answers)
 
 
@@ -261,11 +255,7 @@ def test_many_scrapes_at_once_do_not_keep_the_exporter_at_work(tmp_path: Path) -
 def test_a_scrape_waits_for_no_worker_and_no_lock(tmp_path: Path) -> None:
     with tiny_server(tmp_path, workers=2) as server:
         assert load(server, "/health", 2, 10) == {200: 20}
-        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-        workers = [
-            int(pid) for pid in children.read_text().split()
-            if b"monitoring.exporter" not in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]  # fmt: skip
+        workers = processes.workers(server.process.pid)
         server.signal(signal.SIGSTOP)
         try:
             for pid in workers:

@@ -16,6 +16,7 @@ from typing import Any
 
 import requests
 
+from tests import processes
 from tests.service.described import Described
 
 ROOT = Path(__file__).parents[2]
@@ -126,8 +127,7 @@ class Server:
 
     def pids(self, master: int | None = None) -> list[int]:
         """List the workers' processes."""
-        listed = Path(f"/proc/{master or self.master}/task").glob("*/children")
-        return sorted(int(pid) for path in listed for pid in path.read_text().split())
+        return sorted(processes.children(master or self.master))
 
     def text(self) -> str:
         """Give the log."""
