@@ -11,7 +11,7 @@ AT = $(if $(findstring [,$(HOST))$(if $(findstring :,$(HOST)),,x),$(HOST),[$(HOS
 export VENV HOST PORT WORKERS
 
 .DEFAULT_GOAL := help
-.PHONY: help serve reload models test test-full tools bench-engine kernels-report test-rusticl lint clean bench-serving settings-table
+.PHONY: help serve reload models test test-full coverage tools bench-engine kernels-report test-rusticl lint clean bench-serving settings-table
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test: tools  ## all tests
 test-full: tools  ## all tests and the long sweeps
 	@deploy/apt-install.sh $$($(PY) -m tests.tools --all)
 	@PY=$(PY) tests/run.sh "slow or not slow" $(PYTEST_ARGS)
+
+coverage: tools  ## all tests again, to see which lines none of them reaches (twice as long)
+	@PY=$(PY) tests/run.sh "not slow" --cov --cov-report=term $(PYTEST_ARGS)
 
 bench-engine: tools  ## time the engine on PoCL beside the TFLite runtimes
 	@$(PY) -m bench.engine $(BENCH_ARGS)
