@@ -84,7 +84,7 @@ def together(profile: DeviceProfile, case: dict[str, Any], one: bool) -> None:
     profile.choices.measured[key] = (int(one),)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=16, deadline=None, derandomize=True)
 @given(case=pairs())
 def test_pairs(runtime: Runtime, case: dict[str, Any]) -> None:
     together(runtime.device.profile, case, True)

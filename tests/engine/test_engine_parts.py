@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from flatbuffers import flexbuffers
 
+from app.engine.explain import explain
 from app.engine.loaded import LoadedModel
 from app.engine.reader import read
 from app.engine.runtime import Runtime
 from app.engine.segments import HostCall
 from app.errors import DeviceMemoryError, InvalidModel, UnsupportedOp
 from app.tensors import Quantization
+from bench.kernels.plans import plan_blob
 from tests.engine import oracle
 from tests.engine.builder import GraphBuilder, ModelBuilder, Spec, Value, single_op
 from tests.engine.corpus import CORPUS, NETS
@@ -225,8 +227,8 @@ def test_a_refused_part_is_taken_out_of_its_fusion(runtime: Runtime) -> None:
 
 
 def test_every_operator_has_a_place(runtime: Runtime) -> None:
-    model = LoadedModel(runtime, read(CORPUS["selfie_segmentation"].blob()))
-    rows = model.explain()
+    blob = CORPUS["selfie_segmentation"].blob()
+    rows = explain(read(blob), plan_blob(blob, profile=runtime.device.profile))
     assert [r.index for r in rows] == list(range(len(rows)))
     places = Counter(r.place for r in rows)
     assert places["folded"] == 110

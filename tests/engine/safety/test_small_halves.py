@@ -17,7 +17,7 @@ from app.engine.runtime import Runtime
 from bench.kernels.plans import launches
 from tests.engine import oracle
 from tests.engine.builder import ModelBuilder, Spec, Value, single_op
-from tests.engine.safety.test_small_shapes import CASES, SAME, VALID, Case, f4, i4, spec
+from tests.engine.safety.test_small_shapes import CASES, CHECKED, SAME, VALID, Case, f4, i4, spec
 
 # Only kernels for cards know activations as float16.
 pytestmark = pytest.mark.parametrize("runtime", ["rx580"], indirect=True)
@@ -86,6 +86,7 @@ def planned(runtime: Runtime, blob: bytes, inputs: list[oracle.Array]) -> tuple[
         model.close()
 
 
+@CHECKED
 @pytest.mark.parametrize("name", EVERY)
 def test_kernels_on_halves(runtime: Runtime, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(runtime.device.profile.choices.measured, "3x3 1x5x6x17x18", (2,))

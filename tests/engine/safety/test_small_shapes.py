@@ -1,10 +1,12 @@
 """Every kernel on shapes so small and odd that a checker of memory accesses gets through them.
 
-tests/engine/safety/test_oclgrind.py runs this file under oclgrind; by itself it is a quick check.
+tests/engine/safety/test_oclgrind.py runs this file under oclgrind, answers included; only there
+is it quick enough for every change.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from dataclasses import replace
@@ -26,6 +28,8 @@ from tests.engine.corpus import NETS
 from tests.engine.engine_check import assert_op_same, run_engine
 from tests.engine.examples import rest
 
+# The op tests run the same kernels on other devices.
+CHECKED = pytest.mark.compute if "ENGINE_TEST_DEVICE" in os.environ else pytest.mark.slow
 KERNELS = Path(__file__).parents[3] / "app/engine/kernels"
 CPU = DeviceProfile("a CPU", "cpu", 2, 4096, 1 << 15, 1 << 30, 1 << 32, 128, 16)
 DOTS = replace(CPU, dots=True)
@@ -214,6 +218,7 @@ def blob_of(name: str) -> bytes:
     return single_op(op, inputs, outputs, options)
 
 
+@CHECKED
 @pytest.mark.parametrize("name", [*CASES, *SMALL_NETS, *LAYERS])
 def test_small_shapes(runtime: Runtime, name: str) -> None:
     blob = blob_of(name)
@@ -226,6 +231,7 @@ def kernels_of(plan: Plan) -> set[str]:
     return {part.kernel for launch in launches(plan) for part in (launch.parts or (launch,))}
 
 
+@CHECKED
 @pytest.mark.parametrize("tile", [2, 4])
 @pytest.mark.parametrize(("extents", "padding"), [((2, 5, 6), "SAME"), ((1, 7, 4), "VALID"),
                                                   ((1, 1, 3), "SAME")])
@@ -242,6 +248,7 @@ def test_small_winograd(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tile:
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
 
 
+@CHECKED
 @pytest.mark.parametrize("name", CUSTOM)
 def test_small_custom_ops(runtime: Runtime, name: str) -> None:
     rng = np.random.default_rng(8)
