@@ -152,6 +152,9 @@ class Routines:
 
 
 def _kind(graph: Graph, arrays: Sequence[Data]) -> Kind:
+    if len(arrays) == 1:
+        # A loop for the one input of most models would take as long as all else here.
+        return graph, arrays[0].shape, arrays[0].dtype
     return (graph, *[(a.shape, a.dtype) for a in arrays])
 
 

@@ -64,17 +64,17 @@ class Transfers:
         graph, plan = executor.plan.graph, executor.plan
         self._queue = executor.queue.int_ptr
         self._write, self._read = library().clEnqueueWriteBuffer, library().clEnqueueReadBuffer
-        self._steps: list[Callable[[int], None]] = [s.enqueue for s in steps]
+        self._steps: list[Callable[[], None]] = [s.enqueue for s in steps]
         # A recording must not be enqueued again before it has finished.
         kernels = [k for s in steps for k in (s.kernels if isinstance(s, Recording) else [s])]
-        self._kernels: list[Callable[[int], None]] = [k.enqueue for k in kernels]
+        self._kernels: list[Callable[[], None]] = [k.enqueue for k in kernels]
         self._uploads = [_copy(executor, t, i) for i, t in enumerate(graph.inputs)
                          if t.size and plan.storage(t)[0] in plan.on_device]
         self._downloads = [_copy(executor, t, i) for i, t in enumerate(graph.outputs)]
 
     def run(self, inputs: Sequence[Data]) -> list[Data]:
         """Run once."""
-        queue, kept = self._queue, []
+        kept = []
         for copy in self._uploads:
             array = inputs[copy.position]
             if copy.staged is not None:
@@ -84,7 +84,7 @@ class Transfers:
                 kept.append(_plain(copy, array))
                 self._upload(copy, address(kept[-1]))
         for enqueue in self._steps:
-            enqueue(queue)
+            enqueue()
         results: list[Data] = []
         last = len(self._downloads) - 1
         for position, copy in enumerate(self._downloads):
@@ -104,7 +104,7 @@ class Transfers:
                 kept.append(_plain(copy, inputs[copy.position]))
                 self._upload(copy, address(kept[-1]))
             for enqueue in self._kernels:
-                enqueue(self._queue)
+                enqueue()
             answers.append([np.empty(c.shape, c.dtype) for c in self._downloads])
             for position, (copy, made) in enumerate(zip(self._downloads, answers[-1],
                                                         strict=True)):

@@ -73,11 +73,10 @@ class Executor:
         request = Request(self, context)
         for tensor, value in zip(self.plan.graph.inputs, inputs, strict=True):
             request.put(tensor, value, lasting=True)
-        queue = self.queue.int_ptr
         # A recording must not be enqueued again before it has finished, as loops would.
         for step in self._steps if stay else self._recorded:
             if isinstance(step, Kernel | Recording):
-                step.enqueue(queue)
+                step.enqueue()
             elif isinstance(step, HostCall):
                 request.run_host(step)
             else:
@@ -110,15 +109,14 @@ class Executor:
         Units: seconds. Not for a driver that runs kernels in the calling thread (PoCL's basic
         device): it would wait for the gate itself.
         """
-        queue, steps = self.queue.int_ptr, [s for s in self._recorded
-                                            if isinstance(s, Kernel | Recording)]
+        steps = [s for s in self._recorded if isinstance(s, Kernel | Recording)]
         best = float("inf")
         for _ in range(rounds):
             gate = cl.UserEvent(self._context)
             cl.enqueue_barrier(self.queue, wait_for=[gate])
             start = perf_counter()
             for step in steps:
-                step.enqueue(queue)
+                step.enqueue()
             best = min(best, perf_counter() - start)
             gate.set_status(cl.command_execution_status.COMPLETE)
             self.queue.finish()
@@ -130,7 +128,7 @@ class Executor:
         start = perf_counter()
         for _ in range(times):
             for kernel in self._kernels:
-                kernel.enqueue(self.queue.int_ptr)
+                kernel.enqueue()
         self.queue.finish()
         return (perf_counter() - start) / times
 
@@ -144,7 +142,7 @@ class Executor:
         for _ in range(rounds):
             for own, kernel in zip(times, self._kernels, strict=True):
                 start = perf_counter()
-                kernel.enqueue(self.queue.int_ptr)
+                kernel.enqueue()
                 self.queue.finish()
                 own.append(perf_counter() - start)
         return [(launch, sorted(own)[rounds // 2])
@@ -196,7 +194,7 @@ class Executor:
         args = [self._argument(a) for a in launch.args]
         size = tuple(-(-g // w) * w for g, w in
                      zip(launch.global_size, launch.local_size, strict=True))
-        return Kernel(program, name, args, size, launch.local_size)
+        return Kernel(self.queue, program, name, args, size, launch.local_size)
 
     def _bind_chains(self, launches: Sequence[Launch]) -> dict[Launch, Kernel]:
         if not launches:
@@ -212,7 +210,7 @@ class Executor:
         program = self._programs.whole(made.text)
         if len(self.plan.steps) == 1:
             self.chain = program, made
-        return {launch: chain_kernel(self._context, program, made, launch) for launch in launches}
+        return {launch: chain_kernel(self.queue, program, made, launch) for launch in launches}
 
     def _place(self, arg: Tensor | Scratch | Const) -> tuple[Any, int]:
         constant = _constant(arg)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from ctypes import byref, c_char_p, c_int32, c_size_t, c_uint32, c_void_p, cast
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -84,31 +84,32 @@ def write(queue: int, buffer: Any, array: Data) -> None:
 
 
 class Kernel:
-    """A kernel bound to its arguments and its extents; keeps both alive.
+    """A kernel bound to its queue, its arguments and its extents; keeps them alive.
 
     args: memory of the device or None, numbers, arrays in memory that host and device share.
     Raises: DeviceError if the driver refuses an argument.
     """
 
-    def __init__(self, program: cl.Program, name: str, args: Sequence[Any],
+    def __init__(self, queue: cl.CommandQueue, program: cl.Program, name: str, args: Sequence[Any],
                  size: tuple[int, ...], local: tuple[int, ...]) -> None:
         api = library()
-        self._enqueue, self._release = api.clEnqueueNDRangeKernel, api.clReleaseKernel
+        self._release = api.clReleaseKernel
         error = c_int32(0)
         self.handle = api.clCreateKernel(program.int_ptr, name.encode(), byref(error))
         check(f"clCreateKernel({name})", error.value)
         # The driver does not keep buffers alive: PoCL aborts if one goes before its kernel.
-        self._kept, self._name = (program, list(args)), name
+        self._kept, self._name = (queue, program, list(args)), name
         for position, arg in enumerate(args):
             self.set(position, arg)
         self.rank = len(size)
         self.size = (c_size_t * self.rank)(*size)
         self.local = (c_size_t * self.rank)(*local)
-        # To make them anew for each call takes longer than the call.
+        # To make the arguments anew for each call takes longer than the call.
         nothing = c_void_p(None)
-        self._arguments = (c_void_p(self.handle), c_uint32(self.rank), nothing,
-                           cast(self.size, c_void_p), cast(self.local, c_void_p), c_uint32(0),
-                           nothing, nothing)
+        self._enqueue = partial(
+            api.clEnqueueNDRangeKernel, c_void_p(queue.int_ptr), c_void_p(self.handle),
+            c_uint32(self.rank), nothing, cast(self.size, c_void_p), cast(self.local, c_void_p),
+            c_uint32(0), nothing, nothing)
 
     def set(self, position: int, arg: Any) -> None:
         """Change an argument; numbers only after the kernel is made: nothing else is kept."""
@@ -116,9 +117,9 @@ class Kernel:
         if code:
             check(f"clSetKernelArg({self._name}, {position})", code)
 
-    def enqueue(self, queue: int) -> None:
-        """Enqueue on the queue with that handle."""
-        code = self._enqueue(queue, *self._arguments)
+    def enqueue(self) -> None:
+        """Enqueue one launch."""
+        code = self._enqueue()
         if code:
             check("clEnqueueNDRangeKernel", code)
 

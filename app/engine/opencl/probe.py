@@ -31,8 +31,8 @@ def main(platform: int, device: int) -> int:
     target = cl.Buffer(context, cl.mem_flags.WRITE_ONLY, y.nbytes)
     # Neither pyopencl's build cache nor its generated callers: both want a home to write to.
     program = cl.Program(context, KERNEL).build(cache_dir=False)
-    kernel = Kernel(program, "probe", [source, target, cl.LocalMemory(64)], (64,), (16,))
-    kernel.enqueue(queue.int_ptr)
+    kernel = Kernel(queue, program, "probe", [source, target, cl.LocalMemory(64)], (64,), (16,))
+    kernel.enqueue()
     cl.enqueue_copy(queue, y, target, is_blocking=True)
     v = x * 3 + 1
     ends = (v[:, 0] + v[:, 15]).reshape(4, 16)[:, ::-1].reshape(64, 1)

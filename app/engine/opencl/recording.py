@@ -50,8 +50,8 @@ class Recording:
         self._call("clFinalizeCommandBufferKHR", self._handle)
         self._enqueue = self._functions["clEnqueueCommandBufferKHR"]
 
-    def enqueue(self, queue: int) -> None:
-        """Enqueue all launches on their queue; what was enqueued before must have finished."""
+    def enqueue(self) -> None:
+        """Enqueue all launches; what was enqueued before must have finished."""
         code = self._enqueue(0, None, self._handle, 0, None, None)
         if code:
             check("clEnqueueCommandBufferKHR", code)

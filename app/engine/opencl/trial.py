@@ -32,6 +32,6 @@ def _right(programs: Programs, queue: cl.CommandQueue, lanes: int) -> bool:
         Launch("trial", "dots_trial", tensors, (1, 1, 1), (1, 1, 1), {"VW": lanes}))
     flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
     buffers = [cl.Buffer(queue.context, flags, hostbuf=a) for a in (x, w, sums)]
-    Kernel(program, name, buffers, (1, 1, 1), (1, 1, 1)).enqueue(queue.int_ptr)
+    Kernel(queue, program, name, buffers, (1, 1, 1), (1, 1, 1)).enqueue()
     cl.enqueue_copy(queue, sums, buffers[2], is_blocking=True)
     return bool(np.array_equal(sums, exact))

@@ -4,6 +4,8 @@ run is one launch, and so are many steps of a request."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ctypes import c_void_p
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,15 +38,15 @@ def shares_memory(device: cl.Device) -> bool:
         return False
 
 
-def chain_kernel(context: cl.Context, program: cl.Program, chains: Chains, launch: Launch,
+def chain_kernel(queue: cl.CommandQueue, program: cl.Program, chains: Chains, launch: Launch,
                  passages: Sequence[Passage] = (), shared: Sequence[Data | None] = (None,) * 3,
                  ) -> Kernel:
     """The kernel of a chain, for one step; shared is where it finds variables' first values and
     inputs, and leaves results."""
-    table = cl.Buffer(context, FLAGS | cl.mem_flags.COPY_HOST_PTR,
+    table = cl.Buffer(queue.context, FLAGS | cl.mem_flags.COPY_HOST_PTR,
                       hostbuf=chains.table(launch, *passages))
-    return Kernel(program, KERNEL, [table, np.int32(1), np.int32(0), *shared, *chains.buffers],
-                  launch.global_size, launch.local_size)
+    args = [table, np.int32(1), np.int32(0), *shared, *chains.buffers]
+    return Kernel(queue, program, KERNEL, args, launch.global_size, launch.local_size)
 
 
 class WholeChain:
@@ -56,7 +58,7 @@ class WholeChain:
     def __init__(self, executor: Executor, program: cl.Program, chains: Chains) -> None:
         (launch,), graph, plan = executor.plan.steps, executor.plan.graph, executor.plan
         assert isinstance(launch, Launch)
-        self._queue, self._finish = executor.queue.int_ptr, library().clFinish
+        self._finish = partial(library().clFinish, c_void_p(executor.queue.int_ptr))
         read = [t for t in graph.inputs if t.size and plan.storage(t)[0] in plan.on_device]
         given, made = _passage(read), _passage(graph.outputs)
         first = _passage([s.before for s in plan.states])
@@ -65,7 +67,7 @@ class WholeChain:
         self.most = max(1, steps)
         memory = [cl.fsvm_empty(executor.queue.context, (max(size, 1),), np.uint8) for size in
                   (first.stride, self.most * given.stride, self.most * made.stride)]
-        self._kernel = chain_kernel(executor.queue.context, program, chains, launch,
+        self._kernel = chain_kernel(executor.queue, program, chains, launch,
                                     (first, given, made), memory)
         for state in plan.states:
             _view(memory[0], first, state.before)[0] = state.first
@@ -102,8 +104,8 @@ class WholeChain:
         if steps != self._steps:
             self._kernel.set(1, np.int32(steps))
             self._steps = steps
-        self._kernel.enqueue(self._queue)
-        code = self._finish(self._queue)
+        self._kernel.enqueue()
+        code = self._finish()
         if code:
             check("clFinish", code)
         if self._afresh:
