@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from typing import Any
 import yaml
 
 from app.errors import InvalidModel, ModelLoadFailed
+from app.repository import allowed
 from app.repository.handwritten import document, text_of
 from app.repository.names import is_name, order
 
@@ -160,82 +159,69 @@ def parse(document: Any) -> Manifest:
 
     Raises: ValueError, TypeError or AttributeError with the reason.
     """
-    values = _known(Manifest, document if document is not None else {}, "model.yaml")
-    _one_of(values.get("backend", "default"), ("default", *BACKENDS), "backend")
-    _one_of(values.get("precision", "default"), PRECISIONS, "precision")
+    values = allowed.known(Manifest, document if document is not None else {}, "model.yaml")
+    allowed.one_of(values.get("backend", "default"), ("default", *BACKENDS), "backend")
+    allowed.one_of(values.get("precision", "default"), PRECISIONS, "precision")
     for name in TEXTS:
-        values[name] = _text(values.get(name), name)
-    values["labels"] = _labels(values.get("labels"))
+        values[name] = allowed.text(values.get(name), name)
+    values["labels"] = allowed.labels(values.get("labels"))
     if "preprocessing" in values:
         values["preprocessing"] = _preprocessing(values["preprocessing"])
     if "batching" in values:
         values["batching"] = _batching(values["batching"])
     if "version_policy" in values:
         values["version_policy"] = _version_policy(values["version_policy"])
-    values["version_labels"] = {
-        text_of(label): _text(version, f"version_labels.{text_of(label)}")
-        for label, version in _mapping(values.get("version_labels"), "version_labels").items()
-    }
-    values["versions"] = {
-        text_of(version): _origin(origin, f"versions.{text_of(version)}")
-        for version, origin in _mapping(values.get("versions"), "versions").items()
-    }
-    values["golden"] = {
-        text_of(version): _golden(golden, f"golden.{text_of(version)}")
-        for version, golden in _mapping(values.get("golden"), "golden").items()
-    }
+    values["version_labels"] = allowed.each(
+        values.get("version_labels"), "version_labels", allowed.text
+    )
+    values["versions"] = allowed.each(values.get("versions"), "versions", _origin)
+    values["golden"] = allowed.each(values.get("golden"), "golden", _golden)
     return Manifest(**values)
 
 
 def _preprocessing(document: Any) -> Preprocessing:
-    values = _known(Preprocessing, document, "preprocessing")
+    values = allowed.known(Preprocessing, document, "preprocessing")
     for name in ("mean", "scale"):
         if name in values:
-            values[name] = _numbers(values[name], f"preprocessing.{name}")
-    _one_of(values.get("colour", "rgb"), COLOURS, "preprocessing.colour")
-    _one_of(values.get("fit", "stretch"), FITS, "preprocessing.fit")
-    values["input"] = _text(values.get("input"), "preprocessing.input") or None
+            values[name] = allowed.numbers(values[name], f"preprocessing.{name}")
+    allowed.one_of(values.get("colour", "rgb"), COLOURS, "preprocessing.colour")
+    allowed.one_of(values.get("fit", "stretch"), FITS, "preprocessing.fit")
+    values["input"] = allowed.text(values.get("input"), "preprocessing.input") or None
     return Preprocessing(**values)
 
 
 def _batching(document: Any) -> Batching:
-    values = _known(Batching, document, "batching")
+    values = allowed.known(Batching, document, "batching")
     preferred = values.get("preferred") or []
     values["preferred"] = tuple(preferred if isinstance(preferred, list) else [preferred])
     bounds = {"max_delay_ms": 60_000.0, "max_queue_mb": 1e6}
     for name, value in values.items():
         for number in value if isinstance(value, tuple) else (value,):
-            _between(number, bounds.get(name, 100_000), name not in bounds, f"batching.{name}")
+            most = bounds.get(name, 100_000)
+            allowed.between(number, most, name not in bounds, f"batching.{name}")
     batching = Batching(**values)
     if not 1 <= batching.default_priority <= batching.priorities:
         raise ValueError("batching.default_priority must be from 1 to batching.priorities")
     return batching
 
 
-def _between(value: Any, most: float, whole: bool, where: str) -> None:
-    kind = int if whole else int | float
-    if isinstance(value, bool) or not isinstance(value, kind) or not 0 <= value <= most:
-        words = "a whole number" if whole else "a number"
-        raise ValueError(f"{where} is {value!r}; it must be {words} from 0 to {most:g}")
-
-
 def _version_policy(document: Any) -> VersionPolicy:
     if document == "all":
         return VersionPolicy()
-    values = _known(VersionPolicy, document, "version_policy")
+    values = allowed.known(VersionPolicy, document, "version_policy")
     specific = values.get("specific") or []
     if len(values) != 1 or not isinstance(specific, list):
         raise ValueError(
             "version_policy must be all, {latest: 2} or {specific: ['1', '3']}, one of them"
         )
-    _between(values.get("latest", 1), 10_000, True, "version_policy.latest")
+    allowed.between(values.get("latest", 1), 10_000, True, "version_policy.latest")
     return VersionPolicy(values.get("latest", 0), tuple(map(text_of, specific)))
 
 
 def _origin(document: Any, where: str) -> Origin:
-    values = _known(Origin, document or {}, where)
+    values = allowed.known(Origin, document or {}, where)
     for name, said in values.items():
-        values[name] = _text(said, f"{where}.{name}") or None
+        values[name] = allowed.text(said, f"{where}.{name}") or None
     if values.get("sha256") is not None:
         values["sha256"] = values["sha256"].lower()
         if not _SHA256.fullmatch(values["sha256"]):
@@ -244,18 +230,13 @@ def _origin(document: Any, where: str) -> Origin:
 
 
 def _golden(document: Any, where: str) -> Golden:
-    values = _known(Golden, document, where)
+    values = allowed.known(Golden, document, where)
     # Outputs have any scale.
-    _between(values.get("tolerance", 0), 1e30, False, f"{where}.tolerance")
-    values["positions"] = {
-        text_of(name): _positions(indices, f"{where}.positions.{text_of(name)}")
-        for name, indices in _mapping(values.get("positions"), f"{where}.positions").items()
-    }
-    for part in ("values", "input"):
-        values[part] = {
-            text_of(name): _numbers(numbers, f"{where}.{part}.{text_of(name)}")
-            for name, numbers in _mapping(values.get(part), f"{where}.{part}").items()
-        }
+    allowed.between(values.get("tolerance", 0), 1e30, False, f"{where}.tolerance")
+    for part, read in (
+        ("positions", allowed.positions), ("values", allowed.numbers), ("input", allowed.numbers),
+    ):  # fmt: skip
+        values[part] = allowed.each(values.get(part), f"{where}.{part}", read)
     image = values.get("image")
     if image is not None and (not isinstance(image, str) or not is_name(image)):
         raise ValueError(f"{where}.image is {image!r}; it must be the name of a file beside")
@@ -264,57 +245,3 @@ def _golden(document: Any, where: str) -> Golden:
     }:
         raise ValueError(f"{where} needs as many values as positions for each output")
     return Golden(**values)
-
-
-def _known(kind: type, document: Any, where: str) -> dict[str, Any]:
-    allowed = [item.name for item in dataclasses.fields(kind)]
-    if not isinstance(document, dict):
-        raise ValueError(f"{where} must be a mapping with some of {', '.join(allowed)}")
-    unknown = sorted(str(key) for key in document if key not in allowed)
-    if unknown:
-        raise ValueError(
-            f"{where} has unknown {', '.join(unknown)}; allowed are {', '.join(allowed)}"
-        )
-    return dict(document)
-
-
-def _mapping(value: Any, where: str) -> dict[Any, Any]:
-    if value is not None and not isinstance(value, dict):
-        raise ValueError(f"{where} is {value!r:.60}; it must be a mapping with a line for each")
-    return value or {}
-
-
-def _text(value: Any, where: str) -> str:
-    """Take a number for a text, too: YAML needs no quotes around one."""
-    if isinstance(value, dict | list):
-        raise ValueError(f"{where} is {value!r:.60}; it must be a text")
-    return text_of(value)
-
-
-def _labels(value: Any) -> tuple[str, ...]:
-    if value is not None and not isinstance(value, list):
-        raise ValueError(
-            f"labels is {value!r:.60}; it must be a list like [cat, dog], in the order of the "
-            "model's outputs"
-        )
-    return tuple(_text(label, "labels") for label in value or ())
-
-
-def _numbers(value: Any, where: str) -> tuple[float, ...]:
-    items = value if isinstance(value, list) else [value]
-    numbers = (isinstance(item, int | float) and not isinstance(item, bool) for item in items)
-    if not items or not all(numbers) or not all(map(math.isfinite, items)):
-        raise ValueError(f"{where} is {value!r:.60}; it must be a number or a list of numbers")
-    return tuple(float(item) for item in items)
-
-
-def _positions(value: Any, where: str) -> tuple[int, ...]:
-    items = value if isinstance(value, list) else []
-    if not items or not all(isinstance(item, int) and item >= 0 for item in items):
-        raise ValueError(f"{where} is {value!r:.60}; it must be a list of whole numbers from 0 on")
-    return tuple(int(item) for item in items)
-
-
-def _one_of(value: Any, allowed: tuple[str, ...], where: str) -> None:
-    if value not in allowed:
-        raise ValueError(f"{where} is {value!r}; allowed are {', '.join(allowed)}")
