@@ -33,6 +33,7 @@ from app.repository.checkup import Checkup
 from app.repository.crashes import Crashes, Recorder
 from app.repository.database import Database
 from app.repository.descriptions import Descriptions
+from app.repository.discovery import Discovery
 from app.repository.folder import Folder
 from app.repository.house import Housekeeper
 from app.repository.loading import Loader, LoadOptions
@@ -62,6 +63,7 @@ class Runtime:
     settings: Settings
     store: Store
     models: Models
+    discovery: Discovery
     sandbox: Sandbox
     card: Card
     watch: Watch
@@ -77,7 +79,7 @@ class Runtime:
         """
         with ThreadPoolExecutor(1, "discover") as pool:
             # Large files are read, and replaced ones checked.
-            found = pool.submit(self.models.discover, self.settings.load_on_start == "all")
+            found = pool.submit(self.discovery.discover, self.settings.load_on_start == "all")
             while wait((found,), 1.0).not_done:
                 notify()
             found.result()
@@ -178,10 +180,11 @@ def build(settings: Settings) -> Runtime:
     catalogue.DEVICE_WANTED.set(settings.backend == "opencl" or settings.opencl_device != "auto")
     checkup = Checkup(state, Checks(database), store.worker, watch.verify)
     store.listen(checkup.attend, lambda: restart(settings.graceful_timeout_s))
+    discovery = Discovery(state, descriptions, models, sandbox)
     agreement = Agreement(state, Actions(database))
     return Runtime(
-        settings, store, Models(state, agreement, descriptions, models, sandbox), sandbox, card,
-        watch, checkup, recorder,
+        settings, store, Models(state, agreement, descriptions, models, sandbox, discovery),
+        discovery, sandbox, card, watch, checkup, recorder,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from app.errors import InvalidModel
 from app.repository.database import Database
 from app.repository.folder import Folder
-from app.repository.manifest import Manifest, understood
+from app.repository.manifest import Manifest, VersionPolicy, understood
 from app.repository.records import Wish
 from app.repository.state import State
 
@@ -65,6 +65,13 @@ class Descriptions:
         if not wish.described:
             return None
         return self.of(wish.key.name, wish.described).manifest.version_labels.get(label)
+
+    def policy(self, name: str) -> VersionPolicy:
+        """Say which versions of a model shall be loaded: all, where that cannot be read."""
+        try:
+            return self.of(name).manifest.version_policy or VersionPolicy()
+        except InvalidModel:
+            return VersionPolicy()
 
     def refresh(self, name: str) -> bool:
         """Read model.yaml; where it says something else, all wanted versions are wished anew.

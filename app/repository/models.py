@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import IO
 
-from app.errors import (
-    InvalidInput,
-    InvalidModel,
-    InvalidRequest,
-    ModelError,
-    ModelNotFound,
-    ServingError,
-    UnsupportedOp,
-)
+from app.errors import InvalidInput, InvalidRequest, ModelNotFound
 from app.repository.agreement import Agreement
 from app.repository.descriptions import Descriptions
+from app.repository.discovery import Discovery
 from app.repository.folder import Folder
-from app.repository.manifest import Manifest, VersionPolicy
+from app.repository.manifest import Manifest
 from app.repository.names import Key, checked, order
 from app.repository.records import Action, Wish, Worker
 from app.repository.sandbox import Sandbox
 from app.repository.standing import Outcome, Version
 from app.repository.state import State
-
-log = logging.getLogger("app.models")
-
-# How many files that nobody serves are named in the log.
-STRAYS = 20
 
 
 class Models:
@@ -37,13 +23,14 @@ class Models:
 
     def __init__(
         self, state: State, agreement: Agreement, descriptions: Descriptions, folder: Folder,
-        sandbox: Sandbox,
+        sandbox: Sandbox, discovery: Discovery,
     ) -> None:  # fmt: skip
         self._state = state
         self._agreement = agreement
         self._descriptions = descriptions
         self._folder = folder
         self._sandbox = sandbox
+        self._discovery = discovery
 
     # --- reading ---
 
@@ -111,32 +98,6 @@ class Models:
 
     # --- changing ---
 
-    def discover(self, wanted: bool) -> None:
-        """Take note of what is on disk, and forget what no longer is."""
-        if self._folder.missing():
-            # A disk that is not there just now has not lost its models.
-            log.warning("there is no folder of models (MODELS_DIR); nothing was looked for")
-            return
-        present = self._folder.listed()
-        strays = self._folder.strays()
-        for stray in strays[:STRAYS]:
-            log.warning("passed over: %s", stray)
-        if strays[STRAYS:]:
-            log.warning("passed over: %d more files like these", len(strays) - STRAYS)
-        for name in {key.name for key in present}:
-            self._descriptions.notice(name)
-        for key in present:
-            versions = [k.version for k in present if k.name == key.name]
-            try:
-                allowed = self._policy(key.name).allows(key.version, versions)
-                self._adopt(key, wanted and allowed)
-            except (ServingError, OSError) as error:
-                # One file that cannot be read must not keep the server down.
-                log.warning("passed over: %s", error)
-        for wish in self._state.wishes():
-            if wish.key not in present and not self._folder.path(wish.key).exists():
-                self._state.delete(wish.key)
-
     def load(self, name: str, version: str | None) -> list[Action]:
         """Wish for a version to be loaded everywhere, with what its model.yaml says now.
 
@@ -144,7 +105,7 @@ class Models:
         of the model that are loaded follow where model.yaml has changed.
         Raises: ModelNotFound; InvalidModel or ModelLoadFailed if a file cannot be taken.
         """
-        unread = self._notice(name)
+        unread = self._discovery.notice(name)
         wishes = [wish for wish in self._state.wishes() if not wish.deleted]
         known = [key for key in (*(wish.key for wish in wishes), *unread) if key.name == name]
         changed = bool(known) and self._descriptions.refresh(name)
@@ -178,7 +139,8 @@ class Models:
         if not explicit:
             return [max(known, key=lambda key: order(key.version))]
         versions = [key.version for key in known]
-        chosen = [key for key in known if self._policy(name).allows(key.version, versions)]
+        policy = self._descriptions.policy(name)
+        chosen = [key for key in known if policy.allows(key.version, versions)]
         if not chosen:
             raise ModelNotFound(
                 f"version_policy in model.yaml of {name!r} names no version that is there: "
@@ -221,7 +183,7 @@ class Models:
             if sha256 is not None and sha256.lower() != digest:
                 raise InvalidInput(f"the body has sha256 {digest}, not {sha256} as was said")
             self._sandbox.forget(digest)
-            self._sound(path, digest)
+            self._sandbox.admit(path, digest)
             self._descriptions.refresh(key.name)
             with self._folder.locked(key):
                 self._folder.publish(path, key)
@@ -233,15 +195,6 @@ class Models:
                 wish = self._state.want(key, True, again=True)
         return self._agreement.begin("put", key, wish)
 
-    def _sound(self, path: Path, digest: str) -> None:
-        try:
-            self._sandbox.check(path, digest)
-        except UnsupportedOp:
-            # Only models that no runtime takes whole pay for loading the engine here.
-            from app.backends import parts
-
-            parts.refuse(path.read_bytes())
-
     def delete(self, key: Key) -> Action:
         """Take a version away, from the disk and from every worker.
 
@@ -252,52 +205,6 @@ class Models:
             self._folder.remove(key)
             wish = self._state.delete(key)
         return self._agreement.begin("delete", key, wish)
-
-    def _policy(self, name: str) -> VersionPolicy:
-        try:
-            return self.manifest(name).version_policy or VersionPolicy()
-        except InvalidModel:
-            return VersionPolicy()
-
-    def _adopt(self, key: Key, wanted: bool) -> None:
-        known = self._state.wish(key)
-        if known is not None and known.wanted and self._in_use(key):
-            digest = self._folder.digest(key)
-            if digest != known.sha256:
-                self._worthy(key, digest)
-        with self._folder.locked(key):
-            if self._folder.path(key).is_file():
-                self._state.adopt(key, self._folder.digest(key), wanted)
-
-    def _in_use(self, key: Key) -> bool:
-        living = {worker.worker for worker in self._state.workers()}
-        return any(r.worker in living and r.state != "unloaded" for r in self._state.reports(key))
-
-    def _worthy(self, key: Key, digest: str) -> None:
-        """Refuse a file that would take the place of one that is served, and cannot.
-
-        It may be half of a copy that somebody makes at this very moment.
-        """
-        try:
-            self.manifest(key.name).agree(key.version, digest)
-            self._sandbox.forget(digest)
-            self._sound(self._folder.path(key), digest)
-        except ModelError as error:
-            raise type(error)(
-                f"the file of {key} was replaced by one that cannot be served: {error}; what is "
-                "loaded goes on until the server stops"
-            ) from error
-
-    def _notice(self, name: str) -> dict[Key, ServingError]:
-        """Take note of files that were copied in by hand; gives those that cannot be taken."""
-        unread: dict[Key, ServingError] = {}
-        for key in self._folder.listed():
-            if key.name == name:
-                try:
-                    self._adopt(key, wanted=False)
-                except ServingError as error:
-                    unread[key] = error
-        return unread
 
     # --- agreement ---
 
@@ -316,7 +223,7 @@ class Models:
         """Unload what the version policy keeps no longer, now that others have taken its place."""
         if outcome.state == "done" and outcome.action.kind in ("put", "policy"):
             name = outcome.action.key.name
-            policy = self._policy(name)
+            policy = self._descriptions.policy(name)
             wanted = [item.wish.key for item in self.versions(name) if item.wish.wanted]
             for key in wanted:
                 # An upload names its version: only a count has no room left for others.

@@ -87,6 +87,19 @@ class Sandbox:
             raise (UnsupportedOp if verdict["unsupported"] else InvalidModel)(verdict["error"])
         return Verdict(**verdict)
 
+    def admit(self, path: Path, sha256: str) -> None:
+        """Check a file that anybody has brought, which the engine may run where no runtime does.
+
+        Raises: what check raises.
+        """
+        try:
+            self.check(path, sha256)
+        except UnsupportedOp:
+            # Only models that no runtime takes whole pay for loading the engine here.
+            from app.backends import parts
+
+            parts.refuse(path.read_bytes())
+
     def forget(self, sha256: str) -> None:
         """Examine these bytes anew the next time, if they were refused."""
         fingerprint = self._fingerprint(sha256)
