@@ -232,6 +232,8 @@ class Lane:
             if batch is None:
                 return
             self._compute(batch)
+            # Waiting for the next, it would keep the inputs and the answers of this one.
+            del batch
 
     def _next_batch(self) -> list[Job] | None:
         """Wait for a batch; None when the lane is closed and empty."""

@@ -64,6 +64,8 @@ class Crew:
                 task()
             except Exception:
                 log.exception("unexpected error in a request's thread")
+            # A thread that waits for the next would keep its body.
+            del task
 
     def _next(self) -> Callable[[], None] | None:
         with self._lock:

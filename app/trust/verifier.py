@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import random
 import threading
@@ -12,8 +13,10 @@ from typing import NamedTuple
 from app.backends.session import Session
 from app.errors import ServingError
 from app.tensors import Array
-from app.trouble import began
+from app.trouble import Trouble, began
 from app.trust.compare import Tolerance, Verdict, compare
+
+log = logging.getLogger("app.trust")
 
 # A model that is never idle is checked all the same, after so many periods.
 _PATIENCE = 3
@@ -57,8 +60,14 @@ class Verifier:
             self._thread.join(5)
 
     def _watch(self) -> None:
+        trouble = Trouble(log, "the golden checks cannot be made")
         while not self._stopping.wait(self._period / 10):
-            self.sweep(time.monotonic())
+            try:
+                self.sweep(time.monotonic())
+                trouble.over()
+            except Exception as error:
+                # Without this thread nobody would look at the card again.
+                trouble.met(error)
 
     def sweep(self, now: float) -> None:
         """Check what is due."""
@@ -135,3 +144,5 @@ class Shadow:
                 # The model may have been unloaded meanwhile: a run that fails proves nothing.
                 verdict = Verdict(0.0, detail=str(error))
             self._told(pair.model, verdict)
+            # Waiting for the next, it would keep its arrays, and a session that was unloaded.
+            del pair

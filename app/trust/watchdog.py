@@ -89,3 +89,5 @@ class Watchdog:
             except Exception as error:
                 errand.error = error
             errand.done.release()
+            # Waiting for the next, it would keep what this one was about.
+            del errand

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
@@ -127,6 +128,17 @@ class Crowd:
         self.session.gate.set()
         assert self.lane.close(10)
         self.pool.shutdown()
+
+
+def test_a_runner_keeps_nothing_of_what_it_has_run() -> None:
+    lane = Lane(lambda inputs: {"y": inputs["x"] + 1}, Policy(), roomy())
+    inputs = np.zeros((1, 2), np.float32)
+    kept = weakref.ref(inputs)
+    # What is not known to be in time is left to a runner.
+    lane.submit(Call({"x": inputs}, deadline=time.monotonic() + 60))
+    del inputs
+    until(lambda: kept() is None)
+    assert lane.close(10)
 
 
 REQUESTS = st.lists(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import threading
+import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +166,17 @@ def test_who_has_begun_and_who_is_there_is_known_to_all() -> None:
     assert one.accompanied(10.5)
     assert not two.accompanied(10.5)
     assert not one.accompanied(12.0), "the other is dead"
+
+
+def test_a_thread_keeps_nothing_of_what_it_has_done() -> None:
+    crew, body = Crew("test", 1, 1), np.zeros(4)
+    kept, end = weakref.ref(body), time.monotonic() + 10
+    crew.do(functools.partial(np.sum, body))
+    del body
+    while kept() is not None:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    crew.stop()
 
 
 def test_a_crew_runs_everything_at_once_up_to_its_bound() -> None:

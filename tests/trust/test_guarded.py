@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -215,6 +216,31 @@ def test_the_verifier_finds_a_lie_within_one_period() -> None:
     verifier.stop()
     assert bench.kinds() == ["wrong_results"]
     assert not told[0][1].ok
+
+
+def test_the_verifier_goes_on_behind_an_error_that_nobody_has_thought_of() -> None:
+    checks: list[float] = []
+
+    def check() -> Verdict:
+        checks.append(0.0)
+        if len(checks) == 1:
+            raise ZeroDivisionError
+        return Verdict(0.0)
+
+    verifier = Verifier(lambda: [Subject("m", lambda: True, check)], 0.05, lambda *_: None)
+    verifier.start()
+    until(lambda: len(checks) > 1)
+    verifier.stop()
+
+
+def test_the_device_thread_keeps_nothing_of_what_it_has_done() -> None:
+    watchdog = Watchdog(5.0)
+    inputs = np.zeros(4)
+    kept = weakref.ref(inputs)
+    watchdog.call(lambda inputs=inputs: inputs + 1)
+    del inputs
+    until(lambda: kept() is None)
+    watchdog.close()
 
 
 def test_a_busy_model_is_checked_later_but_checked() -> None:
