@@ -22,6 +22,8 @@ from app.repository.probe import limit, probe
 
 IDLE_SECONDS = 60.0
 ANSWER_LIMIT = 1 << 16
+# A file's own names may be in it; JSON may take six bytes for a character, and a pipe takes 64 KB.
+LONGEST_ERROR = 4000
 
 
 def main() -> None:
@@ -113,10 +115,10 @@ def _child(request: dict[str, Any], send: int) -> None:
         try:
             answer = probe(Path(request["path"]), request["runtime"], request["threads"])
         except ServingError as error:
-            answer = {"error": str(error)}
+            answer = {"error": str(error)[:LONGEST_ERROR]}
         except MemoryError:
             answer = {"error": f"it needs more than {request['memory_mb']} MB"}
-        os.write(send, json.dumps(answer).encode()[:ANSWER_LIMIT])
+        os.write(send, json.dumps(answer).encode())
     finally:
         os._exit(0)
 

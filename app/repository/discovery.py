@@ -34,6 +34,7 @@ class Discovery:
             # A disk that is not there just now has not lost its models.
             log.warning("there is no folder of models (MODELS_DIR); nothing was looked for")
             return
+        self._folder.clear()
         present = self._folder.listed()
         strays = self._folder.strays()
         for stray in strays[:STRAYS]:

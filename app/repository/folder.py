@@ -5,11 +5,9 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import IO
@@ -23,6 +21,7 @@ from app.errors import (
     RequestTooLarge,
     StorageFailed,
 )
+from app.repository import scratch
 from app.repository.names import Key, is_name
 from app.repository.strays import strays
 
@@ -103,6 +102,10 @@ class Folder:
         """Say what looks like a model and is not listed, and what to do with it."""
         return list(strays(self._root, FILE))
 
+    def clear(self) -> None:
+        """Remove what processes that were killed have left of uploads and removals."""
+        scratch.clear(self._root)
+
     def digest(self, key: Key) -> str:
         """Compute a file's sha256; unchanged files are read once.
 
@@ -164,11 +167,10 @@ class Folder:
         try:
             with _storage():
                 self._root.mkdir(parents=True, exist_ok=True)
-                handle, name = tempfile.mkstemp(prefix=".incoming-", dir=self._root)
-            path = Path(name)
+                handle, path = scratch.incoming(self._root)
             with os.fdopen(handle, "wb") as sink:
                 digest = _copy(stream, sink, limit)
-            yield path, digest
+                yield path, digest
         finally:
             if path is not None:
                 path.unlink(missing_ok=True)
@@ -193,16 +195,10 @@ class Folder:
         """
         self._inside(self.path(key).parent)
         with _storage():
-            trash = Path(tempfile.mkdtemp(prefix=".trash-", dir=self._root))
-            try:
-                os.replace(self.path(key).parent, trash / "version")
-            except FileNotFoundError:
-                pass
-            finally:
-                shutil.rmtree(trash, ignore_errors=True)
-            parent = self._root / key.name
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
+            scratch.discard(self._root, self.path(key).parent)
+        # Somebody may put another version there at this moment.
+        with suppress(OSError):
+            (self._root / key.name).rmdir()
 
 
 def _copy(stream: IO[bytes], sink: IO[bytes], limit: int) -> str:

@@ -121,6 +121,7 @@ def test_a_server_starts_beside_them_and_says_what_is_wrong(tmp_path: Path) -> N
             path.unlink()
             make(path)
         (server.models / "loose.tflite").write_bytes(b"")
+        (server.models / ".incoming-left").write_bytes(b"")
         (server.models / "new" / "2").mkdir(parents=True)
         _sparse(server.models / "new" / "2" / "model.tflite")
         server.start()
@@ -134,6 +135,7 @@ def test_a_server_starts_beside_them_and_says_what_is_wrong(tmp_path: Path) -> N
         (server.models / "new" / "1" / "model.tflite").write_bytes(tiny.add(1))
         assert server.post("/models/new/load", json={"version": "1"}).status_code == 200
         assert "passed over: 'loose.tflite' is in no model's folder" in server.text()
+        assert not (server.models / ".incoming-left").exists()
         assert "Traceback" not in server.text()
 
 
