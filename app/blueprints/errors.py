@@ -49,6 +49,7 @@ STATUS: dict[type[ServingError], int] = {
 RETRY_SECONDS = 1.0
 # A detail may repeat what came in, however long that is.
 _LONGEST_DETAIL = 4000
+UNEXPECTED = "the server failed unexpectedly; the log has the reason under this request_id"
 PROBLEM = "application/problem+json"
 PREFIX = "urn:rx580-inference:problem:"
 
@@ -92,14 +93,20 @@ def answer(
     return Response(body, status, content_type=PROBLEM)
 
 
+def retry_after(error: ServingError) -> str | None:
+    """Give the Retry-After field of an error's answer; None if to come back does not help."""
+    if STATUS[type(error)] not in (429, 503):
+        return None
+    return str(max(1, math.ceil(getattr(error, "retry_after", RETRY_SECONDS))))
+
+
 def _serving_error(error: ServingError) -> Response:
     status = STATUS[type(error)]
     if status >= 500:
         log.warning("%s", error, extra={"code": error.code, "request_id": g.get("request_id")})
     response = answer(status, error.code, str(error))
-    if status in (429, 503):
-        wait = getattr(error, "retry_after", RETRY_SECONDS)
-        response.headers["Retry-After"] = str(max(1, math.ceil(wait)))
+    if wait := retry_after(error):
+        response.headers["Retry-After"] = wait
     return response
 
 
@@ -132,10 +139,7 @@ def _unexpected(error: Exception) -> Response:
     if too_much is not None:
         return _serving_error(too_much)
     log.exception("unexpected error", extra={"request_id": g.get("request_id")})
-    return answer(
-        500, "internal_error",
-        "the server failed unexpectedly; the log has the reason under this request_id",
-    )  # fmt: skip
+    return answer(500, "internal_error", UNEXPECTED)
 
 
 # What other servers of the protocol offer: a word in its path, and what there is instead.

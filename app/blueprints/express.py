@@ -8,14 +8,13 @@ are those of the blueprints.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from app.batching.lane import Lane
-from app.blueprints.errors import PROBLEM, STATUS, problem
+from app.blueprints.errors import PROBLEM, STATUS, UNEXPECTED, problem, retry_after
 from app.blueprints.full import MARK, FullQueues
 from app.blueprints.requests import WAITED, new_request_id, seconds_of
 from app.blueprints.serving import Sent, Serving
@@ -220,9 +219,8 @@ def _fields(sent: Sent) -> list[tuple[str, str]]:
 def _refusal(error: ServingError, request_id: str) -> Reply:
     status = STATUS[type(error)]
     fields = [PROBLEM_TYPE]
-    if status in (429, 503):
-        wait = getattr(error, "retry_after", 1.0)
-        fields.append(("Retry-After", str(max(1, math.ceil(wait)))))
+    if wait := retry_after(error):
+        fields.append(("Retry-After", wait))
     return Reply(status, fields, problem(status, error.code, str(error), request_id))
 
 
@@ -232,5 +230,4 @@ def _failed(error: Exception, request_id: str) -> Reply:
         log.warning("%s", too_much, extra={"request_id": request_id})
         return _refusal(too_much, request_id)
     log.error("unexpected error", exc_info=error, extra={"request_id": request_id})
-    text = "the server failed unexpectedly; the log has the reason under this request_id"
-    return Reply(500, [PROBLEM_TYPE], problem(500, "internal_error", text, request_id))
+    return Reply(500, [PROBLEM_TYPE], problem(500, "internal_error", UNEXPECTED, request_id))

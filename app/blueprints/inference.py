@@ -20,6 +20,7 @@ from app.errors import DeadlineExceeded, InvalidInput, InvalidRequest, Unsupport
 from app.front.body import Buffer
 from app.images import image_input, tensor
 from app.predictor.predictor import Decode, Prediction, Terms
+from app.repository.names import NAME
 from app.repository.served import Loaded
 from app.tensors import Array
 from app.wire.body import decoded
@@ -41,7 +42,7 @@ _NO_JSON = {
 }
 
 # A model's name as the first member of the body, where JSON has no other reading of it.
-_GLIMPSE = re.compile(rb'\s*\{\s*"model_name"\s*:\s*"([A-Za-z0-9._-]{1,64})"')
+_GLIMPSE = re.compile(rb'\s*\{\s*"model_name"\s*:\s*"(%b)"' % NAME.pattern.encode())
 _GLIMPSE_BYTES = 256
 
 Meant = tuple[str | None, str | None, Decode]

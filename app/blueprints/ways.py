@@ -11,11 +11,11 @@ from app.blueprints import inference, v2
 from app.blueprints.serving import Sent, Serving
 from app.front.body import Buffer
 from app.front.head import Head
+from app.repository.names import NAME
 from monitoring.http import Exchanges
 
-_NAME = r"[A-Za-z0-9._-]{1,64}"
-_MODEL = rf"(?P<name>{_NAME})"
-_VERSION = rf"/versions/(?P<version>{_NAME})"
+_MODEL = rf"(?P<name>{NAME.pattern})"
+_VERSION = rf"/versions/(?P<version>{NAME.pattern})"
 Answer = Callable[
     [Serving, Buffer, Mapping[str, Any], float, str, "str | None", "str | None"],
     tuple[Sent, dict[str, object]],

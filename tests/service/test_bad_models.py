@@ -100,7 +100,7 @@ def test_corrupted_files_are_refused_and_no_worker_is_lost(server: Server) -> No
     assert sorted(os.listdir(server.models)) == ["good"]
 
 
-@pytest.mark.parametrize("make", [tiny.endless, tiny.huge], ids=["endless", "huge"])
+@pytest.mark.parametrize("make", [tiny.endless, tiny.huge, tiny.wordy])
 def test_hostile_models_are_refused(server: Server, make: object) -> None:
     before, start = server.pids(), time.monotonic()
     answer = server.upload("hostile", "1", make())  # type: ignore[operator]

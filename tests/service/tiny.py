@@ -62,6 +62,14 @@ def cast(source: str, target: str, shape: tuple[int, ...] = (1, 4)) -> bytes:
     return model.build()
 
 
+def wordy() -> bytes:
+    """An operation that nobody knows, of a name that is longer than a pipe holds."""
+    model = ModelBuilder()
+    graph = model.graph()
+    graph.outputs(*graph.op("N" * 70_000, [graph.input((1, 4))], [Spec((1, 4))], {}, custom=b""))
+    return model.build()
+
+
 def endless() -> bytes:
     """A loop that never ends."""
     model = ModelBuilder()
