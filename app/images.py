@@ -64,19 +64,15 @@ def tensor(
     return np.ascontiguousarray(np.moveaxis(values, -1, 1) if first else values)
 
 
-def image_input(specs: Sequence[TensorSpec], how: Preprocessing) -> TensorSpec:
+def image_input(specs: Sequence[TensorSpec]) -> TensorSpec:
     """Find the input that takes the image.
 
     Raises: InvalidInput if that is not plain.
     """
-    if how.input is not None:
-        found = [spec for spec in specs if spec.name == how.input]
-    else:
-        found = [spec for spec in specs if len(spec.shape) == 4]
-    if len(found) != 1 or len(specs) != 1:
+    if len(specs) != 1 or len(specs[0].shape) != 4:
         names = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in specs)
         raise InvalidInput(f"this model takes no single image; its inputs are {names}")
-    return found[0]
+    return specs[0]
 
 
 def _layout(spec: TensorSpec) -> tuple[int, int, int, bool]:
@@ -144,7 +140,7 @@ def _values(pixels: Array, spec: TensorSpec, how: Preprocessing) -> Array:
     if kind.kind == "f":
         floats: Array = ((pixels.astype(np.float32) - mean) * scale).astype(kind)
         return floats
-    plain = how == Preprocessing(colour=how.colour, fit=how.fit, input=how.input)
+    plain = how == Preprocessing(colour=how.colour, fit=how.fit)
     if plain or spec.quantization is None:
         offset = 128 if kind == np.int8 else 0
         return (pixels.astype(np.int32) - offset).astype(kind)

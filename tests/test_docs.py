@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from app.repository import manifest
 
 ROOT = Path(__file__).parents[1]
 RUNBOOKS = sorted((ROOT / "docs/runbooks").glob("*.md"))
@@ -30,6 +33,14 @@ def test_every_make_target_that_is_named_exists(page: Path) -> None:
     known = subprocess.run(["make", "-qp"], cwd=ROOT, capture_output=True, text=True).stdout
     targets = set(re.findall(r"^([a-z][a-z-]+):", known, re.MULTILINE))
     assert named <= targets, f"{page.name} names {sorted(named - targets)}"
+
+
+def test_the_description_of_a_model_has_every_key_and_is_read() -> None:
+    text = (ROOT / "docs/models.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+    assert manifest.understood(text).golden
+    for part in ("Manifest", "Preprocessing", "Batching", "VersionPolicy", "Origin", "Golden"):
+        for field in dataclasses.fields(getattr(manifest, part)):
+            assert re.search(rf"\b{field.name}:", text), f"{part}.{field.name}"
 
 
 @pytest.mark.parametrize("page", RUNBOOKS, ids=lambda page: page.name)

@@ -192,7 +192,7 @@ def _image_decoder(files: list[bytes]) -> Decode:
 
     def decode(loaded: Loaded) -> Mapping[str, Array]:
         how = loaded.described.manifest.preprocessing
-        spec = image_input(loaded.session.inputs, how)
+        spec = image_input(loaded.session.inputs)
         agreed = terms(here.settings.request_timeout_s)
 
         def turn(pixels: int) -> AbstractContextManager[None]:

@@ -137,7 +137,7 @@ def answered(
 def _picture(session: Session, pictures: Pictures, image: str) -> dict[str, Array]:
     how = pictures.how
     try:
-        spec = images.image_input(session.inputs, how)
+        spec = images.image_input(session.inputs)
         file = (pictures.folder / image).read_bytes()
         return {spec.name: images.tensor([file], spec, how, _MEGAPIXELS)}
     except (OSError, InvalidRequest) as error:

@@ -32,7 +32,6 @@ class Preprocessing:
     scale: tuple[float, ...] = (1.0 / 255.0,)
     colour: str = "rgb"
     fit: str = "stretch"
-    input: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +185,6 @@ def _preprocessing(document: Any) -> Preprocessing:
             values[name] = allowed.numbers(values[name], f"preprocessing.{name}")
     allowed.one_of(values.get("colour", "rgb"), COLOURS, "preprocessing.colour")
     allowed.one_of(values.get("fit", "stretch"), FITS, "preprocessing.fit")
-    values["input"] = allowed.text(values.get("input"), "preprocessing.input") or None
     return Preprocessing(**values)
 
 

@@ -45,7 +45,7 @@ def test_numbers_are_read_however_they_are_written(text: str, value: float) -> N
         ('title: "\\ud800"', "half of a character"),
         ('version_labels: {"\\udfff": 1}', "half of a character"),
         ("labels: " + "[" * 2000 + "]" * 2000, "nested too deeply"),
-        ("preprocessing: {input: [a]}", "preprocessing.input"),
+        ("versions: {1: {source: [a]}}", "versions.1.source"),
         ("preprocessing: {scale: .inf}", "preprocessing.scale"),
         ("versions: {1: {sha256: ABC}}", "64 digits"),
         ("batching: {max_batch: 8.5}", "batching.max_batch is 8.5"),
