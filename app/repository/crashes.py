@@ -9,6 +9,7 @@ memory since the worker looked last.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import mmap
@@ -24,7 +25,7 @@ from app.processes import started
 from app.repository import oom
 from app.repository.names import Key
 from app.tensors import Array
-from app.trouble import report
+from app.trouble import Trouble
 
 log = logging.getLogger("app.crashes")
 
@@ -163,19 +164,26 @@ class Recorder:
         self._table: mmap.mmap | None = None
         self._report: IO[bytes] | None = None
         self._worker = ""
+        self._trouble = Trouble(log, "what this worker runs cannot be noted for its crash")
         self._free = list(range((_PLACES - 1) * _PLACE, 0, -_PLACE))
         self._local = threading.local()
 
     def begin(self, worker: str) -> None:
-        """Begin for the worker of this name, once; on a full disk without."""
-        if self._report is not None:
-            return
-        try:
-            self._report, self._table = self._crashes.create(worker)
-        except OSError as error:
-            report(log, error, "if this worker crashes, nobody will know of which model")
-            return
+        """Begin for the worker of this name, once; where the disk is full as soon as it is not."""
         self._worker = worker
+        if self._report is None:
+            self._open()
+
+    def _open(self) -> None:
+        try:
+            self._report, self._table = self._crashes.create(self._worker)
+        except OSError as error:
+            # Half of it would take the room that others need.
+            with contextlib.suppress(OSError):
+                self._crashes.forget(self._worker)
+            self._trouble.met(error)
+            return
+        self._trouble.over()
         self._arm()
         self._here()
         self.look()
@@ -185,6 +193,8 @@ class Recorder:
 
         A run begins without a mark.
         """
+        if self._report is None and self._worker:
+            self._open()
         table = self._table
         if table is None:
             return
@@ -204,11 +214,12 @@ class Recorder:
 
     def end(self) -> None:
         """Leave nothing: this worker ends well."""
+        worker, self._worker = self._worker, ""
         last, self._report = self._report, None
         if last is not None:
             faulthandler.disable()
             last.close()
-            self._crashes.forget(self._worker)
+            self._crashes.forget(worker)
 
     def watched(self, key: Key, backend: str, run: Run) -> Run:
         """Give a run that is written down while it lasts."""

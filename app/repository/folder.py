@@ -163,17 +163,17 @@ class Folder:
 
         Raises: RequestTooLarge beyond limit bytes; InvalidRequest if empty; StorageFailed.
         """
-        path = None
+        with _storage():
+            self._root.mkdir(parents=True, exist_ok=True)
+            handle, path = scratch.incoming(self._root)
+        sink = os.fdopen(handle, "wb")
         try:
-            with _storage():
-                self._root.mkdir(parents=True, exist_ok=True)
-                handle, path = scratch.incoming(self._root)
-            with os.fdopen(handle, "wb") as sink:
-                digest = _copy(stream, sink, limit)
-                yield path, digest
+            yield path, _copy(stream, sink, limit)
         finally:
-            if path is not None:
-                path.unlink(missing_ok=True)
+            # What could not be written is tried once more, and has been told of.
+            with suppress(OSError):
+                sink.close()
+            path.unlink(missing_ok=True)
 
     def publish(self, incoming: Path, key: Key) -> None:
         """Put a received file in its place, in one step.

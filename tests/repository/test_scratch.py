@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
+import pytest
+
+from app.errors import StorageFailed
 from app.repository.folder import Folder
 from app.repository.names import Key
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_an_upload_to_a_full_disk_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    def full(root: Path) -> tuple[int, Path]:
+        return os.open("/dev/full", os.O_WRONLY), root / ".incoming-new"
+
+    monkeypatch.setattr("app.repository.scratch.incoming", full)
+    folder = Folder(tmp_path, tmp_path / "locks", size)
+    with (
+        pytest.raises(StorageFailed, match="No space left"),
+        folder.incoming(io.BytesIO(bytes(size)), size),
+    ):
+        pass
 
 
 def test_what_others_are_at_stays(tmp_path: Path) -> None:

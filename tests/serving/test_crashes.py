@@ -142,6 +142,38 @@ time.sleep(0.1)
     assert crash is None or crash.guilty == (Key(guilty, "1") if guilty else None)
 
 
+def test_what_runs_is_noted_as_soon_as_there_is_room_and_the_log_says_so_once(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "crashes").touch()  # where a folder is wanted
+    code = """
+import logging, os, sys
+from pathlib import Path
+from app.repository.crashes import Crashes, Recorder
+from app.repository.names import Key
+logging.basicConfig(format="%(message)s")
+folder = Path(sys.argv[1])
+recorder = Recorder(Crashes(folder))
+run = recorder.watched(Key("m", "1"), "tflite", lambda inputs: os.abort())
+for _ in range(3):
+    recorder.begin("w")
+    recorder.look()
+folder.unlink()
+recorder.look()
+run({})
+"""
+    folder = tmp_path / "crashes"
+    command = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert [line.partition(": ")[0] for line in done.stderr.splitlines() if "noted" in line] == [
+        "what this worker runs cannot be noted for its crash; trying until it works again",
+        "what this worker runs cannot be noted for its crash",
+    ]
+    crash = Crashes(folder).of("w")
+    assert crash is not None
+    assert crash.guilty == Key("m", "1")
+
+
 @pytest.mark.parametrize(
     ("looks", "count", "guilty", "running"),
     [
