@@ -38,7 +38,7 @@ def each(value: Any, where: str, read: Callable[[Any, str], Value]) -> dict[str,
 
 def text(value: Any, where: str) -> str:
     """Take a number for a text, too: YAML needs no quotes around one."""
-    if isinstance(value, dict | list):
+    if not isinstance(value, str | int | float | None):
         raise ValueError(f"{where} is {value!r:.60}; it must be a text")
     return text_of(value)
 

@@ -69,6 +69,12 @@ def inputs(
     """
     given = golden.input if golden else {}
     made = {}
+    unknown = given.keys() - {spec.name for spec in session.inputs}
+    if unknown:
+        raise ModelLoadFailed(
+            f"the golden input {min(unknown)!r} is not one of the model's: "
+            f"{', '.join(spec.name for spec in session.inputs)}"
+        )
     if golden is not None and golden.image is not None and pictures is not None:
         return _picture(session, pictures, golden.image)
     for spec in session.inputs:

@@ -12,7 +12,7 @@ import yaml
 
 from app.errors import InvalidModel, ModelLoadFailed
 from app.repository import allowed
-from app.repository.handwritten import document, text_of
+from app.repository.handwritten import document
 from app.repository.names import is_name, order
 
 BACKENDS = ("auto", "tflite", "opencl")
@@ -121,6 +121,7 @@ class Manifest:
             )
 
 
+_POLICIES = "version_policy must be all, {latest: 2} or {specific: ['1', '3']}, one of them"
 _SHA256 = re.compile("[0-9a-f]{64}")
 TEXTS = ("title", "description", "licence", "homepage")
 
@@ -206,14 +207,18 @@ def _batching(document: Any) -> Batching:
 def _version_policy(document: Any) -> VersionPolicy:
     if document == "all":
         return VersionPolicy()
+    if not isinstance(document, dict) or len(document) != 1:
+        raise ValueError(_POLICIES)
     values = allowed.known(VersionPolicy, document, "version_policy")
-    specific = values.get("specific") or []
-    if len(values) != 1 or not isinstance(specific, list):
-        raise ValueError(
-            "version_policy must be all, {latest: 2} or {specific: ['1', '3']}, one of them"
-        )
-    allowed.between(values.get("latest", 1), 10_000, True, "version_policy.latest")
-    return VersionPolicy(values.get("latest", 0), tuple(map(text_of, specific)))
+    if "latest" in values:
+        allowed.between(values["latest"], 10_000, True, "version_policy.latest")
+        return VersionPolicy(latest=values["latest"])
+    named = values["specific"]
+    if not isinstance(named, list) or not named:
+        raise ValueError(_POLICIES)
+    return VersionPolicy(
+        specific=tuple(allowed.text(item, "version_policy.specific") for item in named)
+    )
 
 
 def _origin(document: Any, where: str) -> Origin:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from app.errors import InvalidModel, ModelLoadFailed
 from app.repository import golden
 from app.repository.manifest import Golden, understood
+from app.tensors import TensorSpec
 
 
 def test_labels_that_yaml_takes_for_something_else_stay_words() -> None:
@@ -46,6 +49,11 @@ def test_numbers_are_read_however_they_are_written(text: str, value: float) -> N
         ('version_labels: {"\\udfff": 1}', "half of a character"),
         ("labels: " + "[" * 2000 + "]" * 2000, "nested too deeply"),
         ("versions: {1: {source: [a]}}", "versions.1.source"),
+        ("title: !!binary aGFsbG8=", "title"),
+        ("version_policy: newest", "all, {latest: 2}"),
+        ("version_policy: {specific: []}", "all, {latest: 2}"),
+        ("version_policy: {latest: 1, specific: ['1']}", "all, {latest: 2}"),
+        ("version_policy: {specific: [[1]]}", "version_policy.specific"),
         ("preprocessing: {scale: .inf}", "preprocessing.scale"),
         ("versions: {1: {sha256: ABC}}", "64 digits"),
         ("batching: {max_batch: 8.5}", "batching.max_batch is 8.5"),
@@ -81,3 +89,18 @@ def test_every_text_can_be_answered() -> None:
 def test_a_golden_answer_that_is_to_another_model_is_told_apart(known: Golden, words: str) -> None:
     with pytest.raises(ModelLoadFailed, match=words):
         golden.check({"y": np.zeros(4, np.float32)}, known)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"z": (1.0,)}, "'z' is not one of the model's: x"),
+        ({"x": (1.0,)}, "'x' has 1 values; 4 are needed"),
+    ],
+)
+def test_a_golden_input_that_is_of_another_model_is_told_apart(
+    given: dict[str, tuple[float, ...]], words: str
+) -> None:
+    session: Any = SimpleNamespace(inputs=(TensorSpec("x", (1, 4), "float32"),))
+    with pytest.raises(ModelLoadFailed, match=words):
+        golden.inputs(session, Golden({}, {}, input=given))
