@@ -24,6 +24,8 @@ _LIST = b'":['
 # Beyond so many lists in one body, each is walked.
 _LISTS = 256
 _BUFFER = {"f": ("d", np.float64), "i": ("i", np.int64), "u": ("u", np.uint64)}
+# What begins so is no JSON but a picture, alone or in a form, or compressed.
+_PICTURES, _GZIP = (b"\x89PNG", b"\xff\xd8\xff", b"--"), b"\x1f\x8b"
 # What as_buffer raises for elements that are not numbers, or do not fit 64 bits.
 _NOT_NUMBERS = (TypeError, ValueError, RuntimeError)
 
@@ -44,7 +46,8 @@ class Document:
             self._parser = simdjson.Parser()
             self.root: Any = self._parser.parse(body)
         except (ValueError, RuntimeError, UnicodeDecodeError) as error:
-            said = str(error).partition(" This is a fatal")[0].rstrip()
+            said = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+            said = said.partition(" This is a fatal")[0].rstrip()
             raise InvalidRequest(f"the body is not valid JSON: {said}{_advice(body)}") from error
 
     def array(self, element: Any, dtype: str, name: str) -> Array:
@@ -89,6 +92,12 @@ def _advice(body: bytes | memoryview) -> str:
     text = bytes(body)
     if b"NaN" in text or b"Infinity" in text:
         return "; JSON has neither NaN nor Infinity: binary tensors of /v2 carry them"
+    if b'"binary_data_size"' in text:
+        return "; say in Inference-Header-Content-Length where it ends and the tensors begin"
+    if text.startswith(_PICTURES):
+        return "; pictures are sent to /models/<name>/infer"
+    if text.startswith(_GZIP):
+        return "; it looks compressed: say so in Content-Encoding"
     if b"\0" in text[:4]:
         return "; JSON is sent in UTF-8"
     return ""

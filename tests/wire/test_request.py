@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -203,6 +204,24 @@ def test_damaged_binary_requests_never_raise_anything_else(data: st.DataObject) 
 def test_a_wrong_tensor_is_explained(tensor: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidRequest, match=says):
         parse(v2(**tensor))
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (v2(data=None, parameters={"binary_data_size": 8}) + b"\xc8" * 8,
+         "not valid UTF-8; say in Inference-Header-Content-Length"),
+        (v2(data=None, parameters={"binary_data_size": 8}) + bytes(8), "Inference-Header-Content"),
+        (b"\x89PNG\r\n\x1a\n", "pictures are sent to /models/"),
+        (b"\xff\xd8\xff\xe0", "pictures are sent to /models/"),
+        (b"--b\r\nContent-Disposition: form-data", "pictures are sent to /models/"),
+        (gzip.compress(v2()), "Content-Encoding"),
+        (v2().decode().encode("utf-16-le"), "sent in UTF-8"),
+    ],
+)  # fmt: skip
+def test_what_is_no_json_is_told_what_it_looks_like(body: bytes, says: str) -> None:
+    with pytest.raises(InvalidRequest, match=says):
+        parse(body)
 
 
 @pytest.mark.parametrize("value", ["", "0", "-1", "1e1", "99999", "x", "١", " "])
