@@ -175,8 +175,9 @@ class Folder:
                 sink.close()
             path.unlink(missing_ok=True)
 
-    def publish(self, incoming: Path, key: Key) -> None:
-        """Put a received file in its place, in one step.
+    @contextmanager
+    def published(self, incoming: Path, key: Key) -> Iterator[None]:
+        """Put a received file in its place, in one step; back if what goes with it fails.
 
         Raises: StorageFailed; ModelConflict where a link leads out of the repository.
         """
@@ -185,17 +186,32 @@ class Folder:
         with _storage():
             place.parent.mkdir(parents=True, exist_ok=True)
             incoming.chmod(0o644)
+            fresh, before = not place.exists(), scratch.second_name(place, incoming)
             os.replace(incoming, place)
             _sync(place.parent)
+        try:
+            yield
+        except BaseException:
+            with _storage():
+                if before is not None:
+                    os.replace(before, place)
+                elif fresh:
+                    place.unlink(missing_ok=True)
+            raise
+        finally:
+            if before is not None:
+                before.unlink(missing_ok=True)
 
-    def remove(self, key: Key) -> None:
-        """Take a version's folder away, in one step; the model's description stays.
+    @contextmanager
+    def removed(self, key: Key) -> Iterator[None]:
+        """Take a version's folder away, in one step; put it back if what goes with it fails.
 
+        The model's description stays.
         Raises: StorageFailed; ModelConflict where a link leads out of the repository.
         """
         self._inside(self.path(key).parent)
-        with _storage():
-            scratch.discard(self._root, self.path(key).parent)
+        with _storage(), scratch.discarded(self._root, self.path(key).parent):
+            yield
         # Somebody may put another version there at this moment.
         with suppress(OSError):
             (self._root / key.name).rmdir()

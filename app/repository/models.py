@@ -185,8 +185,7 @@ class Models:
             self._sandbox.forget(digest)
             self._sandbox.admit(path, digest)
             self._descriptions.refresh(key.name)
-            with self._folder.locked(key):
-                self._folder.publish(path, key)
+            with self._folder.locked(key), self._folder.published(path, key):
                 wish: Wish | None = self._state.put(key, digest, backend=backend)
             if wish and any(
                 report.state == "failed" and report.generation >= wish.generation
@@ -201,8 +200,7 @@ class Models:
         Raises: ModelNotFound, StorageFailed.
         """
         self.version(key)
-        with self._folder.locked(key):
-            self._folder.remove(key)
+        with self._folder.locked(key), self._folder.removed(key):
             wish = self._state.delete(key)
         return self._agreement.begin("delete", key, wish)
 

@@ -10,7 +10,8 @@ import fcntl
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _INCOMING, _TRASH = ".incoming-", ".trash-"
@@ -33,15 +34,35 @@ def incoming(root: Path) -> tuple[int, Path]:
         os.close(handle)
 
 
-def discard(root: Path, folder: Path) -> None:
-    """Take a folder away, in one step for whoever looks; it need not be there.
+def second_name(place: Path, incoming: Path) -> Path | None:
+    """Give a file another name beside an upload that will take its place, so that it can come back.
 
+    None if there is no such file, or it can have no second name on this disk.
+    """
+    name = incoming.with_name(f"{incoming.name}-before")
+    try:
+        os.link(place, name, follow_symlinks=False)
+    except OSError:
+        return None
+    return name
+
+
+@contextmanager
+def discarded(root: Path, folder: Path) -> Iterator[None]:
+    """Take a folder away, in one step for whoever looks; back if what is done meanwhile fails.
+
+    It need not be there.
     Raises: OSError.
     """
     trash = Path(tempfile.mkdtemp(prefix=_TRASH, dir=root))
     try:
         with suppress(FileNotFoundError):
             os.replace(folder, trash / _GOING)
+        yield
+    except BaseException:
+        with suppress(OSError):
+            os.replace(trash / _GOING, folder)
+        raise
     finally:
         shutil.rmtree(trash, ignore_errors=True)
 

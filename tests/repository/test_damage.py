@@ -153,6 +153,9 @@ def test_a_worker_that_dies_while_the_disk_is_full_takes_nobody_along(
             while True:
                 fill.write(bytes(4096))
         assert server.post("/models/m/unload").status_code == 507
+        assert server.upload("m", "1", tiny.add(2)).status_code == 507
+        assert server.delete("/models/m/versions/1").status_code == 507
+        assert (server.models / "m/1/model.tflite").read_bytes() == tiny.add(1)
         os.kill(server.pids()[0], signal.SIGKILL)
         server.until(lambda: "a worker cannot begin" in server.text())
         assert server.infer("m", [[0] * 4]).status_code == 200

@@ -53,14 +53,14 @@ def test_nothing_is_written_or_removed_behind_a_link(tmp_path: Path, link: str) 
     place.symlink_to(outside)
     (tmp_path / "new").write_bytes(b"x")
     folder = Folder(tmp_path / "models", tmp_path / "locks", 1_000_000)
-    for change in (lambda: folder.publish(tmp_path / "new", KEY), lambda: folder.remove(KEY)):
-        with pytest.raises(ModelConflict, match="link"):
-            change()
+    for change in (folder.published(tmp_path / "new", KEY), folder.removed(KEY)):
+        with pytest.raises(ModelConflict, match="link"), change:
+            pass
     assert list(outside.iterdir()) == []
     place.unlink()
     place.symlink_to(place)
-    with pytest.raises(StorageFailed):
-        folder.publish(tmp_path / "new", KEY)
+    with pytest.raises(StorageFailed), folder.published(tmp_path / "new", KEY):
+        pass
 
 
 def test_a_description_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
