@@ -30,7 +30,8 @@ def roll(
     def reload_only() -> None:
         nonlocal outdated
         outdated = server.worker_age
-        # What it does about workers is done by and by below.
+        # What it does about workers is done by and by below. It has no hook before that: on_reload
+        # comes earlier, and stops nothing. With any to see, gunicorn 27 would wait for old ones.
         hidden = {"WORKERS": {}, "spawn_worker": _nothing, "manage_workers": _nothing}
         shown = {name: vars(server)[name] for name in hidden if name in vars(server)}
         vars(server).update(hidden)
