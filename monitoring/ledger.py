@@ -23,8 +23,9 @@ class WorkerLedger:
     def read(self) -> dict[str, Any]:
         """Give {"starts": n, "desired": n, "exits": {reason: n}}."""
         try:
-            stored: dict[str, Any] = json.loads(self._path.read_text())
-        except FileNotFoundError:
+            stored: dict[str, Any] = dict(json.loads(self._path.read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            # A damaged one is begun anew: an error here, in a hook, would end the master.
             stored = {}
         exits = dict.fromkeys(EXIT_REASONS, 0) | stored.get("exits", {})
         return {"starts": 0, "desired": 0, **stored, "exits": exits}

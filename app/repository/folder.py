@@ -41,7 +41,7 @@ class Folder:
         self._root = root
         self._locks = locks
         self._largest = largest
-        self._digests: dict[tuple[int, int, int], str] = {}
+        self._digests: dict[Key, tuple[tuple[int, int, int], str]] = {}
 
     def path(self, key: Key) -> Path:
         """Say where a version's file is."""
@@ -113,9 +113,11 @@ class Folder:
         """
         with self._opened(self.path(key), f"the file of {key}") as (file, facts):
             mark = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
-            if mark not in self._digests:
-                self._digests[mark] = hashlib.file_digest(file, "sha256").hexdigest()
-            return self._digests[mark]
+            known, digest = self._digests.get(key, (None, ""))
+            if known != mark:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                self._digests[key] = mark, digest
+            return digest
 
     def read(self, key: Key) -> bytes:
         """Read a version's file.

@@ -233,10 +233,12 @@ class State:
             done = {r.worker for r in self.reports(wish.key) if r.generation >= wish.generation}
             if living <= done:
                 with self._database.write() as db:
-                    db.execute(
+                    dropped = db.execute(
                         "DELETE FROM models WHERE name=? AND version=? AND generation=?",
                         (*wish.key, wish.generation),
                     )
+                    if dropped.rowcount:
+                        usage.forget(db, wish.key)
                     db.execute(
                         "DELETE FROM descriptions WHERE name=?"
                         " AND name NOT IN (SELECT name FROM models)",

@@ -29,6 +29,11 @@ def touch(db: sqlite3.Connection, used: Mapping[Key, float]) -> None:
     )
 
 
+def forget(db: sqlite3.Connection, key: Key) -> None:
+    """Forget a version that is gone."""
+    db.execute("DELETE FROM uses WHERE name=? AND version=?", key)
+
+
 def last_used(db: sqlite3.Connection) -> dict[Key, float]:
     """List when any worker used a model last, since the machine was booted.
 

@@ -11,6 +11,8 @@ from app.repository.database import Database
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS verdicts (fingerprint TEXT PRIMARY KEY, verdict TEXT, at REAL)
 """
+# More files than one server has; what was forgotten is examined anew.
+KEPT = 10_000
 
 
 class Verdicts:
@@ -33,6 +35,9 @@ class Verdicts:
             db.execute(
                 "INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?)",
                 (fingerprint, json.dumps(verdict), time.time()),
+            )
+            db.execute(
+                "DELETE FROM verdicts WHERE rowid <= (SELECT max(rowid) FROM verdicts) - ?", (KEPT,)
             )
         return self.find(fingerprint)
 

@@ -18,6 +18,8 @@ from app.errors import DeviceMemoryError
 from app.processes import started
 from app.repository.sqlite import Connection, sound, transaction
 
+# Files whose size on the card is remembered.
+KEPT = 10_000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS held (
     pid INTEGER, started INTEGER, device TEXT, name TEXT, version TEXT, bytes INTEGER, used REAL,
@@ -86,6 +88,9 @@ class Ledger:
         with self._change() as db:
             db.execute(
                 "INSERT OR REPLACE INTO measured VALUES (?, ?, ?)", (self._device, sha256, size)
+            )
+            db.execute(
+                "DELETE FROM measured WHERE rowid <= (SELECT max(rowid) FROM measured) - ?", (KEPT,)
             )
 
     def measured(self, sha256: str) -> int | None:

@@ -193,6 +193,16 @@ def test_a_slot_stays_held_by_the_child_when_the_master_lets_go(tmp_path: Path) 
     assert [h.live for h in slots.holders(tmp_path)] == [False]
 
 
+@pytest.mark.parametrize("damage", ["", "{", "[1]", "\xff"])
+def test_a_damaged_count_of_workers_is_begun_anew(tmp_path: Path, damage: str) -> None:
+    ledger = WorkerLedger(tmp_path)
+    ledger.started(2)
+    (tmp_path / "workers.json").write_text(damage, encoding="latin-1")
+    assert ledger.read()["starts"] == 0
+    ledger.started(2)
+    assert ledger.read()["starts"] == 1
+
+
 def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     assert slots.acquire(folder).number == 0
