@@ -23,6 +23,7 @@ from app.engine.passes.recurrent import unfold
 from app.engine.passes.rows import join_rows
 from app.engine.passes.states import State, functional
 from app.engine.passes.volumes import flatten
+from app.engine.passes.widen import widen
 from app.engine.placement import Draft, Place, StateCall, resolve, settle
 from app.engine.profile import DeviceProfile
 from app.engine.residents import keep_states, touched, used_on_device
@@ -86,7 +87,7 @@ def plan(graph: Graph, profile: DeviceProfile,
     known = {} if constants is None else constants
 
     def lowered(given: Graph) -> Graph:
-        return lower(flatten(given, known), known)
+        return lower(flatten(widen(given, known), known), known)
 
     def apart(given: Graph) -> Graph:
         return lowered(unfold(given))

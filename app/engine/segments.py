@@ -41,7 +41,7 @@ class NumpyPart:
                        for t, a in zip(self.node.inputs, arrays, strict=True))
         try:
             return registry.HOSTS[self.node.op](replace(self.node, inputs=inputs), arrays)
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, TypeError) as error:
             raise InvalidInput(f"{self.node.op} (operator {self.node.index}): {error}") from error
 
 

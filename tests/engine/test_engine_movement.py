@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.engine.loaded import LoadedModel
+from app.engine.reader import read
 from app.engine.runtime import Runtime
 from app.tensors import Quantization
 from tests.engine import oracle
@@ -173,3 +175,19 @@ def test_shape_arithmetic_folds_away(runtime: Runtime) -> None:
     rows = np.arange(60, dtype="f4").reshape(5, 3, 4)
     (y,) = run_engine(runtime, model.build(), [rows])
     np.testing.assert_array_equal(y, rows.reshape(5, 12))
+
+
+@pytest.mark.parametrize(("dtype", "quant"), [("float32", None),
+                                              ("int8", Quantization((0.1,), (4,)))])
+def test_a_padding_of_six_axes(runtime: Runtime, dtype: str, quant: Quantization | None) -> None:
+    pads = i32([[1, 0], [0, 1], [1, 1], [2, 0], [0, 1], [1, 2]])
+    x = oracle.random_array(np.random.default_rng(0), (2, 3, 2, 2, 3, 2), dtype)
+    answer = np.pad(x, pads, constant_values=quant.zero_points[0] if quant else 0)
+    blob = single_op("PAD", [Spec(x.shape, dtype, quant), pads], [Spec(answer.shape, dtype, quant)])
+    model = LoadedModel(runtime, read(blob))
+    try:
+        (output,) = model.run([x])
+        assert {p.where for p in model.prepare().plan.places} == {"device"}
+    finally:
+        model.close()
+    np.testing.assert_array_equal(output, answer)

@@ -17,6 +17,8 @@ LONG_ROW, MOST_PARTS = 2048, 64
 TYPES = {"float32": "float", "int8": "char", "uint8": "uchar", "int16": "short",
          "uint16": "ushort", "int32": "int", "uint32": "uint", "int64": "long",
          "uint64": "ulong", "bool": "uchar"}
+# Floats in registers.
+HALF = "float16"
 LOADS = ("LOAD_QUANTIZED", "STORE_QUANTIZED")
 
 
@@ -29,9 +31,10 @@ def cast(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """
     x, y = node.input(0), node.outputs[0]
     for tensor in (x, y):
-        require(tensor.dtype in TYPES, f"CAST of {tensor.dtype} has no kernel")
-    convert = "((v) != 0)" if y.dtype == "bool" else f"(({TYPES[y.dtype]})(v))"
-    return _cast(x, y, 0, TYPES[x.dtype], convert, profile)
+        require(tensor.dtype in TYPES or tensor.dtype == HALF,
+                f"CAST of {tensor.dtype} has no kernel")
+    convert = "((v) != 0)" if y.dtype == "bool" else f"(({TYPES.get(y.dtype, 'float')})(v))"
+    return _cast(x, y, 0, TYPES.get(x.dtype, "float"), convert, profile)
 
 
 @host("CAST")
@@ -63,8 +66,10 @@ def _cast(x: Tensor, y: Tensor, offset: int, between: str, convert: str,
     per = max(1, min(y.size, 8192)) if profile.is_cpu else 4
     return [Launch("cast", "cast", (x, y, i32(y.size), i32(offset)), (-(-y.size // per),),
                    (profile.group,),
-                   {"TX": TYPES[x.dtype], "TY": TYPES[y.dtype], "TC": between, "PER": per,
-                    "CONVERT(v)": convert})]
+                   {"TX": TYPES.get(x.dtype, "half"), "TY": TYPES.get(y.dtype, "half"),
+                    "TC": between, "PER": per, "CONVERT(v)": convert,
+                    **({"X16": 1} if x.dtype == HALF else {}),
+                    **({"Y16": 1} if y.dtype == HALF else {})})]
 
 
 @op("QUANTIZE_ROWS")

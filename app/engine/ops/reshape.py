@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -199,6 +200,12 @@ def _pad_value(node: Node) -> str:
         require(given.data is not None, "PADV2 with a computed value has no kernel")
         assert given.data is not None
         value = given.data.reshape(-1)[0]
-        return literal(float(value)) if y.dtype == "float32" else str(int(value))
+        if y.dtype == "float32":
+            return literal(float(value))
+        if y.dtype == "complex64":
+            return f"(float2)({literal(float(value.real))}, {literal(float(value.imag))})"
+        # Other numbers with fractions are moved as their bits.
+        return str(int(value) if value.dtype.kind in "iub"
+                   else int.from_bytes(value.tobytes(), sys.byteorder))
     zero = y.quant.zero_points[0] if y.quant and y.dtype in {"int8", "uint8", "int16"} else 0
     return str(zero)

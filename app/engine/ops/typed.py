@@ -34,6 +34,7 @@ OTHERS: dict[str, Pair] = {
     "LEFT_SHIFT": ("p << clamp((int)q, 0, (int)sizeof(T1) * 8 - 1)",
                    lambda p, q: np.left_shift(p, np.clip(q, 0, 8 * p.itemsize - 1))),
 }
+BITS = {"BITWISE_XOR", "BITWISE_AND", "BITWISE_OR", "RIGHT_SHIFT", "LEFT_SHIFT"}
 # C's division cuts towards zero; a divisor of zero gives zero here, TFLite refuses to run it.
 QUOTIENT = "(q == 0 ? 0 : p / q)"
 REMAINDER = "(q == 0 ? 0 : p % q)"
@@ -103,6 +104,8 @@ def same_shape(node: Node) -> Sequence[Shape]:
 @op(*PAIRED)
 def paired(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """Plan a comparison, logic or bits of two operands."""
+    require(node.op not in BITS or np.dtype(node.input(0).dtype).kind in "iub",
+            f"{node.op} on {node.input(0).dtype} has no kernel")
     return map_launch(node, (node.input(0), node.input(1)), PAIRED[node.op][0], profile)
 
 

@@ -259,6 +259,13 @@ def order(low: Lowering, node: Node) -> None:
     low.emit(node.op, (low.centred(node.input(0)), *node.inputs[1:]), node.outputs, node.options)
 
 
+def logarithm(low: Lowering, node: Node) -> None:
+    """Of what is not positive TFLite gives the smallest integer, which that of zero becomes."""
+    inner = fresh(node.input(0))
+    low.emit("RELU", (low.real(node.input(0)),), (inner,))
+    by_reals(low, replace(node, inputs=(inner,)))
+
+
 def lookup(low: Lowering, node: Node) -> None:
     """EMBEDDING_LOOKUP of an int8 table gives floats."""
     low.emit(node.op, (node.inputs[0], low.real(node.input(1))), node.outputs, node.options)
@@ -297,6 +304,7 @@ RULES: dict[str, Rule] = {
     "LOAD_QUANTIZED": held_out,
     "QUANTIZE": quantize,
     "DEQUANTIZE": dequantize,
+    "LOG": logarithm,
     "PRELU": prelu,
     "LSTM_CELL": lstm_cell,
     "SQUARED_DIFFERENCE": squared_difference,

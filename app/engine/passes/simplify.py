@@ -9,11 +9,13 @@ import numpy as np
 
 from app.engine.epilogue import relation
 from app.engine.ir import Fused, Graph, Node, Tensor, integers
+from app.engine.ops.movement import RANK, dense, merged
 from app.engine.ops.reduce import KINDS, LOGIC, reduced_axes
 from app.engine.passes.choose import choose
 from app.engine.passes.joins import join
 from app.engine.passes.specialise import drop_dead, substitute
 
+PADS = ("PAD", "PADV2")
 RENAMES = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS"}
 # For each dimension of a tensor: which dimension of its source it is, or None for an extent of 1.
 Labels = tuple[int | None, ...]
@@ -88,10 +90,26 @@ def _sums(node: Node) -> list[Node]:
 
 
 def parted(graph: Graph) -> Graph:
-    """A reduction over more than two separate runs of axes as several, the last runs first."""
+    """A reduction over more than two separate runs of axes as several, the last runs first; the
+    same of a padding of more axes than the kernel tells apart."""
     nodes = [part for n in graph.nodes
-             for part in (_parts(n) if n.op in KINDS or n.op in LOGIC else [n])]
+             for part in (_parts(n) if n.op in KINDS or n.op in LOGIC else
+                          _padded(n) if n.op in PADS else [n])]
     return replace(graph, nodes=tuple(nodes))
+
+
+def _padded(node: Node) -> list[Node]:
+    x, y, given = node.input(0), node.outputs[0], node.input(1).data
+    if given is None or len(merged(x.shape, dense(x.shape), dense(y.shape))[0]) <= RANK:
+        return [node]
+    amounts = given.reshape(-1, 2)
+    grown = np.flatnonzero(amounts.any(1))
+    last, first = amounts.copy(), amounts.copy()
+    last[grown[:len(grown) // 2]], first[grown[len(grown) // 2:]] = 0, 0
+    found = replace(y, shape=tuple(int(e + sum(a)) for e, a in zip(x.shape, last, strict=True)))
+    return [part for read, made, by in ((x, found, last), (found, y, first))
+            for part in _padded(replace(node, outputs=(made,), inputs=(
+                read, replace(node.input(1), shape=by.shape, data=by), *node.inputs[2:])))]
 
 
 def _parts(node: Node) -> list[Node]:

@@ -24,17 +24,17 @@ def flatten(graph: Graph, constants: Constants) -> Graph:
     constants keeps the rewritten weights, so that all plans of a model share them.
     Source: TFLite reference_ops::Conv3D, Conv3DTranspose.
     """
-    if not any(node.op in _RULES for node in graph.nodes):
+    if not any(node.op in RULES for node in graph.nodes):
         return graph
     nodes: list[Node] = []
     for node in graph.nodes:
         with blamed(node):
-            nodes += _RULES[node.op](node, constants) if _fits(node) else [node]
+            nodes += RULES[node.op](node, constants) if _fits(node) else [node]
     return replace(graph, nodes=tuple(nodes))
 
 
 def _fits(node: Node) -> bool:
-    if node.op not in _RULES:
+    if node.op not in RULES:
         return False
     return (node.input(1 if node.op in NAMES else 0).dtype == "float32"
             and all(t is None or t.dtype in ("float32", "int32") for t in node.inputs)
@@ -103,7 +103,7 @@ def _window(node: Node, x: Tensor, y: Tensor, rows: Axis, columns: Axis) -> Node
     return Node(node.op.replace("3D", "2D"), (x,), (y,), options, index=node.index)
 
 
-_RULES: dict[str, Callable[[Node, Constants], list[Node]]] = {
+RULES: dict[str, Callable[[Node, Constants], list[Node]]] = {
     "CONV_3D": _forward, "CONV_3D_TRANSPOSE": _backward, **dict.fromkeys(pool3d.KINDS, _pool)}
 
 

@@ -1,0 +1,73 @@
+"""Models that keep all they compute in float16."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.engine.loaded import LoadedModel
+from app.engine.reader import read
+from app.engine.runtime import Runtime
+from tests.engine import oracle
+from tests.engine.builder import ModelBuilder, Spec, single_op
+from tests.engine.engine_check import run_engine
+
+rng = np.random.default_rng(3)
+WEIGHTS = rng.uniform(-1, 1, (4, 3, 3, 2))
+BIAS, TABLE = rng.uniform(-1, 1, 4), rng.uniform(-1, 1, (4, 3))
+WINDOW = {"strideH": 1, "strideW": 1, "padding": "SAME"}
+
+
+def net(dtype: str) -> bytes:
+    """A convolution, what no CPU runtime does in float16 (pooling, unit rows), a dense layer."""
+    model = ModelBuilder()
+    graph = model.graph()
+
+    def const(array: oracle.Array) -> Any:
+        return graph.const(array.astype(dtype))
+
+    x = graph.input((2, 6, 4, 2), dtype)
+    (y,) = graph.op("CONV_2D", [x, const(WEIGHTS), const(BIAS)], [Spec((2, 6, 4, 4), dtype)],
+                    WINDOW)
+    (y,) = graph.op("MAX_POOL_2D", [y], [Spec((2, 3, 2, 4), dtype)],
+                    {"strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2})
+    (y,) = graph.op("L2_NORMALIZATION", [y], [Spec((2, 3, 2, 4), dtype)])
+    (z,) = graph.op("ADD_N", [y, y, y], [Spec((2, 3, 2, 4), dtype)])
+    (w,) = graph.op("CAST", [z], [Spec((2, 3, 2, 4), "int32")])
+    graph.outputs(y, z, w)
+    return model.build()
+
+
+def test_a_net_runs_on_the_device(runtime: Runtime) -> None:
+    x = rng.uniform(-1, 1, (2, 6, 4, 2)).astype("f2")
+    model = LoadedModel(runtime, read(net("float16")))
+    try:
+        outputs = model.run([x])
+        assert {p.where for p in model.prepare().plan.places} == {"device"}
+    finally:
+        model.close()
+    for actual, answer in zip(outputs, oracle.run(net("float32"), [x.astype("f4")]), strict=True):
+        kind = np.dtype("f2" if answer.dtype == np.float32 else answer.dtype)
+        assert actual.dtype == kind
+        if kind == np.float16:
+            oracle.assert_close(actual, answer.astype("f2"), 1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_a_padding_of_any_number(runtime: Runtime, dtype: str) -> None:
+    pads = np.array([[1, 0], [2, 1]], "i4")
+    blob = single_op("PADV2", [Spec((2, 3), dtype), pads, np.array(-2.5, dtype)],
+                     [Spec((3, 6), dtype)])
+    x = np.arange(6).reshape(2, 3).astype(dtype)
+    (output,) = run_engine(runtime, blob, [x])
+    np.testing.assert_array_equal(output, np.pad(x, pads, constant_values=-2.5))
+
+
+def test_rows_of_a_table_stay_as_they_are(runtime: Runtime) -> None:
+    blob = single_op("GATHER", [TABLE.astype("f2"), Spec((5,), "int32")],
+                     [Spec((5, 3), "float16")], {"axis": 0})
+    rows = np.array([3, 0, 0, 2, 1], "i4")
+    (output,) = run_engine(runtime, blob, [rows])
+    np.testing.assert_array_equal(output, TABLE.astype("f2")[rows])
