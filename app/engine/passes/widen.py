@@ -17,7 +17,9 @@ from app.engine.registry import OPS, VIEWS
 
 NARROW, WIDE = "float16", "float32"
 # What reads bits, and what rounds to float16 where the model says so.
-AS_THEY_ARE = {"BITCAST", "CAST", "DEQUANTIZE", "QUANTIZE"}
+AS_THEY_ARE = {"BITCAST", "CAST"}
+# What passes.quantize has kernels for.
+STEPS = {"QUANTIZE", "DEQUANTIZE"}
 Constants = dict[tuple[Tensor, str], Tensor]
 
 
@@ -41,7 +43,7 @@ def _touches(node: Node) -> bool:
 
 
 def _fits(node: Node) -> bool:
-    known = node.op == "ADD_N" or any(node.op in table for table in (OPS, VIEWS, VOLUMES))
+    known = node.op == "ADD_N" or any(node.op in table for table in (OPS, VIEWS, VOLUMES, STEPS))
     table = node.op == "GATHER" and node.input(0).data is not None
     return (known and node.op not in AS_THEY_ARE and not table
             and not any(t.is_variable for t in node.reads))
@@ -56,8 +58,11 @@ class _Widening:
     wide_ones: dict[Tensor, Tensor] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
 
-    def add(self, node: Node) -> None:
+    def add(self, given: Node) -> None:
         """Append a node, in float32 if it can be."""
+        node = given
+        if node.op == "DEQUANTIZE" and node.input(0).dtype == NARROW:
+            node = replace(node, op="CAST")
         if not _touches(node) or not _fits(node):
             for tensor in node.reads:
                 self.narrow(tensor, node)
