@@ -90,9 +90,10 @@ def close_segment(graph: Graph, nodes: Sequence[tuple[Node, str]],
     refused: list[str] = []
     parts: list[NumpyPart | CpuPart] = []
     numpy_only = all(_by_numpy(graph, n) for n, _ in nodes)
+    changed = _changed(graph, [n for n, _ in nodes if _in_numpy(n)])
     run: list[tuple[Node, str]] = []
     for node, reason in nodes:
-        if numpy_only or not _known_to_cpu(graph, node):
+        if numpy_only or node in changed or not _known_to_cpu(graph, node):
             parts += _cpu_parts(graph, run, readers, refused)
             run = []
             if _in_numpy(node):
@@ -108,6 +109,17 @@ def close_segment(graph: Graph, nodes: Sequence[tuple[Node, str]],
                            if t not in made and t.data is None and not t.is_variable)
     outputs = tuple(t for n in own for t in n.outputs if readers.get(t, set()) - set(own))
     return HostCall(tuple(parts), tuple(own), tuple(inputs), outputs), refused
+
+
+def _changed(graph: Graph, nodes: Sequence[Node]) -> set[Node]:
+    """Those that a rewriting gave other types of number than the file's operator has."""
+    numbers = {(n.graph, n.index, n.op): n for n in nodes}
+    own = {key: n for n in graph.nodes if (key := (n.graph, n.index, n.op)) in numbers}
+    return {n for key, n in numbers.items() if key in own and _kinds(own[key]) != _kinds(n)}
+
+
+def _kinds(node: Node) -> list[str | None]:
+    return [None if t is None else t.dtype for t in (*node.inputs, *node.outputs)]
 
 
 def _in_numpy(node: Node) -> bool:

@@ -71,3 +71,18 @@ def test_rows_of_a_table_stay_as_they_are(runtime: Runtime) -> None:
     rows = np.array([3, 0, 0, 2, 1], "i4")
     (output,) = run_engine(runtime, blob, [rows])
     np.testing.assert_array_equal(output, TABLE.astype("f2")[rows])
+
+
+def test_what_the_card_lacks_gets_the_files_own_numbers(runtime: Runtime) -> None:
+    model = ModelBuilder()
+    graph = model.graph()
+    x, value = graph.input((2, 4), "float16"), graph.input((), "float16")
+    (y,) = graph.op("TANH", [x], [Spec((2, 4), "float16")])
+    pads = np.array([[1, 0], [0, 1]], "i4")
+    (y,) = graph.op("PADV2", [y, graph.const(pads), value], [Spec((3, 5), "float16")])
+    (y,) = graph.op("EXP", [y], [Spec((3, 5), "float16")])
+    graph.outputs(y)
+    given = rng.uniform(-1, 1, (2, 4)).astype("f2")
+    (output,) = run_engine(runtime, model.build(), [given, np.array(0.5, "f2")])
+    answer = np.exp(np.pad(np.tanh(given.astype("f4")), pads, constant_values=0.5))
+    oracle.assert_close(output, answer.astype("f2"), 1e-3)
