@@ -170,6 +170,10 @@ class GraphBuilder:
         self.table.operators.append(operator)
         return made
 
+    def intermediates(self, *specs: Spec) -> None:
+        """Give the last operation tensors that only tell what it computes inside."""
+        self.table.operators[-1].intermediates = [self._tensor(spec).index for spec in specs]
+
     def outputs(self, *values: Value) -> None:
         """Name the graph's outputs."""
         self.table.outputs.extend(value.index for value in values)

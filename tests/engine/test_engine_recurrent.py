@@ -201,6 +201,56 @@ def test_a_layer_of_very_many_steps_is_left_to_the_cpu(runtime: Runtime, op: str
     oracle.assert_same(output, oracle.run(blob, inputs)[0])
 
 
+def lstm_of_integers(*, cifg: bool = False, peepholes: bool = False, projection: int = 0,
+                     norms: bool = False, major: bool = False) -> bytes:
+    """A quantised LSTM over 2 sequences of 5 steps."""
+    units, outer = 8, projection or 8
+    data, hidden, weights, looking = (Quantization((s,), (z,)) for s, z in (
+        (0.03, 5), (0.02, -3), (0.008, 0), (2e-5, 0)))
+    inner = Quantization((0.01,), (2,)) if projection else hidden
+    bias = Quantization((2e-5 * 2 ** -10 if norms else 0.03 * 0.008,), (0,))
+    model = ModelBuilder()
+    graph = model.graph()
+
+    def gates(there: bool, shape: tuple[int, ...], dtype: str, top: int, quant: Quantization,
+              seed: int, which: tuple[int, ...] = (0, 1, 2, 3)) -> list[Value | None]:
+        return [graph.const(drawn(shape, dtype, seed + k, top), quant)
+                if there and not (cifg and k == 0) else None for k in which]
+
+    values = [
+        graph.input((5, 2, 6) if major else (2, 5, 6), "int8", data),
+        *gates(True, (units, 6), "i1", 127, weights, 1),
+        *gates(True, (units, outer), "i1", 127, weights, 11),
+        *gates(peepholes, (units,), "i2", 32767, looking, 21, (0, 1, 3)),
+        *gates(True, (units,), "i4", round(0.5 / bias.scales[0]), bias, 31),
+        graph.const(drawn((outer, units), "i1", 41), weights) if projection else None,
+        graph.const(drawn((outer,), "i4", 42, 2500), Quantization((0.01 * 0.008,), (0,)))
+        if projection else None,
+        graph.variable(Spec((2, outer), "int8", hidden)),
+        graph.variable(Spec((2, units), "int16", Quantization((2.0 ** -11,), (0,)))),
+        *gates(norms, (units,), "i2", 32767, looking, 51)]
+    y = graph.op(LSTM, values, [Spec((5, 2, outer) if major else (2, 5, outer), "int8", hidden)],
+                 {"fusedActivationFunction": "TANH", "timeMajor": major})
+    gate = Spec((), "int16", Quantization((0.0006,), (0,)))
+    graph.intermediates(gate, gate, gate, gate, Spec((), "int8", inner))
+    graph.outputs(*y)
+    return model.build()
+
+
+@pytest.mark.parametrize("form", [
+    {"peepholes": True}, {"cifg": True, "projection": 6, "major": True}])
+def test_an_lstm_of_integers(runtime: Runtime, form: dict[str, Any]) -> None:
+    blob = lstm_of_integers(**form)
+    assert_op_same(runtime, blob, oracle.random_inputs(blob), plain=True)
+
+
+@pytest.mark.parametrize("runtime", ["own"], indirect=True)
+@pytest.mark.parametrize("norms", [True, False])
+def test_an_lstm_of_integers_that_is_the_cpus(runtime: Runtime, norms: bool) -> None:
+    blob = lstm_of_integers(norms=norms, peepholes=True, projection=5)
+    assert_op_same(runtime, blob, oracle.random_inputs(blob), steps=0, plain=True, on_device=False)
+
+
 def filter_of_integers() -> bytes:
     """A quantised SVDF."""
     model = ModelBuilder()

@@ -7,8 +7,14 @@
 // Defines: GATES (4, or 3 where the input gate is 1 - forget) START PEEP
 // OLD: x and r have the gates in the order input, cell, forget, output
 // INTEGER: all values are integers held in floats, as TFLite's 8x8_16 form has them: x and r in
-// steps of 2^-12, c in steps of cell, gates and tanh in steps of 2^-15, h in steps of hidden.
+// steps of 2^-12, c in steps of cell, gates and tanh in steps of 2^-15, h in steps of hidden; p is real.
+#define OF_SUM(v) (clamp(v, -32768.0f, 32767.0f) / 4096.0f)
 #define SHARE(v) clamp(rint((v) * 32768.0f), -32767.0f, 32767.0f)
+#if INTEGER
+#define PEEPED(v) rint((v) * cell * 4096.0f)
+#else
+#define PEEPED(v) (v)
+#endif
 #define SIGMOID(v) (1.0f / (1.0f + exp(-(v))))
 __kernel void lstm_cell(__global const float* restrict x, __global const float* restrict r,
                         __global const float* restrict c, __global const float* restrict p,
@@ -25,13 +31,13 @@ __kernel void lstm_cell(__global const float* restrict x, __global const float* 
 #if !START
         g[k] += r[b * GATES * H + at];
 #if PEEP
-        if (k < GATES - 2) g[k] += p[at] * c[b * H + j];
+        if (k < GATES - 2) g[k] += PEEPED(p[at] * c[b * H + j]);
 #endif
 #endif
     }
 #if INTEGER
-    for (int k = 0; k < GATES; k++) {
-        const float v = clamp(g[k], -32768.0f, 32767.0f) / 4096.0f;
+    for (int k = 0; k < GATES - 1; k++) {
+        const float v = OF_SUM(g[k]);
         g[k] = k == GATES - 2 ? SHARE(tanh(v)) : SHARE(SIGMOID(v));
     }
     const float forget = g[GATES - 3], input = GATES == 4 ? g[0] : 32767.0f - forget;
@@ -42,7 +48,11 @@ __kernel void lstm_cell(__global const float* restrict x, __global const float* 
     sum = clamp(sum, -32768.0f, 32767.0f);
     if (clip > 0.0f) sum = clamp(sum, -clip / cell, clip / cell);
     next[b * H + j] = sum;
-    h[b * H + j] = clamp(rint(g[GATES - 1] * SHARE(tanh(sum * cell)) * 0x1p-30f / hidden), lo, hi);
+#if PEEP
+    g[GATES - 1] += PEEPED(p[(GATES - 2) * H + j] * sum);
+#endif
+    const float leave = SHARE(SIGMOID(OF_SUM(g[GATES - 1])));
+    h[b * H + j] = clamp(rint(leave * SHARE(tanh(sum * cell)) * 0x1p-30f / hidden), lo, hi);
 #else
     const float forget = SIGMOID(g[GATES - 3]);
     const float input = GATES == 4 ? SIGMOID(g[0]) : 1.0f - forget;

@@ -57,7 +57,11 @@ def refusal(node: Node) -> str | None:
         "weights that are computed": any(t is None or t.data is None for t in gates)
         or any(t is not None and t.data is None for t in more),
         f"numbers of {x.dtype} in this form": x.dtype != "float32" and not whole,
-        "peepholes, a projection or normalised gates of integers": whole and any(more),
+        "normalised gates of integers": whole and any(more[5:]),
+        # TFLite gives the peepholes of as many cells as there are results, whoever's they are.
+        "peepholes beside a projection of integers": whole and any(more[:3]) and bool(more[3]),
+        "a clipped projection of integers": whole and bool(more[3])
+        and float(node.options.get("proj_clip", 0.0)) > 0,
         "one state given and one kept": len(states) != 1,
         "recurrent weights on a diagonal in this form": any(
             t is not None and len(t.shape) == 1 and (t.dtype != "float32" or any(more[3:5]))
@@ -281,8 +285,9 @@ class Layer(Maker):
             self.joined[key] = (joined_integers if whole else joined)(key, weights)
         bias = joined(f"{key}/bias", offsets, "int32" if whole else "float32") if offsets else None
         if whole:
-            # The sums are in steps of 2^-12.
-            made = Tensor(key, tuple(extents), "int16", quant=Quantization((2.0 ** -12,), (0,)))
+            # The sums of gates are in steps of 2^-12.
+            made = (Tensor(key, tuple(extents), "int16", quant=Quantization((2.0 ** -12,), (0,)))
+                    if len(at) > 1 else self.like(self.node.optional(HIDDEN), key, tuple(extents)))
         else:
             made = floats(key, extents)
             x = self.rounded(x) if is_quantised(weights[0]) else x

@@ -113,7 +113,7 @@ def lstm_cell(low: Lowering, node: Node) -> None:
         keep(low, node)
         return
     least, most = bounds(hidden, "NONE")
-    inputs = [None if t is None else low.centred(t) for t in node.inputs]
+    inputs = [low.centred(t) if t is not None and is_quantised(t) else t for t in node.inputs]
     low.emit(node.op, inputs, (low.result(hidden), low.result(cell)),
              {**node.options, "cell": scale(cell), "hidden": scale(hidden), "lo": least,
               "hi": most})
