@@ -281,3 +281,23 @@ def test_reductions_over_axes_here_and_there(
     blob = single_op(name, [Spec(shape, dtype), np.array(axes, "i4")], [Spec(y, dtype)],
                      {"keepDims": keep})
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
+
+
+@pytest.mark.parametrize("then", ["GELU", "PAD"])
+def test_what_follows_a_dense_layer_of_few_rows(runtime: Runtime, then: str) -> None:
+    rng = np.random.default_rng(4)
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((3, 64))
+    (y,) = graph.op("FULLY_CONNECTED", [x, graph.const(rng.uniform(-1, 1, (20, 64)).astype("f4")),
+                                        graph.const(rng.uniform(-1, 1, 20).astype("f4"))],
+                    [Spec((3, 20))], {})
+    if then == "GELU":
+        graph.outputs(*graph.op("GELU", [y], [Spec((3, 20))]))
+    else:
+        few = graph.input((3, 12))
+        (wide,) = graph.op("PAD", [few, graph.const(np.array([[0, 0], [0, 8]], "i4"))],
+                           [Spec((3, 20))])
+        graph.outputs(*graph.op("ADD", [y, wide], [Spec((3, 20))], {}))
+    blob = model.build()
+    assert_op_same(runtime, blob, oracle.random_inputs(blob))

@@ -40,6 +40,16 @@ void gemv(__global const XT* restrict x, __global const WT* restrict w,
 #define VSTORE(v, p) (*(p) = (v))
 #define HLOAD(p) vload_half(0, p)
 #define HSTORE(v, p) vstore_half_rte(v, 0, p)
+// The functions of vectors that these may be were made before.
+#undef AWAY
+#undef ERF
+#undef E_PADDED
+#undef E_HALF_PADDED
+#define AWAY(v) round(v)
+#define ERF(v) erf(v)
+#define E_PADDED(p, channels, all) (c < channels ? (p)[(idx - c) / all * channels + c] : 0.0f)
+#define E_HALF_PADDED(p, channels, all) \
+    (c < channels ? vload_half((idx - c) / all * channels + c, p) : 0.0f)
     UNROLL for (int m = 0; m < RM; m++) {
         const int pixel = Y0 + m * YJ;
         const int idx = pixel * O + c;

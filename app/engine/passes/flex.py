@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.engine.ir import Graph, Node, Tensor, integers
+from app.engine.passes.flex_layers import LAYERS, layer
 from app.engine.passes.flex_named import NAMED, OWN
 from app.engine.passes.node_def import Attribute, attributes
 from app.engine.passes.stablehlo import MASKS
@@ -275,5 +276,5 @@ _RULES: dict[str, Callable[[Node], list[Node] | None]] = {
     FLEX + "IRFFT2D": _from_spectra, **dict.fromkeys(SPECTRA, _spectra),
     **dict.fromkeys(TOLD, _told), **dict.fromkeys(SAME, _same),
     **dict.fromkeys(SCATTERS, _scatter), **dict.fromkeys(POOLS, _pool), PATCHES: _patches,
-    DILATIONS: _dilated, "CAST": _cast}
+    **dict.fromkeys(LAYERS, layer), DILATIONS: _dilated, "CAST": _cast}
 NAMES = tuple(name for name in _RULES if name != "CAST")
