@@ -11,10 +11,9 @@ import numpy as np
 from app.engine.ir import Graph, Node, Tensor, integers
 from app.engine.passes.flex_layers import LAYERS, layer
 from app.engine.passes.flex_named import NAMED, OWN
-from app.engine.passes.node_def import Attribute, attributes
+from app.engine.passes.node_def import FLEX, attributes
 from app.engine.passes.stablehlo import MASKS
 
-FLEX = "CUSTOM:Flex"
 # The same inputs, no options.
 SAME = {FLEX + name: other for name, other in {
     "Angle": "ANGLE", "BitwiseAnd": "BITWISE_AND", "BitwiseOr": "BITWISE_OR",
@@ -43,17 +42,13 @@ def plain(node: Node) -> Graph | None:
     return None if made is None else Graph(node.op, tuple(made), (), node.outputs)
 
 
-def _given(node: Node) -> dict[str, Attribute]:
-    return attributes(bytes(node.options.get("custom", b"")))
-
-
 def _same(node: Node) -> list[Node]:
     return [Node(SAME[node.op], node.inputs, node.outputs)]
 
 
 def _told(node: Node) -> list[Node] | None:
     name, defaults = TOLD[node.op]
-    given = _given(node) if defaults else {}
+    given = attributes(node) if defaults else {}
     options = {key: given.get(key, default) for key, default in defaults.items()}
     if any(type(options[key]) is not type(default) for key, default in defaults.items()):
         return None
@@ -61,7 +56,7 @@ def _told(node: Node) -> list[Node] | None:
 
 
 def _table(node: Node) -> list[Node] | None:
-    name = _given(node).get("shared_name")
+    name = attributes(node).get("shared_name")
     return [Node("HASHTABLE", (), node.outputs, {"table_id": name})] if name else None
 
 
@@ -78,7 +73,7 @@ def _along(node: Node, name: str, inputs: tuple[Tensor | None, ...],
     if axis is None or axis.data is None:
         return None
     options = {"axis": int(axis.data.reshape(-1)[0]),
-               "batch_dims": _given(node).get("batch_dims", 0)}
+               "batch_dims": attributes(node).get("batch_dims", 0)}
     return [Node(name, inputs, node.outputs, options)]
 
 
@@ -87,7 +82,7 @@ def _fake_quantised(node: Node) -> list[Node] | None:
 
     Source: TensorFlow's FakeQuantWithMinMaxVars.
     """
-    given, x, y = _given(node), node.input(0), node.outputs[0]
+    given, x, y = attributes(node), node.input(0), node.outputs[0]
     ends = [node.input(k).data for k in (1, 2)]
     if ends[0] is None or ends[1] is None:
         return None
@@ -124,7 +119,7 @@ def _inverted(node: Node) -> list[Node] | None:
 
 def _multiplied(node: Node) -> list[Node] | None:
     """Products of complex matrices as four of real ones."""
-    given = _given(node)
+    given = attributes(node)
     left, right = ("adj_x", "adj_y") if "adj_x" in given else ("transpose_a", "transpose_b")
     turned = {"adj_x": bool(given.get(left, 0)), "adj_y": bool(given.get(right, 0))}
     if node.input(0).dtype != "complex64":
@@ -199,19 +194,19 @@ def _scatter(node: Node) -> list[Node]:
 
 
 def _slice(node: Node) -> list[Node]:
-    given = _given(node)
+    given = attributes(node)
     options = {name: given.get(name, 0) for name in MASKS}
     return [Node("STRIDED_SLICE", node.inputs, node.outputs, options)]
 
 
 def _product(node: Node) -> list[Node]:
-    given = _given(node)
+    given = attributes(node)
     options = {name: bool(given.get(name, 0)) for name in ("exclusive", "reverse")}
     return [Node("CUMPROD", node.inputs, node.outputs, options)]
 
 
 def _pool(node: Node) -> list[Node] | None:
-    given = _given(node)
+    given = attributes(node)
     sizes, strides = given.get("ksize"), given.get("strides")
     if (not isinstance(sizes, tuple) or not isinstance(strides, tuple)
             or len(sizes) != 5 or len(strides) != 5 or given.get("padding") not in ("SAME", "VALID")
@@ -223,7 +218,7 @@ def _pool(node: Node) -> list[Node] | None:
 
 
 def _dilated(node: Node) -> list[Node] | None:
-    given = _given(node)
+    given = attributes(node)
     strides, rates = given.get("strides"), given.get("rates")
     if (not isinstance(strides, tuple) or not isinstance(rates, tuple)
             or [(*v[:1], *v[3:]) for v in (strides, rates)] != [(1, 1)] * 2
@@ -234,7 +229,7 @@ def _dilated(node: Node) -> list[Node] | None:
 
 
 def _patches(node: Node) -> list[Node] | None:
-    given = _given(node)
+    given = attributes(node)
     options = {own: given.get(name) for own, name in (
         ("kernel", "ksizes"), ("strides", "strides"), ("rates", "rates"))}
     ones = [(v[0], v[3]) if isinstance(v, tuple) and len(v) == 4 else None

@@ -3,23 +3,21 @@ TFLite's own operations, for which passes.widen finds kernels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from app.engine.ir import Node, Tensor, integers
-from app.engine.passes.node_def import Attribute, attributes
+from app.engine.passes.node_def import FLEX, Given, attributes
 
-FLEX = "CUSTOM:Flex"
 HALF = "float16"
 POOLS = {FLEX + "MaxPool": "MAX_POOL_2D", FLEX + "AvgPool": "AVERAGE_POOL_2D"}
-Given = Mapping[str, Attribute]
 
 
 def layer(node: Node) -> list[Node] | None:
     """The operations that a layer is; None in other types of number and forms."""
-    given = attributes(bytes(node.options.get("custom", b"")))
+    given = attributes(node)
     if node.outputs[0].dtype not in (HALF, "float32") or not any(
             t.dtype == HALF for t in node.reads) or given.get("data_format", "NHWC") != "NHWC":
         return None

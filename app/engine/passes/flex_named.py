@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from app.engine.passes.node_def import Given
 
-from app.engine.passes.node_def import Attribute
-
-Given = Mapping[str, Attribute]
 NONE: Given = {}
 # The name here, and the attributes that count with what they are where the file leaves them out.
 NAMED: dict[str, tuple[str, Given]] = {

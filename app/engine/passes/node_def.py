@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from flatbuffers import flexbuffers
 
+from app.engine.ir import Node
+
+# How the reader names such an operation: this, then TensorFlow's own name.
+FLEX = "CUSTOM:Flex"
 Attribute = int | float | str | tuple[int, ...] | tuple[str, ...]
+Given = Mapping[str, Attribute]
 # Of NodeDef: the map of attributes. Of an entry: its name and its value. Of a value: a list, a
 # text, an integer, a number with a fraction or a truth. Of a list: its texts, its integers.
 ATTRIBUTES, KEY, VALUE, LIST, TEXT, INTEGER, FRACTION, TRUTH = 5, 1, 2, 1, 2, 3, 4, 5
@@ -15,14 +20,15 @@ TEXTS, INTEGERS = 2, 3
 VARINT, BYTES, FLOAT = 0, 2, 5
 
 
-def attributes(custom: bytes) -> dict[str, Attribute]:
+def attributes(node: Node) -> dict[str, Attribute]:
     """The attributes of a Flex operation that are numbers, truths, texts or lists of whole numbers
     or texts; texts that are not UTF-8 keep their bytes as Latin-1 characters.
 
     Raises: ValueError if the bytes are no name and NodeDef.
     Source: TFLite delegates/flex; tensorflow/core/framework/node_def.proto, attr_value.proto.
     """
-    definition = flexbuffers.GetRoot(bytearray(custom)).AsVector[1].AsStringBytes
+    custom = bytearray(node.options.get("custom", b""))
+    definition = flexbuffers.GetRoot(custom).AsVector[1].AsStringBytes
     found: dict[str, Attribute] = {}
     for number, entry in _fields(bytes(definition)):
         if number == ATTRIBUTES and isinstance(entry, bytes):
