@@ -16,3 +16,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in COMPUTING):
             item.add_marker("compute")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long body by its argument: what gzip packs at import differs between processes."""
+    return argname if isinstance(val, bytes) and len(val) > 32 else None
