@@ -20,9 +20,6 @@ from app.errors import ModelSourceError
 from app.repository.pull import fetch
 from tests.repository.faulty_server import Site, serving
 
-# Its servers are threads, and what it waits for does not depend on what else runs.
-pytestmark = pytest.mark.compute
-
 CONTENT = random.Random(1).randbytes(300_000)
 SHA = hashlib.sha256(CONTENT).hexdigest()
 MEMBER = "demo_models/models/net.tflite"

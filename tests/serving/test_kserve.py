@@ -18,13 +18,6 @@ OWN = default_cache() / "clients" / PACKAGE.replace("==", "-")
 pytestmark = pytest.mark.timeout(900)
 
 
-# It takes a minute, most of it waiting: that passes beside the tests that compute.
-@pytest.mark.compute
-def test_the_client_has_an_environment_of_its_own() -> None:
-    install(OWN, [PACKAGE])
-    subprocess.run([python(OWN), "-c", "import kserve"], check=True, timeout=120)
-
-
 def test_kserve_client(protocol: Server) -> None:
     install(OWN, [PACKAGE])
     shown = requests.get(protocol.url + "/v2/models/plus-one", timeout=30).json()

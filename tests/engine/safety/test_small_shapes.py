@@ -29,7 +29,7 @@ from tests.engine.engine_check import assert_op_same, run_engine
 from tests.engine.examples import rest
 
 # The op tests run the same kernels on other devices.
-CHECKED = pytest.mark.compute if "ENGINE_TEST_DEVICE" in os.environ else pytest.mark.slow
+CHECKED = pytest.mark.parallel if "ENGINE_TEST_DEVICE" in os.environ else pytest.mark.slow
 KERNELS = Path(__file__).parents[3] / "app/engine/kernels"
 CPU = DeviceProfile("a CPU", "cpu", 2, 4096, 1 << 15, 1 << 30, 1 << 32, 128, 16)
 DOTS = replace(CPU, dots=True)
