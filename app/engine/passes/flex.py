@@ -11,7 +11,7 @@ import numpy as np
 from app.engine.ir import Graph, Node, Tensor, integers
 from app.engine.passes.flex_layers import LAYERS, layer
 from app.engine.passes.flex_named import NAMED, OWN
-from app.engine.passes.node_def import FLEX, attributes
+from app.engine.passes.node_def import FLEX, attributes, sides
 from app.engine.passes.stablehlo import MASKS
 
 # The same inputs, no options.
@@ -218,26 +218,19 @@ def _pool(node: Node) -> list[Node] | None:
 
 
 def _dilated(node: Node) -> list[Node] | None:
-    given = attributes(node)
-    strides, rates = given.get("strides"), given.get("rates")
-    if (not isinstance(strides, tuple) or not isinstance(rates, tuple)
-            or [(*v[:1], *v[3:]) for v in (strides, rates)] != [(1, 1)] * 2
-            or given.get("padding") not in ("SAME", "VALID")):
-        return None
-    options = {"strides": strides[1:3], "rates": rates[1:3], "padding": given["padding"]}
-    return [Node("DILATION_2D", node.inputs, node.outputs, options)]
+    return _windows(node, "DILATION_2D", {"strides": "strides", "rates": "rates"})
 
 
 def _patches(node: Node) -> list[Node] | None:
+    return _windows(node, "PATCHES", {"kernel": "ksizes", "strides": "strides", "rates": "rates"})
+
+
+def _windows(node: Node, name: str, names: dict[str, str]) -> list[Node] | None:
     given = attributes(node)
-    options = {own: given.get(name) for own, name in (
-        ("kernel", "ksizes"), ("strides", "strides"), ("rates", "rates"))}
-    ones = [(v[0], v[3]) if isinstance(v, tuple) and len(v) == 4 else None
-            for v in options.values()]
-    if ones != [(1, 1)] * 3 or given.get("padding") not in ("SAME", "VALID"):
+    found = {own: sides(given, other) for own, other in names.items()}
+    if None in found.values() or given.get("padding") not in ("SAME", "VALID"):
         return None
-    inner = {own: v[1:3] for own, v in options.items() if isinstance(v, tuple)}
-    return [Node("PATCHES", node.inputs, node.outputs, {**inner, "padding": given["padding"]})]
+    return [Node(name, node.inputs, node.outputs, {**found, "padding": given["padding"]})]
 
 
 def _spectrum(node: Node) -> list[Node] | None:

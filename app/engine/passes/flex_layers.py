@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.engine.ir import Node, Tensor, integers
-from app.engine.passes.node_def import FLEX, Given, attributes
+from app.engine.passes.node_def import FLEX, Given, attributes, sides
 
 HALF = "float16"
 POOLS = {FLEX + "MaxPool": "MAX_POOL_2D", FLEX + "AvgPool": "AVERAGE_POOL_2D"}
@@ -24,16 +24,8 @@ def layer(node: Node) -> list[Node] | None:
     return _RULES[node.op](node, given)
 
 
-def _sides(given: Given, name: str) -> tuple[int, int] | None:
-    """Height and width of four numbers, the others of which are 1."""
-    found = given.get(name, (1, 1, 1, 1))
-    if not isinstance(found, tuple) or len(found) != 4 or {found[0], found[3]} != {1}:
-        return None
-    return int(found[1]), int(found[2])
-
-
 def _window(given: Given) -> dict[str, Any] | None:
-    strides, rates = _sides(given, "strides"), _sides(given, "dilations")
+    strides, rates = sides(given, "strides"), sides(given, "dilations")
     if strides is None or rates is None or given.get("padding") not in ("SAME", "VALID"):
         return None
     return {"stride_h": strides[0], "stride_w": strides[1], "dilation_hfactor": rates[0],
@@ -73,14 +65,14 @@ def _by_channel(node: Node, given: Given) -> list[Node] | None:
 
 def _spread(node: Node, given: Given) -> list[Node] | None:
     window, nodes = _window(given), list[Node]()
-    if window is None or _sides(given, "dilations") != (1, 1):
+    if window is None or sides(given, "dilations") != (1, 1):
         return None
     w = _turned(node.input(1), (2, 0, 1, 3), nodes)
     return [*nodes, Node("TRANSPOSE_CONV", (node.input(0), w, node.input(2)), node.outputs, window)]
 
 
 def _pooled(node: Node, given: Given) -> list[Node] | None:
-    window, sizes = _window(given), _sides(given, "ksize")
+    window, sizes = _window(given), sides(given, "ksize")
     if window is None or sizes is None:
         return None
     return [Node(POOLS[node.op], node.inputs, node.outputs,

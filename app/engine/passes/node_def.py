@@ -108,3 +108,11 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
         shift += 7
         if byte < 128:
             return value, at
+
+
+def sides(given: Given, name: str) -> tuple[int, int] | None:
+    """Height and width of (1, height, width, 1), None of other numbers. Missing ones are 1."""
+    found = given.get(name, (1, 1, 1, 1))
+    if not isinstance(found, tuple) or len(found) != 4 or {found[0], found[3]} != {1}:
+        return None
+    return int(found[1]), int(found[2])
