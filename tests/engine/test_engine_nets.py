@@ -14,10 +14,15 @@ from tests.engine.engine_check import run_engine
 OWN = pytest.mark.parametrize("runtime", ["own"], indirect=True)
 CARD = pytest.mark.parametrize("runtime", ["rx580"], indirect=True)
 NETS = nets()
+# Each form of number and each net is in the others.
+SLOW = {"bidirectional_dynamic", "gru_dynamic", "gru_float16", "lstm_dynamic", "mobile_dynamic",
+        "text_dynamic", "vit_float16"}
 
 
 @OWN
-@pytest.mark.parametrize("path", NETS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", [
+    pytest.param(path, marks=[pytest.mark.slow] if path.stem in SLOW else []) for path in NETS],
+    ids=lambda p: p.stem)
 def test_small_nets(runtime: Runtime, path: Path) -> None:
     check_whole(runtime, path)
 

@@ -52,8 +52,21 @@ def test_an_example_answers_as_tflite_does(runtime: Runtime, name: str) -> None:
     check(runtime, case, blob, inputs, expected(blob, inputs))
 
 
+@pytest.mark.parametrize("runtime", ["own"], indirect=True)
 @pytest.mark.parametrize(("op", "dtype"), TYPED)
 def test_an_example_in_another_type(runtime: Runtime, op: str, dtype: str) -> None:
+    check_typed(runtime, op, dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["rx580"], indirect=True)
+@pytest.mark.parametrize(("op", "dtype"), TYPED)
+def test_an_example_in_another_type_in_the_cards_shape(
+        runtime: Runtime, op: str, dtype: str) -> None:
+    check_typed(runtime, op, dtype)
+
+
+def check_typed(runtime: Runtime, op: str, dtype: str) -> None:
     case = EXAMPLES[op][1]
     blob = case.blob(op, dtype)
     try:
