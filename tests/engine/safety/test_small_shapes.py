@@ -72,8 +72,8 @@ CASES: dict[str, Case] = {
     "conv deep": ("CONV_2D", [spec(1, 3, 3, 72), f4(3, 1, 1, 72), f4(3)], [spec(1, 3, 3, 3)], SAME),
     "conv grouped": ("CONV_2D", [spec(1, 4, 3, 4), f4(6, 2, 2, 2), f4(6)], [spec(1, 4, 3, 6)],
                      SAME),
-    "conv of tiles": ("CONV_2D", [spec(1, 13, 15, 24), f4(19, 3, 3, 24), f4(19)],
-                      [spec(1, 13, 15, 19)], SAME),
+    "conv of tiles": ("CONV_2D", [spec(1, 13, 7, 24), f4(9, 3, 3, 24), f4(9)],
+                      [spec(1, 13, 7, 9)], SAME),
     "conv dilated": ("CONV_2D", [spec(1, 6, 7, 5), f4(1, 3, 2, 5), f4(1)], [spec(1, 6, 7, 1)],
                      {**SAME, "dilationHFactor": 2, "dilationWFactor": 3}),
     "depthwise": ("DEPTHWISE_CONV_2D", [spec(1, 5, 6, 7), f4(1, 3, 3, 7), f4(7)],
@@ -183,6 +183,8 @@ ELSEWHERE = {
 }
 # What a runtime begins with that has dot products.
 TRIAL = {"dots_trial"}
+# What has a test of its own below.
+WINOGRAD = {"winograd_in", "winograd_out"}
 # Small nets for the kernels that only a pass asks for.
 SMALL_NETS = ("lstm_float32", "text_float32")
 LAYERS = {"lstm that looks at its cell": ("UNIDIRECTIONAL_SEQUENCE_LSTM",
@@ -233,7 +235,7 @@ def kernels_of(plan: Plan) -> set[str]:
 
 @CHECKED
 @pytest.mark.parametrize("tile", [2, 4])
-@pytest.mark.parametrize(("extents", "padding"), [((2, 5, 6), "SAME"), ((1, 7, 4), "VALID"),
+@pytest.mark.parametrize(("extents", "padding"), [((2, 3, 6), "SAME"), ((1, 7, 4), "VALID"),
                                                   ((1, 1, 3), "SAME")])
 def test_small_winograd(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tile: int,
                         extents: tuple[int, int, int], padding: str) -> None:
@@ -244,7 +246,7 @@ def test_small_winograd(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, tile:
     monkeypatch.setitem(runtime.device.profile.choices.measured,
                         f"3x3 {n}x{rows}x{columns}x17x18", (tile,))
     made = plan_blob(blob, profile=runtime.device.profile)
-    assert {"winograd_in", "winograd_out"} <= kernels_of(made)
+    assert kernels_of(made) >= WINOGRAD
     assert_op_same(runtime, blob, oracle.random_inputs(blob))
 
 
@@ -262,5 +264,5 @@ def test_the_cases_use_every_kernel() -> None:
                          for name in names for profile in (CPU, DOTS, RX_580)))
     text = "\n".join(path.read_text("utf-8") for path in KERNELS.glob("*.cl"))
     there = set(re.findall(r"void (\w+)\s*\(__(?:global|read_only)", text))
-    missing = there - used - TRIAL - set().union(*ELSEWHERE.values())
+    missing = there - used - TRIAL - WINOGRAD - set().union(*ELSEWHERE.values())
     assert not missing, f"add a case for {sorted(missing)}"
