@@ -64,12 +64,12 @@ def ready() -> Response:
 @blueprint.get("/models/<name>/versions/<version>")
 def model(name: str, version: str | None = None) -> Response:
     """Describe a model's tensors."""
-    loaded = serving().predictor.find(name, version)
+    loaded = _found(name, version)
     session = loaded.session
     return _json(
         describe.metadata(
             name,
-            [version] if version else serving().predictor.versions(name),
+            [loaded.key.version] if version else serving().predictor.versions(name),
             PLATFORM,
             session.inputs,
             session.outputs,
@@ -82,15 +82,15 @@ def model(name: str, version: str | None = None) -> Response:
 @blueprint.get("/models/<name>/versions/<version>/ready")
 def model_ready(name: str, version: str | None = None) -> Response:
     """Say whether a model can be asked here; its own state, whatever becomes of others."""
-    loaded = serving().predictor.find(name, version)
-    return _json({"name": name, "version": loaded.key.version, "ready": True})
+    key = serving().predictor.ready(name, version)
+    return _json({"name": name, "version": key.version, "ready": True})
 
 
 @blueprint.get("/models/<name>/config")
 @blueprint.get("/models/<name>/versions/<version>/config")
 def config(name: str, version: str | None = None) -> Response:
     """Describe a model's configuration in Triton's names."""
-    loaded = serving().predictor.find(name, version)
+    loaded = _found(name, version)
     session, policy = loaded.session, loaded.policy
     rows = ROWS if batchable(session) else 0
     return _json(
@@ -118,12 +118,11 @@ def config(name: str, version: str | None = None) -> Response:
 def stats(name: str | None = None, version: str | None = None) -> Response:
     """Say what all workers together have done with a model since the server started."""
     here = serving()
-    if name is not None:
-        here.predictor.find(name, version)
+    meant = here.predictor.find(name, version).key if name is not None else None
     chosen = [
         (loaded.key, loaded.meter.last)
         for loaded in here.predictor.loaded()
-        if name in (None, loaded.key.name) and version in (None, loaded.key.version)
+        if meant is None or loaded.key == meant or (not version and loaded.key.name == name)
     ]
     return _json(describe.statistics(here.totals.of(chosen)))
 
@@ -200,6 +199,12 @@ def unload(name: str) -> Response:
     """Unload all versions of a model; answer when no worker serves them."""
     json_object()
     return settled(serving().models.unload(name, None))
+
+
+def _found(name: str, version: str | None) -> Loaded:
+    """Find a model for a client that asks about it before it sends; an idle one comes back."""
+    here = serving()
+    return here.predictor.find(name, version, float(g.started) + here.settings.request_timeout_s)
 
 
 def _inputs(asked: InferRequest, loaded: Loaded) -> Mapping[str, Array]:

@@ -17,7 +17,7 @@ from app.errors import (
     ServingError,
 )
 from app.repository.meter import cache_hit, cache_miss, rejected
-from app.repository.names import order
+from app.repository.names import Key, order
 from app.repository.served import Loaded
 from app.repository.store import Store
 from app.tensors import Array
@@ -105,8 +105,10 @@ class Predictor:
             with self._store.lease(name, version) as loaded:
                 return self._run(loaded, decode, terms)
         except ModelNotReady:
-            if not terms.patient or not self._store.wake(name, version, terms.deadline):
+            resting = self._store.resting(name, version) if terms.patient else None
+            if resting is None:
                 raise
+            self._store.wake(resting, terms.deadline)
         with self._store.lease(name, version) as loaded:
             return self._run(loaded, decode, terms)
 
@@ -136,13 +138,36 @@ class Predictor:
         loaded = self._store.peek(name, version)
         return loaded.lane if loaded else None
 
-    def find(self, name: str, version: str | None) -> Loaded:
-        """Look at a model that this worker serves.
+    def find(self, name: str, version: str | None, until: float = 0.0) -> Loaded:
+        """Look at a model that this worker serves, which is no use of it.
+
+        Units:  until in time.monotonic() seconds: so long it is waited for one that has to come
+                back because nobody used it.
+        Raises: ModelNotFound, ModelNotReady.
+        """
+        try:
+            with self._store.lease(name, version, used=False) as loaded:
+                return loaded
+        except ModelNotReady:
+            resting = self._store.resting(name, version) if until else None
+            if resting is None:
+                raise
+            self._store.wake(resting, until)
+        with self._store.lease(name, version, used=False) as loaded:
+            return loaded
+
+    def ready(self, name: str, version: str | None) -> Key:
+        """Say which version would answer a request; one that comes back with it does.
 
         Raises: ModelNotFound, ModelNotReady.
         """
-        with self._store.lease(name, version) as loaded:
-            return loaded
+        try:
+            return self.find(name, version).key
+        except ModelNotReady:
+            resting = self._store.resting(name, version)
+            if resting is None:
+                raise
+            return resting
 
     def versions(self, name: str) -> list[str]:
         """List the versions of a model that this worker serves, the oldest first."""

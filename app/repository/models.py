@@ -157,7 +157,8 @@ class Models:
             chosen: Iterable[Version] = [self.version(Key(name, version))]
         else:
             versions = self.versions(name)
-            chosen = [item for item in versions if item.wish.wanted] or versions[-1:]
+            awake = [item for item in versions if item.wish.wanted or item.wish.asleep]
+            chosen = awake or versions[-1:]
         return [
             self._agreement.begin("unload", item.wish.key, self._state.want(item.wish.key, False))
             for item in chosen

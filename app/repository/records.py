@@ -15,6 +15,7 @@ class Wish:
     deaths: workers that died while they loaded it since the wish was last made.
     described: names what its model.yaml says; see descriptions.py.
     crashes: workers that crashed while they ran it; see deaths.py.
+    asleep: why it is unloaded until the next request, "idle" or "evicted"; "" if it is not.
     """
 
     key: Key
@@ -26,6 +27,7 @@ class Wish:
     deaths: int
     described: str = ""
     crashes: int = 0
+    asleep: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,12 @@ class Shelf:
         self._wishes: dict[Key, Wish] = {}
 
     @contextmanager
-    def lease(self, name: str, version: str | None = None) -> Iterator[Loaded]:
+    def lease(
+        self, name: str, version: str | None = None, used: bool = True
+    ) -> Iterator[Loaded]:
         """Borrow a ready model; the newest version if none is named.
 
+        used is false for what is no caller's request: it keeps no model from being idle.
         Raises: ModelNotFound, ModelNotReady.
         """
         with self._lock:
@@ -41,7 +44,8 @@ class Shelf:
         finally:
             with self._lock:
                 loaded.users -= 1
-                loaded.used = time.monotonic()
+                if used:
+                    loaded.used = time.monotonic()
                 idle = loaded.retired and loaded.users == 0
             if idle:
                 loaded.dispose()

@@ -96,6 +96,8 @@ class State:
                 self._store(db, key, (sha256, "default", wanted, False))
             elif old.sha256 != sha256:
                 self._store(db, key, (sha256, old.backend, old.wanted, False))
+                if old.asleep:
+                    usage.sleep(db, key, old.asleep)
 
     def want(self, key: Key, wanted: bool, again: bool = False) -> Wish | None:
         """Wish for a known version to be loaded or not; again makes every worker try afresh."""
@@ -103,7 +105,8 @@ class State:
             old = self.wish(key)
             if old is None or old.deleted:
                 return None
-            if old.wanted == wanted and not again:
+            # Somebody's own unload is no sleep: it stays.
+            if old.wanted == wanted and not again and not old.asleep:
                 return old
             return self._store(db, key, (old.sha256, old.backend, wanted, False))
 
@@ -128,10 +131,6 @@ class State:
                 return
             self._store(db, key, (old.sha256, old.backend, False, False))
             usage.sleep(db, key, reason)
-
-    def asleep(self) -> dict[Key, str]:
-        """List what was unloaded until the next request, and why: "idle" or "evicted"."""
-        return usage.asleep(self._database.open())
 
     def touch(self, used: Mapping[Key, float]) -> None:
         """Write down when this worker used its models last (time.monotonic() seconds)."""
@@ -277,7 +276,9 @@ class State:
 _WISH = (
     "SELECT name, version, sha256, backend, wanted, deleted, generation, deaths,"
     " coalesce(digest, ''), (SELECT count(*) FROM crashes"
-    " WHERE crashes.name = models.name AND crashes.version = models.version)"
+    " WHERE crashes.name = models.name AND crashes.version = models.version),"
+    " coalesce((SELECT reason FROM asleep"
+    " WHERE asleep.name = models.name AND asleep.version = models.version), '')"
     " FROM models LEFT JOIN descriptions USING (name)"
 )
 

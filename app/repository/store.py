@@ -52,7 +52,8 @@ class Store(Shelf):
         self._open_lane = open_lane
         self._heartbeat = heartbeat
         self._sweep = sweep
-        self._asleep: dict[Key, str] = {}
+        # What was asleep and is being loaded again, whoever woke it.
+        self._waking: set[Key] = set()
         # What there was no room to load: how long to wait, and until when (time.monotonic()).
         self._later: dict[Key, tuple[float, float]] = {}
         self._applied: dict[Key, int] = {}
@@ -112,30 +113,43 @@ class Store(Shelf):
             # The others find out by themselves.
             report(log, error, "this worker could not take its leave")
 
-    def wake(self, name: str, version: str | None, deadline: float) -> bool:
-        """Bring back a model that was unloaded because nobody used it, and wait for it.
-
-        Units: deadline in time.monotonic() seconds.
-        Returns whether there was anything to wait for; lease then says what came of it.
-        """
+    def resting(self, name: str, version: str | None) -> Key | None:
+        """Find a version that a request would bring back, or that another is bringing back."""
         version = version and self._meant(name, version)
         with self._lock:
-            keys = [k for k in self._asleep if k.name == name and version in (None, k.version)]
-        if not keys:
-            return False
-        key = max(keys, key=lambda key: order(key.version))
-        wish = self._state.want(key, True)
-        while wish is not None and time.monotonic() < deadline:
+            keys = [
+                key for key, wish in self._wishes.items()
+                if (wish.asleep or key in self._waking)
+                and key.name == name and version in (None, key.version)
+            ]  # fmt: skip
+        return max(keys, key=lambda key: order(key.version), default=None)
+
+    def wake(self, key: Key, deadline: float) -> None:
+        """Bring back a version that was unloaded because nobody used it, and wait for it.
+
+        Units: deadline in time.monotonic() seconds. lease then says what came of it.
+        """
+        waited = woken = False
+        while time.monotonic() < deadline:
             with self._lock:
                 if key in self._loaded:
-                    break
+                    return
+            wish = self._state.wish(key)
+            if wish is not None and wish.asleep:
+                if waited and wish.asleep != "idle":
+                    return
+                # Once more where it was idle for too long before this worker had loaded it.
+                wish, woken = self._state.want(key, True), True
+            if wish is None or not wish.wanted:
+                return
             mine = [r for r in self._state.reports(key) if r.worker == self.worker]
             if any(r.generation >= wish.generation and r.state == "failed" for r in mine):
-                # There is no room for it now; the next request may find some.
-                self._state.sleep(key, "evicted")
-                break
+                if woken:
+                    # There is no room for it now; the next request may find some.
+                    self._state.sleep(key, "evicted")
+                return
             time.sleep(self._heartbeat / 2)
-        return True
+            waited = True
 
     def restate(self) -> None:
         """Report anew what is loaded, after a fault has moved it to another device."""
@@ -182,8 +196,12 @@ class Store(Shelf):
     def _follow(self) -> None:
         wishes = {wish.key: wish for wish in self._state.wishes()}
         with self._lock:
+            resting = {key for key, wish in self._wishes.items() if wish.asleep} | self._waking
             self._wishes = wishes
-            self._asleep = self._state.asleep()
+            self._waking = {
+                key for key in resting & wishes.keys()
+                if wishes[key].wanted and key not in self._loaded
+            }  # fmt: skip
             gone = [key for key in self._loaded if key not in wishes]
             for key in gone:
                 self._retire(key)
@@ -196,7 +214,7 @@ class Store(Shelf):
                 self._loading.put(wish.key)
             else:
                 with self._lock:
-                    self._retire(wish.key, self._asleep.get(wish.key, "requested"))
+                    self._retire(wish.key, wish.asleep or "requested")
                 self._say(wish, "unloaded")
             self._applied[wish.key] = wish.generation
 
@@ -267,6 +285,8 @@ class Store(Shelf):
             else:
                 with self._lock:
                     self._retire(wish.key, "replaced")
+            with self._lock:
+                self._waking.discard(wish.key)
             meter.load_failed(wish.key, code)
             self._say(wish, "failed", error=text, facts={"code": code})
             return

@@ -51,9 +51,3 @@ def sleep(db: sqlite3.Connection, key: Key, reason: str) -> None:
 def wake(db: sqlite3.Connection, key: Key) -> None:
     """Note that it no longer is."""
     db.execute("DELETE FROM asleep WHERE name=? AND version=?", key)
-
-
-def asleep(db: sqlite3.Connection) -> dict[Key, str]:
-    """List what was unloaded until the next request, and why."""
-    rows = db.execute("SELECT name, version, reason FROM asleep")
-    return {Key(row[0], row[1]): row[2] for row in rows}

@@ -59,7 +59,7 @@ class Watch:
 
         Raises: ModelNotFound, ModelNotReady.
         """
-        with self._store.lease(name, version) as loaded:
+        with self._store.lease(name, version, used=False) as loaded:
             guarded = self._guarded(loaded)
             if guarded is None:
                 return loaded, None
@@ -88,7 +88,7 @@ class Watch:
 
     def _check(self, key: Key) -> Callable[[], Verdict]:
         def check() -> Verdict:
-            with self._store.lease(*key) as loaded:
+            with self._store.lease(*key, used=False) as loaded:
                 guarded = self._guarded(loaded)
                 return guarded.check() if guarded else Verdict(0.0)
 

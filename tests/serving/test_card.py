@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -214,15 +216,21 @@ def test_idle_models_make_room_and_come_back(tmp_path: Path) -> None:
 
 def test_idle_models_are_unloaded_and_come_back_on_request(tmp_path: Path) -> None:
     # More than the second between two looks at what is idle: else it may be gone again at once.
-    with Server(tmp_path, workers=2, IDLE_UNLOAD_S="4") as server:
+    with Server(tmp_path, workers=2, IDLE_UNLOAD_S="4", VERIFY_PERIOD_S="1", **CARD) as server:
         assert server.upload("m", "1", tiny.add(1)).status_code == 200
+        looks = ("/v2/models/m/ready", "/v2/models/m/versions/1/ready")
 
         def states() -> set[str]:
             """What every worker has made of it; the model's own state only says what is wanted."""
             url = server.url + "/models/m/versions/1"
             return {worker["state"] for worker in requests.get(url, timeout=30).json()["workers"]}
 
-        server.until(lambda: states() == {"unloaded"})
+        def resting() -> bool:
+            """Neither golden checks nor who looks at a model keep it from being idle."""
+            assert [server.get(path).status_code for path in looks] == [200] * len(looks)
+            return states() == {"unloaded"}
+
+        server.until(resting)
         answers = [infer(server, "m", [[1, 2, 3, 4]]) for _ in range(6)]
         assert [a.status_code for a in answers] == [200] * 6, answers[-1].text
         # The worker that was asked has it; the others follow.
@@ -230,3 +238,32 @@ def test_idle_models_are_unloaded_and_come_back_on_request(tmp_path: Path) -> No
         # Somebody's own unload is no sleep: it stays.
         assert requests.post(server.url + "/models/m/unload", timeout=30).status_code == 200
         assert infer(server, "m", [[1, 2, 3, 4]]).status_code == 503
+
+
+def test_who_uses_a_model_that_rests_waits_for_it_and_an_unload_ends_its_rest(
+    tmp_path: Path,
+) -> None:
+    with Server(tmp_path, workers=2, IDLE_UNLOAD_S="0.1") as server:
+        for version in ("1", "2"):
+            assert server.upload("m", version, tiny.heavy(16)).status_code == 200
+
+        def resting() -> bool:
+            return {version["state"] for version in server.model("m")["versions"]} == {"unloaded"}
+
+        def late(at: int) -> int:
+            time.sleep(at / 100)
+            return infer(server, "m", [[0.0] * 1024]).status_code
+
+        server.until(resting)
+        with ThreadPoolExecutor(10) as pool:
+            assert list(pool.map(late, range(10))) == [200] * 10
+        server.until(resting)
+        # A client that asks about a model means to use it.
+        assert server.get("/v2/models/m/versions/1").json()["inputs"][0]["shape"] == [-1, 1024]
+        server.until(resting)
+        assert server.post("/models/m/unload").status_code == 200
+        for version in ("1", "2"):
+            path = f"/v2/models/m/versions/{version}"
+            body = {"model_name": "m", "version": version, "input_data": [[0.0] * 1024]}
+            assert server.post("/inference", json=body).status_code == 503
+            assert server.get(f"{path}/ready").status_code == 503
