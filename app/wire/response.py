@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -115,7 +116,9 @@ def classified(array: Array, classes: int, labels: Sequence[str]) -> Array:
     """
     if array.dtype == object:
         raise InvalidRequest("classification needs a numeric output")
-    rows = array.reshape(array.shape[0] if array.ndim > 1 else 1, -1)
+    items = array if array.ndim > 1 else array.reshape(1, -1)
+    # Not -1: where there are no items, numpy cannot tell how long they would be.
+    rows = items.reshape(len(items), math.prod(items.shape[1:]))
     best = np.argsort(-rows.astype(np.float64), axis=1, kind="stable")[:, :classes]
     text = np.empty(best.shape, dtype=object)
     for at, chosen in np.ndenumerate(best):

@@ -72,6 +72,13 @@ def test_classification_is_written_as_triton_writes_it() -> None:
     assert output["data"] == ["0.700000:1:dog", "0.200000:2", "0.500000:0:cat", "0.250000:1:dog"]
 
 
+def test_nothing_has_no_best_class() -> None:
+    asked = InferRequest({}, outputs=(RequestedOutput("y", False, 2),))
+    for shape in ((0, 3), (3, 0), (0,)):
+        (output,) = json.loads(encode(asked, "m", "1", {"y": np.ones(shape, "i8")}).body)["outputs"]
+        assert (output["shape"], output["data"]) == ([*shape[:-1], min(2, shape[-1])], [])
+
+
 def test_bytes_that_are_no_text_need_the_binary_extension() -> None:
     array = np.array([b"\xff\x00"], dtype=object)
     with pytest.raises(InvalidRequest, match="binary_data"):
