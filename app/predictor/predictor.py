@@ -183,7 +183,9 @@ class Predictor:
         inputs, _ = fit(session.inputs, decode(loaded))
         if not self._answers.on:
             return _prediction(loaded, self._compute(loaded, inputs, terms))
-        name = key(*loaded.key, loaded.sha256 + loaded.described.digest, inputs)
+        # What a card has answered is forgotten with the trust in it.
+        edition = f"{loaded.sha256}{loaded.described.digest}{session.backend}"
+        name = key(*loaded.key, edition, inputs)
         found = self._answers.get(name)
         (cache_hit if found else cache_miss)(loaded.key)
         if found:

@@ -38,11 +38,11 @@ def answers(load: Load) -> list[Any]:
 def test_a_lie_is_found_within_a_period_and_the_cpu_takes_over(
     tmp_path: Path, faulty: dict[str, str]
 ) -> None:
-    with Server(tmp_path, workers=2, VERIFY_PERIOD_S="1", **faulty) as server:
+    with Server(tmp_path, workers=2, VERIFY_PERIOD_S="1", CACHE_MB="1", **faulty) as server:
         assert server.upload("m", "1", tiny.add(1)).status_code == 200
         assert shown(server)["backend"] == "opencl"
+        (tmp_path / "faults" / "lie").touch()
         with Load(lambda: infer(server), threads=1) as load:
-            (tmp_path / "faults" / "lie").touch()
             server.until(lambda: metric(server, "rx580_device_suspect_workers") == 2)
         assert load.failed() == []
         wrong = 'rx580_device_faults_total{kind="wrong_results"}'
