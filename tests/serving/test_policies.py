@@ -53,8 +53,11 @@ def test_version_policies_and_labels(tmp_path: Path) -> None:
             10, 2, 1, 10,
         ]  # fmt: skip
         assert infer(server, "all", "beta").status_code == 404
-        url = server.url + "/v2/models/all/versions/stable/ready"
-        assert requests.get(url, timeout=30).json()["version"] == "1"
+        named = "/v2/models/all/versions/stable"
+        assert server.get(f"{named}/ready").json()["version"] == "1"
+        assert server.get(named).json()["versions"] == ["1"]
+        (row,) = server.get(f"{named}/stats").json()["model_stats"]
+        assert row["version"] == "1"
         assert infer(server, "latest", "1").status_code == 503
         assert value(infer(server, "latest", "2")) == 2
         assert value(infer(server, "some")) == 2
