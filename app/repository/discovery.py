@@ -52,7 +52,7 @@ class Discovery:
                 # One file that cannot be read must not keep the server down.
                 log.warning("passed over: %s", error)
         for wish in self._state.wishes():
-            if wish.key not in present and not self._folder.path(wish.key).exists():
+            if wish.key not in present and self._folder.gone(wish.key):
                 self._state.delete(wish.key)
 
     def notice(self, name: str) -> dict[Key, ServingError]:
@@ -73,7 +73,7 @@ class Discovery:
             if digest != known.sha256:
                 self._worthy(key, digest)
         with self._folder.locked(key):
-            if self._folder.path(key).is_file():
+            if not self._folder.gone(key):
                 self._state.adopt(key, self._folder.digest(key), wanted)
 
     def _in_use(self, key: Key) -> bool:

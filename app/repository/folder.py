@@ -23,7 +23,7 @@ from app.errors import (
 )
 from app.repository import scratch
 from app.repository.names import Key, is_name
-from app.repository.strays import strays
+from app.repository.strays import shown, strays
 
 FILE = "model.tflite"
 DESCRIPTION = "model.yaml"
@@ -91,12 +91,20 @@ class Folder:
     def listed(self) -> list[Key]:
         """List what is on disk; names that cannot be served, and links out of here, are not."""
         found = []
-        for path in sorted(self._root.glob(f"*/*/{FILE}")):
-            name, version = path.parts[-3:-1]
-            named = is_name(name) and is_name(version)
-            if named and path.is_file() and self._is_inside(path):
-                found.append(Key(name, version))
+        for folder in shown(self._root):
+            for version in shown(folder) if is_name(folder.name) else ():
+                path = version / FILE
+                if is_name(version.name) and os.path.isfile(path) and self._is_inside(path):
+                    found.append(Key(folder.name, version.name))
         return found
+
+    def gone(self, key: Key) -> bool:
+        """Tell whether a version's file is not there; one that may not be looked at is."""
+        try:
+            self.path(key).stat()
+        except OSError as error:
+            return isinstance(error, FileNotFoundError | NotADirectoryError)
+        return False
 
     def strays(self) -> list[str]:
         """Say what looks like a model and is not listed, and what to do with it."""

@@ -116,7 +116,7 @@ class Models:
             if key in unread:
                 raise unread[key]
             found = self.version(key)
-            if not self._folder.path(key).is_file():
+            if self._folder.gone(key):
                 raise ModelNotFound(
                     f"the file of {key} is not there any more; put one there, or DELETE the version"
                 )

@@ -22,39 +22,43 @@ def strays(root: Path, file: str) -> Iterator[str]:
     file: what a version's file is called.
     """
     root = Path(os.path.realpath(root))
-    for place in _shown(root):
+    for place in shown(root):
         if _is_model(place):
             yield f"{place.name!r} is in no model's folder: move it to {place.stem}/1/{file}"
-        elif place.is_dir():
+        elif os.path.isdir(place):
             yield from _in_model(root, place, file)
 
 
 def _in_model(root: Path, folder: Path, file: str) -> Iterator[str]:
-    for place in _shown(folder):
+    for place in shown(folder):
         within = str(place.relative_to(root))
         if place.name in _FOREIGN:
             yield f"{within!r} is not read: {_FOREIGN[place.name]}"
         elif _is_model(place):
             yield f"{within!r} is of no version: move it to {folder.name}/1/{file}"
-        elif place.is_dir():
+        elif os.path.isdir(place):
             yield from _in_version(root, place, file)
 
 
 def _in_version(root: Path, folder: Path, file: str) -> Iterator[str]:
-    for place in _shown(folder):
+    for place in shown(folder):
         within = str(place.relative_to(root))
         if not _is_model(place):
             continue
         if not (is_name(folder.name) and is_name(folder.parent.name)):
             yield f"{within!r} cannot be served: {_NAMES}"
         elif place.name != file:
-            if not (folder / file).exists():
+            if not os.path.exists(folder / file):
                 yield f"{within!r} is not read: call it {file}"
         elif not Path(os.path.realpath(place)).is_relative_to(root):
             yield f"{within!r} lies behind a link that leads out of MODELS_DIR: copy it there"
 
 
-def _shown(folder: Path) -> list[Path]:
+def shown(folder: Path) -> list[Path]:
+    """List what is in a folder and not hidden; nothing where that cannot be had.
+
+    It may be gone by the time that anybody looks at it: others upload and delete meanwhile.
+    """
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError:
@@ -62,4 +66,4 @@ def _shown(folder: Path) -> list[Path]:
 
 
 def _is_model(path: Path) -> bool:
-    return path.suffix.lower() == ".tflite" and not path.is_dir()
+    return path.suffix.lower() == ".tflite" and not os.path.isdir(path)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,6 +46,54 @@ def test_it_is_refused_without_being_read(tmp_path: Path, kind: str) -> None:
     for use in (folder.read, folder.digest):
         with pytest.raises(error, match=says):
             use(KEY)
+
+
+def test_what_goes_while_it_is_listed_is_passed_over(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "models", tmp_path / "locks", 1_000_000)
+    here = folder.path(Key("here", "1"))
+    here.parent.mkdir(parents=True)
+    here.touch()
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            path = folder.path(KEY)
+            path.parent.mkdir(parents=True)
+            path.touch()
+            shutil.rmtree(folder.beside(KEY.name))
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        for _ in range(1000):
+            assert Key("here", "1") in folder.listed()
+            assert folder.strays() == []
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_folders_that_may_not_be_entered_are_passed_over_and_forgotten_by_nobody() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        folder = Folder(root / "models", root / "locks", 1_000_000)
+        folder.path(KEY).parent.mkdir(parents=True)
+        folder.path(KEY).touch()
+        root.chmod(0o755)
+        user = os.geteuid()
+        folder.beside(KEY.name).chmod(0o444)
+        try:
+            if user == 0:
+                os.seteuid(65534)
+            assert folder.listed() == []
+            assert folder.strays() == []
+            assert not folder.gone(KEY)
+        finally:
+            os.seteuid(user)
+            folder.beside(KEY.name).chmod(0o755)
+        assert folder.listed() == [KEY]
+        folder.path(KEY).unlink()
+        assert folder.gone(KEY)
 
 
 @pytest.mark.parametrize("link", ["m", "m/1"])
