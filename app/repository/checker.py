@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from app.backends.runtimes import installed, interpreter
-from app.errors import ServingError
+from app.errors import ModelFileChanged, ServingError
 from app.repository import oom
 from app.repository.probe import limit, probe
 
@@ -113,7 +113,10 @@ def _child(request: dict[str, Any], send: int) -> None:
         oom.volunteer()
         limit(request["seconds"], request["memory_mb"])
         try:
-            answer = probe(Path(request["path"]), request["runtime"], request["threads"])
+            path, sha256 = Path(request["path"]), request["sha256"]
+            answer = probe(path, sha256, request["runtime"], request["threads"])
+        except ModelFileChanged as error:
+            answer = {"changed": str(error)}
         except ServingError as error:
             answer = {"error": str(error)[:LONGEST_ERROR]}
         except MemoryError:

@@ -15,12 +15,14 @@ from app.errors import (
     InvalidModel,
     ModelFileChanged,
     ModelLoadFailed,
+    ModelNotFound,
     ServingError,
 )
 from app.repository import golden, meter
 from app.repository.card import Card
 from app.repository.folder import Folder
 from app.repository.manifest import Golden, Manifest
+from app.repository.names import Key
 from app.repository.records import Wish
 from app.repository.sandbox import Sandbox
 
@@ -52,7 +54,7 @@ class Loader:
 
         Raises: ServingError with the reason.
         """
-        data = self._folder.read(wish.key)
+        data = self._read(wish.key)
         digest = hashlib.sha256(data).hexdigest()
         if digest != wish.sha256:
             # Whoever puts another file there makes it a wish before they let go.
@@ -82,6 +84,14 @@ class Loader:
             session.close()
             raise
         return session
+
+    def _read(self, key: Key) -> bytes:
+        try:
+            return self._folder.read(key)
+        except ModelNotFound:
+            # Whoever takes a file away makes that a wish before they let go.
+            with self._folder.locked(key):
+                return self._folder.read(key)
 
     def _open(self, source: Source, backend: str, feed: golden.Feed) -> Session:
         """Load on the backend asked for; auto tries the card first, then the CPU.

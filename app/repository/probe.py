@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import os
 import resource
 import time
@@ -19,7 +20,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from app.backends.tflite import TfliteOptions, TfliteSession
 from app.engine import identifier
-from app.errors import InvalidInput, InvalidModel, ServingError
+from app.errors import InvalidInput, InvalidModel, ModelFileChanged, ServingError
 from app.repository import golden
 from app.tensors import Array, TensorSpec
 
@@ -125,13 +126,19 @@ def _within(index: int, count: int, what: str, low: int = 0) -> None:
         raise InvalidModel(f"its structure is damaged (it names {what} {index} of {count})")
 
 
-def probe(path: Path, runtime: str, threads: int) -> dict[str, Any]:
+def probe(path: Path, sha256: str, runtime: str, threads: int) -> dict[str, Any]:
     """Load the model in one runtime, run it on zeros and time it.
 
     Units: seconds is the quickest of several runs; memory_bytes what the process grew by.
-    Raises: ServingError with the reason if the model cannot be used.
+    Raises: ServingError with the reason if the model cannot be used; ModelFileChanged if the file
+            is not the one with this sha256, for which the verdict would be remembered.
     """
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelFileChanged(f"it was taken away before it was checked: {error}") from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ModelFileChanged("another file was put in its place before it was checked")
     facts = structure(data)
     before = _resident()
     options = TfliteOptions(runtime, "", threads=threads, pool=1, stateful=facts["stateful"])

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from app.backends.runtimes import installed
-from app.errors import InvalidModel, ModelLoadFailed, Overloaded, UnsupportedOp
+from app.errors import (
+    InvalidModel,
+    ModelFileChanged,
+    ModelLoadFailed,
+    Overloaded,
+    UnsupportedOp,
+)
 from app.repository.verdicts import Verdicts
 
 LOCKS = 64
@@ -74,7 +80,8 @@ class Sandbox:
         """Say which runtime should run the model and why.
 
         The first verdict on these bytes stands for all workers, so they answer alike.
-        Raises: InvalidModel, UnsupportedOp; Overloaded or OSError if there is no room to find out.
+        Raises: InvalidModel, UnsupportedOp; Overloaded or OSError if there is no room to find out;
+                ModelFileChanged if there are other bytes now.
         """
         fingerprint = self._fingerprint(sha256)
         verdict = self._verdicts.find(fingerprint)
@@ -82,7 +89,7 @@ class Sandbox:
             with self._alone(fingerprint):
                 verdict = self._verdicts.find(fingerprint)
                 if verdict is None:
-                    verdict = self._verdicts.keep(fingerprint, self._examine(path))
+                    verdict = self._verdicts.keep(fingerprint, self._examine(path, sha256))
         if "error" in verdict:
             raise (UnsupportedOp if verdict["unsupported"] else InvalidModel)(verdict["error"])
         return Verdict(**verdict)
@@ -116,12 +123,12 @@ class Sandbox:
         facts = (sha256, sorted(installed().items()), self._options, sys.version_info[:2])
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
-    def _examine(self, path: Path) -> dict[str, Any]:
+    def _examine(self, path: Path, sha256: str) -> dict[str, Any]:
         answers: dict[str, dict[str, Any]] = {}
         with self._busy:
             # Always the newer runtime first: it alone verifies the file before it reads it.
             for runtime in installed():
-                answer = answers[runtime] = self._ask(path, runtime)
+                answer = answers[runtime] = self._ask(path, sha256, runtime)
                 if answer.get("late") or NOT_VERIFIED in answer.get("error", ""):
                     return _refusal({runtime: answer})
                 if answer.get("crash") and len(answers) == 1:
@@ -141,9 +148,10 @@ class Sandbox:
             "memory_bytes": good[choice]["memory_bytes"],
         }
 
-    def _ask(self, path: Path, runtime: str) -> dict[str, Any]:
+    def _ask(self, path: Path, sha256: str, runtime: str) -> dict[str, Any]:
         request = {
             "path": str(path),
+            "sha256": sha256,
             "runtime": runtime,
             "threads": self._options.threads,
             "seconds": self._options.seconds,
@@ -200,6 +208,8 @@ class Sandbox:
 def _answered(answer: dict[str, Any]) -> dict[str, Any]:
     if "no_room" in answer:
         raise Overloaded(f"models cannot be checked now: {answer['no_room']}; come back later")
+    if "changed" in answer:
+        raise ModelFileChanged(answer["changed"])
     return answer
 
 
