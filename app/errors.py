@@ -14,6 +14,8 @@ ServingError
 │   │   └── UnsupportedOp    sound, but with operations that nothing here can run
 │   ├── ModelConflict        the request contradicts the model's state
 │   ├── ModelLoadFailed      a sound model that could not be loaded
+│   │   ├── ModelMisdescribed  it is not what its model.yaml says
+│   │   └── ModelFileChanged   it is another file by now
 │   └── ModelSourceError     a model's file can't be had from where its manifest says
 ├── StorageFailed            the model repository cannot be written
 ├── Overloaded               a queue is full
@@ -117,6 +119,12 @@ class ModelLoadFailed(ModelError):
     """A sound model could not be loaded."""
 
     code = "model_load_failed"
+
+
+class ModelMisdescribed(ModelLoadFailed):
+    """The file is not, or does not answer, what model.yaml says of it."""
+
+    code = "model_misdescribed"
 
 
 class ModelFileChanged(ModelLoadFailed):

@@ -35,6 +35,7 @@ STATUS: dict[type[ServingError], int] = {
     errors.ModelConflict: 409,
     errors.ModelLoadFailed: 503,
     errors.ModelFileChanged: 503,
+    errors.ModelMisdescribed: 422,
     errors.ModelSourceError: 503,
     errors.StorageFailed: 507,
     errors.Overloaded: 503,

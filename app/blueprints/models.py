@@ -18,6 +18,7 @@ from app.errors import (
     InvalidModel,
     InvalidRequest,
     ModelLoadFailed,
+    ModelMisdescribed,
     UnsupportedMedia,
     UnsupportedOp,
 )
@@ -27,6 +28,7 @@ from app.repository.standing import Outcome, Version
 
 blueprint = Blueprint("models", __name__)
 
+_AT_FAULT = {error.code for error in (InvalidModel, UnsupportedOp, ModelMisdescribed)}
 # The status of the whole: the first of these that any of its actions has.
 _STATUS = {"failed": 503, "superseded": 409, "pending": 202, "done": 200}
 
@@ -158,7 +160,7 @@ def _unsettled(word: str, outcomes: Sequence[Outcome], shown: list[dict[str, Any
     if DeviceMemoryError.code in codes:
         return answer(507, DeviceMemoryError.code, detail, {"actions": shown})
     # The file is at fault, not the server: no reason to wake somebody who watches for 5xx.
-    if codes in ({InvalidModel.code}, {UnsupportedOp.code}):
+    if len(codes) == 1 and codes < _AT_FAULT:
         return answer(422, codes.pop() or "", detail, {"actions": shown})
     response = answer(503, ModelLoadFailed.code, detail, {"actions": shown})
     response.headers["Retry-After"] = "5"

@@ -19,7 +19,7 @@ from app import images
 from app.backends.runtimes import RUNTIMES
 from app.backends.session import Session
 from app.backends.tflite import TfliteOptions, TfliteSession
-from app.errors import InvalidInput, InvalidRequest, ModelLoadFailed, ServingError
+from app.errors import InvalidInput, InvalidRequest, ModelMisdescribed, ServingError
 from app.repository.manifest import Golden, Preprocessing, read
 from app.tensors import Array, TensorSpec
 
@@ -65,13 +65,13 @@ def inputs(
 ) -> dict[str, Array]:
     """Make the warm-up input of a model: the golden one where it is given, else the ramp.
 
-    Raises: ModelLoadFailed if the picture cannot be read.
+    Raises: ModelMisdescribed if the picture cannot be read.
     """
     given = golden.input if golden else {}
     made = {}
     unknown = given.keys() - {spec.name for spec in session.inputs}
     if unknown:
-        raise ModelLoadFailed(
+        raise ModelMisdescribed(
             f"the golden input {min(unknown)!r} is not one of the model's: "
             f"{', '.join(spec.name for spec in session.inputs)}"
         )
@@ -86,13 +86,13 @@ def inputs(
 
 def _given(values: Sequence[float], name: str, like: Array) -> Array:
     if len(values) != like.size:
-        raise ModelLoadFailed(
+        raise ModelMisdescribed(
             f"the golden input {name!r} has {len(values)} values; {like.size} are needed"
         )
     kind = like.dtype.kind
     known = np.iinfo(like.dtype.name) if kind in "iu" else None
     if kind not in "biuf" or (known and not known.min <= min(values) <= max(values) <= known.max):
-        raise ModelLoadFailed(f"the golden input {name!r} has values that no {like.dtype} has")
+        raise ModelMisdescribed(f"the golden input {name!r} has values that no {like.dtype} has")
     return np.array(values, like.dtype).reshape(like.shape)
 
 
@@ -108,7 +108,7 @@ def tries(
     """Give the golden input; without one, ramps, each plainer or larger than the one before.
 
     A ramp knows neither how large a picture must be nor how many words a model has.
-    Raises: ModelLoadFailed if the golden picture cannot be read.
+    Raises: ModelMisdescribed if the golden picture cannot be read.
     """
     if golden is not None:
         yield inputs(session, golden, pictures)
@@ -147,24 +147,24 @@ def _picture(session: Session, pictures: Pictures, image: str) -> dict[str, Arra
         file = (pictures.folder / image).read_bytes()
         return {spec.name: images.tensor([file], spec, how, _MEGAPIXELS)}
     except (OSError, InvalidRequest) as error:
-        raise ModelLoadFailed(f"the golden picture {image} cannot be used: {error}") from error
+        raise ModelMisdescribed(f"the golden picture {image} cannot be used: {error}") from error
 
 
 def check(outputs: Mapping[str, Array], golden: Golden, least: float = 0.0) -> None:
     """Compare outputs with the known answer.
 
     Units: least is the smallest tolerance, as a share of the known values' range.
-    Raises: ModelLoadFailed that says which output differs, and by how much.
+    Raises: ModelMisdescribed that says which output differs, and by how much.
     """
     for name, positions in golden.positions.items():
         if name not in outputs:
-            raise ModelLoadFailed(
+            raise ModelMisdescribed(
                 f"the golden output {name!r} is not one of the model's: {', '.join(outputs)}"
             )
         if outputs[name].dtype.kind not in "biuf":
-            raise ModelLoadFailed(f"the output {name!r} is of no numbers; take it out of golden")
+            raise ModelMisdescribed(f"the output {name!r} is of no numbers; take it out of golden")
         if max(positions) >= outputs[name].size:
-            raise ModelLoadFailed(
+            raise ModelMisdescribed(
                 f"the golden output {name!r} has no position {max(positions)}; the last is "
                 f"{outputs[name].size - 1}"
             )
@@ -173,7 +173,7 @@ def check(outputs: Mapping[str, Array], golden: Golden, least: float = 0.0) -> N
         wrong = float(np.max(np.abs(found - known)))
         allowed = max(golden.tolerance, least) * max(float(np.ptp(known)), 1e-6)
         if not wrong <= allowed:
-            raise ModelLoadFailed(
+            raise ModelMisdescribed(
                 f"output {name!r} is {wrong:g} off its golden answer; {allowed:g} is allowed"
             )
 

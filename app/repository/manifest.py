@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from app.errors import InvalidModel, ModelLoadFailed
+from app.errors import InvalidModel, ModelMisdescribed
 from app.repository import allowed
 from app.repository.handwritten import document
 from app.repository.names import is_name, order
@@ -112,11 +112,11 @@ class Manifest:
     def agree(self, version: str, sha256: str) -> None:
         """Hold a version's file to what is said of it.
 
-        Raises: ModelLoadFailed.
+        Raises: ModelMisdescribed.
         """
         listed = self.versions.get(version)
         if listed and listed.sha256 and listed.sha256 != sha256:
-            raise ModelLoadFailed(
+            raise ModelMisdescribed(
                 f"the file has sha256 {sha256}, but model.yaml says {listed.sha256}"
             )
 

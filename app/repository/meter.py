@@ -81,6 +81,7 @@ def rejected(reason: str, times: int = 1) -> None:
 # Why a load failed, by the error's code; whatever else it is counts as "error".
 _REASONS = {
     "invalid_model": "invalid_model",
+    "model_misdescribed": "invalid_model",
     "unsupported_op": "unsupported_op",
     "device_memory": "device_memory",
     "device_error": "device_error",

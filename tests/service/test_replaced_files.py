@@ -90,6 +90,6 @@ def test_a_copy_that_model_yaml_does_not_name_takes_nothing_down(tmp_path: Path)
         assert server.post("/models/m/load").status_code == 200
         (server.models / "m/1/model.tflite").write_bytes(AFTER)
         refused = server.post("/models/m/load")
-        assert refused.status_code == 503
+        assert refused.status_code == 422
         assert f"model.yaml says {sha256}" in refused.json()["detail"]
         assert answers(server) == {1.0}

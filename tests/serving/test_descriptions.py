@@ -100,7 +100,7 @@ def test_what_cannot_be_loaded_so_is_said_and_the_model_goes_on_as_it_was(
         assert [v["state"] for v in server.model("m")["versions"]] == ["ready"]
         wrong = {"golden": {"1": {"positions": {"y": [0]}, "values": {"y": [9.0]}}}}
         answer = change(server, "m", wrong)
-        assert answer.status_code == 503
+        assert answer.status_code == 422
         assert "golden" in answer.json()["detail"]
         assert everywhere(ask) == {200}
         # A worker that begins anew does not take what is being edited for what was loaded.
