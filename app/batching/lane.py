@@ -170,12 +170,13 @@ class Lane:
             if self._closed:
                 raise ModelNotReady("the model is being unloaded; try again")
             crowded = self._meet(now)
-            free = self._running < self._policy.slots and not self._queue.count
-            if free and job.prepared and not crowded and not self._hurried(job, now):
+            free = self._policy.slots - self._running
+            alone = free > 0 and not self._queue.count
+            if alone and job.prepared and not crowded and not self._hurried(job, now):
                 self._running += 1
                 job.state = "running"
                 return True
-            self._queue.add(job, self._run_seconds or 0.0, self._pace)
+            self._queue.add(job, self._run_seconds or 0.0, self._pace, free)
             if not self._wake_runner():
                 self._queue.leave(job, "refused")
                 raise Overloaded("the system has no room for one more thread; come back later")

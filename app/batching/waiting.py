@@ -27,16 +27,19 @@ class Waiting:
         self._bytes = 0
         self.count = 0
 
-    def add(self, job: Job, run_seconds: float, pace: float | None = None) -> None:
+    def add(
+        self, job: Job, run_seconds: float, pace: float | None = None, free: int = 0
+    ) -> None:
         """Queue a job.
 
+        free slots take what is queued at once: whoever is for them does not wait.
         Units:  seconds of one run, and between the ends of two requests of a full queue.
         Raises: Overloaded if the queue is full of callers that still wait, or so long that this
                 job's deadline would pass in it.
         """
         each = run_seconds / self._policy.slots
         self._check_deadline(job, run_seconds, each)
-        most = self._policy.queue(pace)
+        most = self._policy.queue(pace) + free * self._policy.max_batch
         if self._full(job, most):
             self._sweep()
         reason = self._full(job, most)

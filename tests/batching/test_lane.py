@@ -361,6 +361,19 @@ def test_a_full_queue_refuses_at_once_but_first_forgets_who_is_gone() -> None:
         assert future.result(10).outputs["y"][0, 0] == 8
 
 
+@pytest.mark.parametrize("slots", [1, 2])
+def test_where_nobody_may_wait_those_are_answered_that_need_not(slots: int) -> None:
+    """Whoever might have to leave is handed to a runner, and so queued, though nobody is before."""
+    policy, soon = Policy(max_queue=0, slots=slots), time.monotonic() + 60
+    lane = Lane(Doubler(), policy, roomy())
+    assert lane.submit(call(1, deadline=soon)).outputs["y"][0, 0] == 2
+    assert lane.close(10)
+    with Crowd(policy) as crowd:
+        with pytest.raises(Overloaded) as refusal:
+            crowd.lane.submit(call(1, deadline=soon))
+        assert refusal.value.reason == "queue_full"
+
+
 def test_bytes_are_bounded_per_lane_and_per_worker() -> None:
     with Crowd(Policy(max_queue_bytes=1000)) as crowd:
         crowd.queue(call(1, rows=100))
