@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from app.errors import InvalidInput, InvalidRequest, RequestTooLarge
 from app.picture_kinds import looks_like
@@ -22,6 +23,14 @@ Image.core.set_block_size(1 << 26)  # type: ignore[attr-defined]  # documented, 
 FORMATS = ("JPEG", "PNG")
 # A JPEG's own bound. Each row costs memory, too: a narrow PNG of 60 million rows took 2 GB.
 LONGEST_SIDE = 65535
+# What Pillow raises for files that are not what they say.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, struct.error)
+# Source: Exif 2.32, tag 0x0112.
+_TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 MODES = {("rgb", 3): "RGB", ("bgr", 3): "RGB", ("rgb", 1): "L", ("grey", 1): "L", ("bgr", 1): "L"}
 
 
@@ -97,7 +106,7 @@ def _pixels(
             array = np.asarray(_fitted(_upright(image, mode), size, fit), dtype=np.uint8)
     except UnidentifiedImageError as error:
         raise InvalidRequest(f"the image is neither a JPEG nor a PNG{looks_like(file)}") from error
-    except (OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError) as error:
+    except _DAMAGE as error:
         raise InvalidRequest(f"the image is damaged: {error}") from error
     return array[..., np.newaxis] if array.ndim == 2 else array
 
@@ -115,12 +124,26 @@ def _upright(image: Image.Image, mode: str) -> Image.Image:
 
     Of 16 bits the upper 8 count, as Pillow has it for colours; grey it would cut off at 255.
     """
-    upright = ImageOps.exif_transpose(image)
+    # A PNG may say it behind its pixels.
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    upright = image if turn is None else image.transpose(turn)
     if upright.mode.startswith("I"):
         upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
     elif "transparency" in upright.info:
         upright = upright.convert("RGBA")
     return upright if upright.mode == mode else upright.convert(mode)
+
+
+def _orientation(image: Image.Image) -> object:
+    """Read how the camera was held; what a broken header says of it is nothing.
+
+    Pillow's exif_transpose writes the rest of the header anew, and fails at what it cannot write.
+    """
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except _DAMAGE:
+        return None
 
 
 def _fitted(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import subprocess
 import sys
 import threading
@@ -50,6 +51,21 @@ def test_a_turned_photograph_is_put_upright() -> None:
     found = images.tensor([file], spec, PLAIN, 64)
     assert found[0, :4].mean() > 250
     assert found[0, 4:].mean() < 5
+
+
+def test_other_tags_of_a_photograph_may_have_any_type() -> None:
+    """A width, a maker and a unit of types that nobody would write again."""
+    pixels = np.zeros((4, 8, 3), "u1")
+    pixels[:, :4] = 255
+    turned, number = struct.pack("<HHII", 0x112, 3, 1, 6), struct.pack("<f", 1.5)
+    for tag, kind, value in (
+        (0x100, 11, number), (0x10F, 11, number), (0x128, 8, b"\xff\xff\0\0"),
+    ):  # fmt: skip
+        other = struct.pack("<HHI", tag, kind, 1) + value
+        exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + turned + other + bytes(4)
+        file = png(Image.fromarray(pixels), format="JPEG", exif=exif, quality=100)
+        found = images.tensor([file], TensorSpec("x", (1, 8, 4, 3), "float32"), PLAIN, 64)
+        assert found[0, :4].mean() > 250
 
 
 def test_channels_first_and_integers() -> None:
