@@ -19,6 +19,19 @@ def dtype_name(dtype: np.dtype[Any]) -> str:
     return dtype.name
 
 
+# What the two parts of complex numbers are.
+PARTS = {"complex64": "float32", "complex128": "float64"}
+
+
+def pairs(array: Array) -> Array:
+    """Give complex numbers as pairs of floats, which is how JSON carries them.
+
+    Shapes: [...] -> [..., 2].
+    """
+    parts: Array = np.ascontiguousarray(array).view(PARTS[dtype_name(array.dtype)])
+    return parts.reshape(*array.shape, 2)
+
+
 @dataclass(frozen=True, slots=True)
 class Quantization:
     """Affine quantisation: real = scale * (quantised - zero_point).

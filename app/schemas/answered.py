@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from marshmallow import EXCLUDE, INCLUDE, Schema, fields
 
-from app.tensors import Array, dtype_name
+from app.tensors import Array, dtype_name, pairs
 
 
 class Quantization(Schema):
@@ -195,11 +195,16 @@ class Problem(Schema):
 
 
 def output(array: Array) -> dict[str, Any]:
-    """Describe one output; JSON has no infinities and no NaN, so they become null."""
+    """Describe one output; JSON has no infinities and no NaN, so they become null.
+
+    Shapes: data is nested like shape; complex numbers are pairs, one level deeper.
+    """
     answer: dict[str, Any] = {"shape": list(array.shape), "dtype": dtype_name(array.dtype)}
     if array.dtype == object:
         texts = [bytes(item).decode("utf-8", "replace") for item in array.reshape(-1)]
         return {**answer, "dtype": "bytes", "data": _nested(texts, array.shape)}
+    if array.dtype.kind == "c":
+        array = pairs(array)
     answer["data"] = np.ascontiguousarray(array) if array.ndim else array.item()
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         wrong = array.size - int(np.isfinite(array).sum())

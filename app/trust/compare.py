@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.tensors import Array
+from app.tensors import Array, pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Tolerance:
 
     def allowed(self, expected: Array) -> float:
         """Give the largest difference allowed for one output."""
-        if expected.dtype.kind != "f":
+        if expected.dtype.kind not in "fc":
             return self.steps
-        finite = np.abs(expected[np.isfinite(expected)].astype(np.float64))
+        finite = np.abs(expected[np.isfinite(expected)]).astype(np.float64)
         return self.absolute + self.relative * float(finite.max(initial=0.0))
 
 
@@ -70,6 +70,8 @@ def compare(
 def _ratio(want: Array, got: Array, tolerance: Tolerance) -> float:
     if want.dtype.kind in "OSUb":
         return 0.0 if np.array_equal(want, got) else math.inf
+    if want.dtype.kind == "c":
+        want, got = pairs(want), pairs(got)
     wide_want, wide_got = want.astype(np.float64), got.astype(np.float64)
     strange = ~np.isfinite(wide_want)
     # Infinities and NaNs must stand where they stood.

@@ -66,9 +66,10 @@ def of_numpy(name: str, tensor: str) -> DataType:
     """
     found = BY_NUMPY.get("bytes" if name == "object" else name)
     if found is None:
+        other = "; /models/NAME/infer takes and gives pairs" if name.startswith("complex") else ""
         raise InvalidInput(
             f"tensor {tensor!r} is {name}, which the Open Inference Protocol cannot carry; "
-            f"it carries {', '.join(BY_NUMPY)}"
+            f"it carries {', '.join(BY_NUMPY)}{other}"
         )
     return found
 

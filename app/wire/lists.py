@@ -11,7 +11,7 @@ import numpy as np
 import simdjson
 
 from app.errors import InvalidInput, InvalidRequest
-from app.tensors import Array
+from app.tensors import PARTS, Array
 from app.wire.dtypes import Shape, elements
 
 # numpy 1 allows no more dimensions.
@@ -53,11 +53,13 @@ class Document:
     def array(self, element: Any, dtype: str, name: str) -> Array:
         """Read a list, nested or flat, as an array of the lists' own shape.
 
-        Shapes: [[1, 2], [3, 4]] -> [2, 2]; a bare number -> [].
+        Shapes: [[1, 2], [3, 4]] -> [2, 2]; a bare number -> []; a pair of a complex dtype -> [].
         Raises: InvalidInput if it is ragged, or holds what dtype cannot.
         """
         if dtype in ("bytes", "bool"):
             return _converted(_plain(element), dtype, name)
+        if dtype in PARTS:
+            return _complex(self.array(element, PARTS[dtype], name), dtype, name)
         if not isinstance(element, simdjson.Array):
             return _converted(element, dtype, name)
         flat = _numbers(element, np.dtype(dtype), name)
@@ -147,6 +149,15 @@ def _has_shape(value: Any, shape: Shape) -> bool:
         and len(value) == shape[0]
         and all(_has_shape(item, shape[1:]) for item in value)
     )
+
+
+def _complex(parts: Array, dtype: str, name: str) -> Array:
+    if parts.shape[-1:] != (2,):
+        raise InvalidInput(
+            f"input {name!r} is {dtype}: send each of its numbers as a pair, [real, imaginary]"
+        )
+    numbers: Array = np.ascontiguousarray(parts).view(dtype)[..., 0]
+    return numbers
 
 
 def _numbers(element: Any, dtype: np.dtype[Any], name: str) -> Array:

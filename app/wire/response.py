@@ -112,10 +112,10 @@ def classified(array: Array, classes: int, labels: Sequence[str]) -> Array:
     """Keep the best classes of each item as Triton's "value:index[:label]" strings.
 
     Shapes: [N, ...] -> [N, min(classes, size of an item)]; rank 0 and 1 count as one item.
-    Raises: InvalidRequest for strings, which have no order.
+    Raises: InvalidRequest for strings and complex numbers, which have no order.
     """
-    if array.dtype == object:
-        raise InvalidRequest("classification needs a numeric output")
+    if array.dtype.kind not in "biuf":
+        raise InvalidRequest("classification needs an output of real numbers")
     items = array if array.ndim > 1 else array.reshape(1, -1)
     # Not -1: where there are no items, numpy cannot tell how long they would be.
     rows = items.reshape(len(items), math.prod(items.shape[1:]))

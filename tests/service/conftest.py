@@ -20,6 +20,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         for dtype in ("int8", "uint8", "int32", "int64", "bool"):
             answer = server.upload(f"from-{dtype}", "1", tiny.cast(dtype, "float32"))
             assert answer.status_code == 200, answer.text
+        same = tiny.cast("complex64", "complex64")
+        assert server.upload("through-complex64", "1", same).status_code == 200
         assert server.upload("batches", "1", tiny.add(1, (2, 3))).status_code == 200
         assert server.upload("free", "1", tiny.add(1, (-1, 3))).status_code == 200
         yield server

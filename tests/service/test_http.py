@@ -138,6 +138,8 @@ BAD: list[tuple[str, str, int, str]] = [
     ("from-int32", "[[2147483648,2,3,4]]", 422, "int32"),
     ("from-int64", "[[99999999999999999999,2,3,4]]", 400, "JSON"),
     ("from-bool", "[[2,0,0,1]]", 422, "bool"),
+    ("through-complex64", "[[1,2,3,4]]", 422, "pair"),
+    ("through-complex64", "[[[1],[2],[3],[4]]]", 422, "[real, imaginary]"),
     ("plus-one", "[" * 40 + "1" + "]" * 40, 422, "deep"),
     ("plus-one", "[" * 3000 + "]" * 3000, 400, "JSON"),
 ]
@@ -159,6 +161,7 @@ def test_data_that_does_not_fit(
         ("from-int8", [[-128, 127, 0, 1]]),
         ("from-int64", [[-(2**53), 2**53, 0, 1]]),
         ("from-bool", [[True, False, 1, 0]]),
+        ("through-complex64", [[[1, -2], [0.5, 0], [0, 0], [3, 4]]]),
     ],
 )
 def test_every_type_takes_what_it_holds(shared: Server, model: str, data: list[Any]) -> None:

@@ -323,6 +323,13 @@ def test_quantised_answers_may_differ_by_steps() -> None:
     assert not compare({"y": x}, {"y": x - 8}, Tolerance()).ok
 
 
+def test_both_parts_of_complex_answers_count() -> None:
+    x = np.array([[1 + 100j, 2 - 50j]], np.complex64)
+    assert compare({"y": x}, {"y": x + np.complex64(0.01 - 0.01j)}, Tolerance()).ok
+    for wrong in (1, 1j):
+        assert not compare({"y": x}, {"y": x + np.complex64(wrong)}, Tolerance()).ok
+
+
 def test_a_mean_tolerance_bears_single_values_that_are_off() -> None:
     x = np.ones(10000, np.float32)
     one, all_of_it = x.copy(), x + 0.02
