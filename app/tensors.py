@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.errors import InvalidInput
+
 Array = NDArray[np.generic]
 
 
@@ -30,6 +32,21 @@ def pairs(array: Array) -> Array:
     """
     parts: Array = np.ascontiguousarray(array).view(PARTS[dtype_name(array.dtype)])
     return parts.reshape(*array.shape, 2)
+
+
+def together(parts: Sequence[Array], by_row: bool) -> Array:
+    """Put the results of several runs behind each other by their rows, or else stack them.
+
+    Raises: InvalidInput where each has its own shape: how large it is, data decides.
+    """
+    shapes = {part.shape for part in parts}
+    if len(shapes) > 1:
+        some = " and ".join(str(list(shape)) for shape in sorted(shapes)[:2])
+        raise InvalidInput(
+            f"the examples of this request get results of different shapes, {some}; send each in "
+            "a request of its own"
+        )
+    return np.concatenate(parts) if by_row else np.stack(parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.backends.fit import fit, splittable
 from app.errors import InvalidInput
-from app.tensors import Array, TensorSpec
+from app.tensors import Array, TensorSpec, together
 
 Arrays = Mapping[str, Array]
 
@@ -43,6 +43,7 @@ def joined(specs: Sequence[TensorSpec], results: Sequence[Arrays],
     """Put the outputs of all steps behind each other.
 
     Shapes: a steps axis in front where the request had one, or the output has no batch.
+    Raises: InvalidInput if those of one output differ in shape.
     """
     if len(results) == 1 and not stacked:
         return dict(results[0])
@@ -51,7 +52,7 @@ def joined(specs: Sequence[TensorSpec], results: Sequence[Arrays],
     for name, first in results[0].items():
         parts = [result[name] for result in results]
         flat = not stacked and first.ndim >= 1 and first.shape[0] in batches
-        made[name] = np.concatenate(parts) if flat else np.stack(parts)
+        made[name] = together(parts, flat)
     return made
 
 

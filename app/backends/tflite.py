@@ -15,7 +15,7 @@ from app.backends.runtimes import installed, interpreter
 from app.backends.steps import joined, steps
 from app.engine.cpu.interpreter import results
 from app.errors import InvalidInput, ModelLoadFailed
-from app.tensors import Array, TensorSpec
+from app.tensors import Array, TensorSpec, together
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,10 @@ def part_of(arrays: Mapping[str, Array], index: int, runs: int) -> Mapping[str, 
 def joined_runs(
     results: list[dict[str, Array]], inputs: tuple[TensorSpec, ...]
 ) -> dict[str, Array]:
-    """The results of several runs: joined on a batch dimension, else stacked."""
+    """The results of several runs: joined on a batch dimension, else stacked.
+
+    Raises: InvalidInput if they differ in shape.
+    """
     if len(results) == 1:
         return results[0]
     batches = {spec.shape[0] for spec in inputs if splittable(spec)}
@@ -171,5 +174,5 @@ def joined_runs(
     for name, first in results[0].items():
         parts = [result[name] for result in results]
         by_row = first.ndim >= 1 and first.shape[0] in batches
-        joined[name] = np.concatenate(parts) if by_row else np.stack(parts)
+        joined[name] = together(parts, by_row)
     return joined

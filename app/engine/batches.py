@@ -12,6 +12,7 @@ from app.engine.blame import BROKEN
 from app.engine.ir import Data
 from app.engine.trials import drawn
 from app.errors import InvalidInput, ServingError
+from app.tensors import together
 
 log = logging.getLogger("app.engine")
 
@@ -93,6 +94,7 @@ class Batcher:
 
         Shapes: dimension 0 of every input is runs times the model's own; that of every result is
                 stretched likewise, or results are stacked where they have no batch.
+        Raises: InvalidInput if each batch has results of its own shape.
         """
         if runs == 1:
             return self._run(inputs, 1)
@@ -130,16 +132,22 @@ class Batcher:
     def _agree(self, several: Sequence[Data], count: int) -> bool:
         single = [self._run(_part(several, i, i + 1, count), 1) for i in range(count)]
         try:
-            together = self._run(several, count)
+            joined = self._run(several, count)
         except (InvalidInput, ServingError, *BROKEN):
             # Made for one at a time.
             return False
-        return all(_same(both, np.concatenate(rows)) if rows[0].ndim else False
-                   for both, *rows in zip(together, *single, strict=True))
+        return all(_alike(rows) and _same(both, np.concatenate(rows))
+                   for both, *rows in zip(joined, *single, strict=True))
 
     def _join(self, parts: list[Data], own: int) -> Data:
-        together = self._agrees.get(2) or _by_row(parts[0], own)
-        return np.concatenate(parts) if together else np.stack(parts)
+        if self._agrees.get(2):
+            return np.concatenate(parts)
+        return together(parts, _by_row(parts[0], own))
+
+
+def _alike(rows: Sequence[Data]) -> bool:
+    """Tell whether results may be rows: data may decide how large each is."""
+    return rows[0].ndim > 0 and len({row.shape for row in rows}) == 1
 
 
 def _by_row(result: Data, own: int) -> bool:

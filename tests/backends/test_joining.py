@@ -20,6 +20,7 @@ from app.batching.budget import Budget
 from app.batching.job import Call
 from app.batching.lane import Lane
 from app.batching.policy import Policy
+from app.errors import InvalidInput
 from app.repository.crashes import Crashes, Recorder
 from app.repository.descriptions import Described
 from app.repository.manifest import Batching, Manifest
@@ -53,6 +54,27 @@ def _session(blob: bytes, backend: str) -> Session:
         require_tool("pocl")
     source = Source("net", "1", "", blob, TfliteOptions("ai-edge-litert", "for the test"))
     return open_session(source, backend, POCL)
+
+
+def _where() -> bytes:
+    """The places of what is true: how many there are, data decides."""
+    model = ModelBuilder()
+    graph = model.graph()
+    x = graph.input((1, 4), "bool")
+    graph.outputs(*graph.op("WHERE", [x], [Spec((-1, 2), "int64")]))
+    return model.build()
+
+
+@pytest.mark.parametrize("backend", ["tflite", "opencl"])
+def test_examples_with_results_of_different_sizes_are_refused_in_words(backend: str) -> None:
+    session = _session(_where(), backend)
+    (name,) = (spec.name for spec in session.inputs)
+    two, three = [1, 0, 0, 1], [0, 1, 1, 1]
+    for unlike in ([two, three], [[1, 0, 0, 0], three, two], [[0] * 4, two]):
+        with pytest.raises(InvalidInput, match="different shapes"):
+            session.run({name: np.array(unlike, bool)})
+    (alike,) = session.run({name: np.array([two, two], bool)}).values()
+    assert alike.tolist() == [[[0, 0], [0, 3]]] * 2
 
 
 def test_rows_of_a_free_batch_are_joined_on_the_card_where_they_do_not_touch() -> None:
