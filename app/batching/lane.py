@@ -220,7 +220,7 @@ class Lane:
                 self._observer.dropped("deadline")
                 self._tell_depth()
                 self._changed.notify_all()
-        allowed = (job.call.deadline or 0.0) - job.since
+        allowed = max(0.0, (job.call.deadline or 0.0) - job.since)
         raise DeadlineExceeded(
             f"the deadline passed: no answer within the {allowed:.3g} s that were left for it"
         )
