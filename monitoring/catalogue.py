@@ -75,9 +75,9 @@ FALLBACK = define(Counter, "rx580_fallbacks_total",
     "Loads or runs that went to the CPU although the card was wanted, by reason.",
     ("model", "reason"))
 CACHE_HITS = define(Counter, "rx580_cache_hits_total",
-    "Requests answered from the response cache.", ("model",))
+    "Requests answered from the response cache.", ("model", "version"))
 CACHE_MISSES = define(Counter, "rx580_cache_misses_total",
-    "Requests that the response cache could not answer.", ("model",))
+    "Requests that the response cache could not answer.", ("model", "version"))
 
 # -- Models (written by the store) ---------------------------------------------------------------
 MODELS_READY = define(Gauge, "rx580_models_ready",

@@ -13,7 +13,7 @@ BESIDE_OTHERS = tuple(
     for name in (
         "backends", "engine", "rules", "wire",
         "repository/test_damage.py", "repository/test_handwritten.py",
-        "repository/test_odd_files.py", "repository/test_pull.py",
+        "repository/test_odd_files.py", "repository/test_pull.py", "repository/test_sandbox.py",
         "service/test_bad_models.py", "service/test_payloads.py", "service/test_photo.py",
         "service/test_replaced_files.py", "service/test_settings.py",
         "serving/test_cycles.py", "serving/test_descriptions.py",

@@ -140,12 +140,12 @@ def fallback(name: str, version: str, code: str) -> None:
 
 def cache_hit(key: Key) -> None:
     """Count a request that was answered from the cache."""
-    catalogue.CACHE_HITS.labels(catalogue.model_labels(*key)[0]).inc()
+    catalogue.CACHE_HITS.labels(*catalogue.model_labels(*key)).inc()
 
 
 def cache_miss(key: Key) -> None:
     """Count a request that the cache could not answer."""
-    catalogue.CACHE_MISSES.labels(catalogue.model_labels(*key)[0]).inc()
+    catalogue.CACHE_MISSES.labels(*catalogue.model_labels(*key)).inc()
 
 
 def working_on(backend: str, device: str, before: tuple[str, str] | None) -> tuple[str, str]:

@@ -65,6 +65,7 @@ def _statistics(found: _Samples, key: Key, last: int) -> Statistics:
     runs = int(found.total("rx580_inference_run_seconds_count", **model))
     run_ns = int(found.total("rx580_inference_run_seconds_sum", **model) * 1e9)
     queue_ns = int(found.total("rx580_inference_queue_seconds_sum", **model) * 1e9)
+    hits = int(found.total("rx580_cache_hits_total", **model))
     rows = int(found.total("rx580_inference_batch_size_sum", **model))
     return Statistics(
         *key,
@@ -72,14 +73,15 @@ def _statistics(found: _Samples, key: Key, last: int) -> Statistics:
         inference_count=rows,
         execution_count=runs,
         durations={
-            "success": Duration(done, queue_ns + run_ns),
+            # What came from the cache succeeded, too, as Triton counts it.
+            "success": Duration(done + hits, queue_ns + run_ns),
             "fail": Duration(failed, 0),
             "queue": Duration(done, queue_ns),
             "compute_input": Duration(done, 0),
             "compute_infer": Duration(done, run_ns),
             "compute_output": Duration(done, 0),
-            "cache_hit": Duration(int(found.total("rx580_cache_hits_total", model=key.name))),
-            "cache_miss": Duration(int(found.total("rx580_cache_misses_total", model=key.name))),
+            "cache_hit": Duration(hits),
+            "cache_miss": Duration(int(found.total("rx580_cache_misses_total", **model))),
         },
         batches=_batches(found, model, run_ns, rows),
     )

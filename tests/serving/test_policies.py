@@ -166,8 +166,17 @@ def test_equal_requests_are_answered_from_the_cache(tmp_path: Path) -> None:
     with Server(tmp_path, workers=1, CACHE_MB="1") as server:
         assert [value(infer(server, "m")) for _ in range(5)] == [1] * 5
         text = requests.get(server.url + "/metrics", timeout=30).text
-        assert 'rx580_cache_hits_total{model="m"} 4.0' in text
-        assert 'rx580_cache_misses_total{model="m"} 1.0' in text
+        assert 'rx580_cache_hits_total{model="m",version="1"} 4.0' in text
+        assert 'rx580_cache_misses_total{model="m",version="1"} 1.0' in text
+        assert server.upload("m", "2", tiny.add(2)).status_code == 200
+        assert value(infer(server, "m", "2")) == 2
+        shown = server.get("/v2/models/m/stats").json()["model_stats"]
+        counts = {row["version"]: row["inference_stats"] for row in shown}
+        kinds = ("success", "cache_hit", "cache_miss")
+        assert [[counts[v][kind]["count"] for kind in kinds] for v in ("1", "2")] == [
+            [5, 4, 1], [1, 0, 1],
+        ]  # fmt: skip
+        assert server.delete("/models/m/versions/2").status_code == 200
         # Another file under the same version is another answer.
         assert server.upload("m", "1", tiny.add(5)).status_code == 200
         assert value(infer(server, "m")) == 5
