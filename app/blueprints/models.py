@@ -217,6 +217,8 @@ def _version(version: Version) -> dict[str, Any]:
     return {
         **unknown,
         **version.facts(),
+        # Workers that have not let go yet still have a backend to speak of.
+        **({"reason": wish.rest} if wish.asleep else {}),
         "version": wish.key.version,
         "state": state(version),
         "wanted": wish.wanted,

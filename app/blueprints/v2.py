@@ -233,7 +233,8 @@ def _index_entry(version: Version) -> dict[str, str]:
     key: Key = version.wish.key
     word = state(version)
     errors = [r.error for _, r in version.reports if r and r.error and word == "failed"]
-    reason = errors[0] if errors else ("unloaded" if word == "unloaded" else "")
+    unloaded = version.wish.rest or "unloaded" if word == "unloaded" else ""
+    reason = errors[0] if errors else unloaded
     return describe.index_entry(
         key.name, key.version, _STATES.get(word, "UNAVAILABLE"), str(reason)
     )

@@ -29,6 +29,11 @@ class Wish:
     crashes: int = 0
     asleep: str = ""
 
+    @property
+    def rest(self) -> str:
+        """Say of a version that is asleep that it is; "" of any other."""
+        return f"{self.asleep}: the next request brings it back" if self.asleep else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:

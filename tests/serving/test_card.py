@@ -261,7 +261,12 @@ def test_who_uses_a_model_that_rests_waits_for_it_and_an_unload_ends_its_rest(
         # A client that asks about a model means to use it.
         assert server.get("/v2/models/m/versions/1").json()["inputs"][0]["shape"] == [-1, 1024]
         server.until(resting)
+        index = "/v2/repository/index"
+        idle = "idle: the next request brings it back"
+        assert {row["reason"] for row in server.post(index).json()} == {idle}
+        assert {version["reason"] for version in server.model("m")["versions"]} == {idle}
         assert server.post("/models/m/unload").status_code == 200
+        assert {row["reason"] for row in server.post(index).json()} == {"unloaded"}
         for version in ("1", "2"):
             path = f"/v2/models/m/versions/{version}"
             body = {"model_name": "m", "version": version, "input_data": [[0.0] * 1024]}
