@@ -107,6 +107,8 @@ class Runtime:
 def create_app(settings: Settings) -> Flask:
     """Make the Flask app of one worker; its models come with app.extensions["runtime"].start()."""
     logging.config.dictConfig(logs.config(settings.log_level, settings.log_format))
+    # A library's warning, of a photograph's header for one, is a line like any other.
+    logging.captureWarnings(True)
     app = Flask("app", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     runtime = build(settings)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import struct
 from collections.abc import Iterator
 
 import numpy as np
@@ -113,6 +115,17 @@ def test_json_and_image_give_the_same_answer(server: Server) -> None:
     pixels = np.asarray(image, np.float32)[np.newaxis, :, :, np.newaxis] * scale
     by_json = server.infer("digits", pixels.tolist()).json()
     assert by_image["outputs"] == by_json["outputs"]
+
+
+def test_what_pillow_warns_of_is_a_line_of_the_log(server: Server) -> None:
+    """A maker's name that lies behind the end of the header is no reason to refuse a picture."""
+    file, tag = io.BytesIO(), struct.pack("<HHII", 0x10F, 2, 500, 9999)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + tag + bytes(4)
+    Image.new("L", (8, 8)).save(file, "JPEG", exif=exif)
+    answer = server.post("/models/digits/infer", files={"image": file.getvalue()})
+    assert answer.status_code == 200, answer.text
+    (line,) = (line for line in server.text().splitlines() if "larger than file" in line)
+    assert json.loads(line)["logger"] == "py.warnings"
 
 
 def test_several_photographs_are_one_batch(server: Server) -> None:
