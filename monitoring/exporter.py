@@ -19,6 +19,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from monitoring.exposition import Exposition
@@ -54,6 +55,12 @@ class Server(ThreadingHTTPServer):
                 return self._exposition.page(accept, names)
             finally:
                 self._next = time.monotonic() + PAUSE
+
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what went wrong with a scrape; that somebody has left is no news."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -6,6 +6,8 @@ import collections
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -250,6 +252,21 @@ def test_many_scrapes_at_once_do_not_keep_the_exporter_at_work(tmp_path: Path) -
             pages = list(pool.map(lambda _: exporter.page(None, []), range(8)))
         assert time.monotonic() - start >= 7 * PAUSE
     assert all("rx580_" in text for text, _ in pages)
+
+
+def test_a_scraper_that_leaves_is_no_news(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = threading.active_count()
+    with Server(("127.0.0.1", 0), Exposition(tmp_path)) as exporter:
+        for _ in range(3):
+            caller = socket.create_connection(exporter.server_address[:2])
+            # Closed at once, and with a reset.
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            caller.close()
+            exporter.handle_request()
+        wait_for(lambda: threading.active_count() == before)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_scrape_waits_for_no_worker_and_no_lock(tmp_path: Path) -> None:
