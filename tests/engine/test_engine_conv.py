@@ -92,6 +92,37 @@ def test_small_images_are_laid_side_by_side(
     assert ("unfold" in used) == runtime.device.profile.is_cpu
 
 
+def column(name: str, lying: bool) -> bytes:
+    """A window of five by one over one column of pixels; lying, of one by five over a row."""
+    rng, (high, wide) = np.random.default_rng(4), (1, 5) if lying else (5, 1)
+    options = {"padding": "SAME", "fusedActivationFunction": "RELU",
+               "strideH": 1 if lying else 2, "strideW": 2 if lying else 1}
+    operands: list[oracle.Array] = []
+    outputs = 16
+    if name == "MAX_POOL_2D":
+        options |= {"filterHeight": high, "filterWidth": wide}
+    elif name == "CONV_2D":
+        outputs = 40
+        operands = [rng.uniform(-1, 1, (40, high, wide, 16)).astype("f4")]
+    else:
+        options["depthMultiplier"] = 1
+        operands = [rng.uniform(-1, 1, (1, high, wide, 16)).astype("f4")]
+    if operands:
+        operands.append(rng.uniform(-1, 1, outputs).astype("f4"))
+    return single_op(name, [Spec((2, 1, 61, 16) if lying else (2, 61, 1, 16)), *operands],
+                     [Spec((2, 1, 31, outputs) if lying else (2, 31, 1, outputs))], options)
+
+
+@pytest.mark.parametrize("name", ["CONV_2D", "DEPTHWISE_CONV_2D", "MAX_POOL_2D"])
+def test_a_column_of_pixels_is_computed_as_a_row(runtime: Runtime, name: str) -> None:
+    standing, lying = column(name, lying=False), column(name, lying=True)
+    assert_op_same(runtime, standing, oracle.random_inputs(standing))
+    one, two = ([(step.kernel, step.global_size, step.defines)
+                 for step in launches(plan_blob(blob, profile=runtime.device.profile))]
+                for blob in (standing, lying))
+    assert one == two
+
+
 @pytest.mark.parametrize("native", [8, 16])
 def test_images_that_are_laid_side_by_side_are_small(runtime: Runtime, native: int) -> None:
     profile = replace(runtime.device.profile, native=native)

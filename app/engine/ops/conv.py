@@ -16,7 +16,7 @@ from app.engine.ops.gemm import conv_gemm
 from app.engine.ops.matmul import dense_launches
 from app.engine.ops.precision import halved
 from app.engine.ops.tiles import CHUNK_FLOPS, along, dense_tile, depthwise_tile
-from app.engine.ops.window import Axis, axes
+from app.engine.ops.window import Axis, axes, lying
 from app.engine.passes.rows import ROWS_PRODUCT
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require, require_dtype, shape
@@ -116,7 +116,7 @@ def conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
 def _geometry(node: Node) -> Geometry:
     x, w = node.input(0), node.input(1)
     groups = max(1, x.shape[3] // w.shape[3])
-    rows, columns = axes(x.shape, (w.shape[1], w.shape[2]), dict(node.options))
+    rows, columns = lying(*axes(x.shape, (w.shape[1], w.shape[2]), dict(node.options)))
     return Geometry(x.shape[0], x.shape[3], w.shape[0], groups, rows, columns)
 
 
@@ -234,7 +234,7 @@ def depthwise_conv_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     x, w, y = node.input(0), node.input(1), node.outputs[0]
     if w.data is None:
         return with_packing(node, 1, profile, depthwise_conv_2d)
-    rows, columns = axes(x.shape, (w.shape[1], w.shape[2]), dict(node.options))
+    rows, columns = lying(*axes(x.shape, (w.shape[1], w.shape[2]), dict(node.options)))
     channels = x.shape[3]
     if w.shape[3] != channels:
         geometry = Geometry(x.shape[0], channels, w.shape[3], channels, rows, columns)

@@ -11,7 +11,7 @@ from app.engine.ir import Launch, Node
 from app.engine.ops.conv import steps
 from app.engine.ops.reduce import fold_gpu
 from app.engine.ops.tiles import lanes, spread
-from app.engine.ops.window import Axis, axes
+from app.engine.ops.window import Axis, axes, lying
 from app.engine.profile import DeviceProfile
 from app.engine.registry import Shape, op, require_dtype, shape
 
@@ -51,7 +51,8 @@ def pool_2d(node: Node, profile: DeviceProfile) -> Sequence[Launch]:
     """
     require_dtype(node, "float32")
     x, y, options = node.input(0), node.outputs[0], dict(node.options)
-    rows, columns = axes(x.shape, (options["filter_height"], options["filter_width"]), options)
+    rows, columns = lying(*axes(x.shape, (options["filter_height"], options["filter_width"]),
+                                options))
     channels = x.shape[3]
     if not profile.is_cpu and node.op in WHOLE and _covers(rows) and _covers(columns):
         # A work-item for each vector of channels would take the whole image alone.

@@ -18,8 +18,8 @@ from app.engine.profile import DeviceProfile
 
 # What lies side by side must stay in a core's cache. Units: bytes.
 MOST = 1 << 20
-# What laying down a tap takes beside a load and a store for each 16 floats (measured, AVX-512).
-# Units: cycles.
+# What laying down taps that lie together takes beside a load and a store for each 16 floats
+# (measured, AVX-512). Units: cycles.
 TAP = 12
 # It must save this much of the direct way's time, by the tiles' cycles.
 SAVES = 0.2
@@ -36,7 +36,8 @@ def pays(profile: DeviceProfile, batch: int, channels: int, outputs: int, rows: 
     line = cycles(profile, inner, outputs) if inner else 0.0
     line += border * _inside(columns, border) * cycles(profile, 1, outputs)
     direct = batch * rows.out * _inside(rows, rows.out - rows.inner) * line
-    laid = cycles(profile, pixels, outputs) + pixels * (TAP / channels + 1 / 8)
+    run = channels * (columns.kernel if columns.dilation == 1 else 1)
+    laid = cycles(profile, pixels, outputs) + pixels * (TAP / run + 1 / 8)
     return laid < (1 - SAVES) * direct
 
 

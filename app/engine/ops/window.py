@@ -76,3 +76,12 @@ def axes(shape: tuple[int, ...], kernel: tuple[int, int],
                  int(options.get("dilation_hfactor", 1)), padding, pads[0]),
             axis(shape[2], kernel[1], int(options["stride_w"]),
                  int(options.get("dilation_wfactor", 1)), padding, pads[1]))
+
+
+def lying(rows: Axis, columns: Axis) -> tuple[Axis, Axis]:
+    """The axes of the same windows over the image laid on its side, if it is one column.
+
+    The numbers lie as they did; kernels take many pixels of a row at a time, of a column one.
+    """
+    column = Axis(1, 1, columns.stride, columns.dilation, 0, 0, 1)
+    return (columns, rows) if columns == column else (rows, columns)
