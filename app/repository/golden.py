@@ -120,8 +120,9 @@ def tries(
         fed = {spec.name: ramp(spec, size) for spec in session.inputs}
         yield fed
         for many in INDICES if set(kinds.values()) & {"i", "u"} else ():
-            yield {name: np.remainder(array, many) if kinds.get(name) in ("i", "u") else array
-                   for name, array in fed.items()}
+            # Of a scalar a remainder is none, but a number of another type.
+            yield {name: np.asarray(array % many, array.dtype)
+                   if kinds.get(name) in ("i", "u") else array for name, array in fed.items()}
 
 
 def answered(

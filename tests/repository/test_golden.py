@@ -9,8 +9,9 @@ import pytest
 
 from app.backends.tflite import TfliteOptions, TfliteSession
 from app.errors import InvalidModel, ModelLoadFailed
-from app.repository.golden import Pictures, check, draw, inputs, main
+from app.repository.golden import Pictures, answered, check, draw, inputs, main, tries
 from app.repository.manifest import Golden, parse, read, understood
+from tests.engine.builder import Spec, single_op
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -53,6 +54,15 @@ def test_a_picture_stands_beside_the_description(digits: Path, image: object) ->
     (digits / "model.yaml").write_text(text)
     with pytest.raises(InvalidModel, match=r"golden\.1\.image"):
         read(digits / "model.yaml")
+
+
+def test_a_scalar_is_tried_in_its_own_type() -> None:
+    blob = single_op("EXPAND_DIMS", [Spec((3, 4)), Spec((), "int32")], [Spec((-1, -1, -1))])
+    model = TfliteSession(blob, TfliteOptions("ai-edge-litert", "test"))
+    fed = [numbers[model.inputs[1].name] for numbers in tries(model, None)]
+    assert {(scalar.dtype.name, scalar.shape) for scalar in fed} == {("int32", ())}
+    # The first number of a ramp is an axis of nothing.
+    answered(model, tries(model, None))
 
 
 @pytest.mark.parametrize("name", ["digits", "face-detection", "person-segmentation"])
