@@ -102,6 +102,38 @@ def test_an_input_that_is_too_small_is_refused_by_name(runtime: Runtime) -> None
         model.run([np.zeros((1, 10), "f4")])
 
 
+MOST = np.array(2**31 - 1, "i4")
+ENORMOUS: dict[str, tuple[list[Any], list[Spec], list[oracle.Array]]] = {
+    "FILL": ([Spec((2,), "int32"), np.float32(1)], [Spec((-1, -1))],
+             [np.array([60000, 60000], "i4")]),
+    "RANGE": ([np.int32(-5), Spec((), "int32"), np.int32(1)], [Spec((-1,), "int32")], [MOST]),
+    "RANDOM_UNIFORM": ([Spec((2,), "int32")], [Spec((-1, -1))],
+                       [np.array([60000, 60000], "i4")]),
+    "RESIZE_BILINEAR": ([np.ones((1, 2, 2, 1), "f4"), Spec((2,), "int32")],
+                        [Spec((1, -1, -1, 1))], [np.full(2, MOST)]),
+    "SPARSE_TO_DENSE": ([np.array([1, 2], "i4"), Spec((1,), "int32"), np.ones(2, "f4"),
+                         np.float32(0)], [Spec((-1,))], [MOST.reshape(1)]),
+    "NON_MAX_SUPPRESSION_V4": ([np.ones((3, 4), "f4"), np.ones(3, "f4"), Spec((), "int32"),
+                                np.float32(0.5), np.float32(0.1)],
+                               [Spec((-1,), "int32"), Spec((), "int32")], [MOST])}
+
+
+@pytest.mark.parametrize("name", sorted(ENORMOUS))
+def test_a_few_numbers_do_not_take_all_memory(runtime: Runtime, name: str) -> None:
+    given, outputs, inputs = ENORMOUS[name]
+    model = LoadedModel(runtime, read(single_op(name, given, outputs)))
+    with pytest.raises(InvalidInput, match=f"{name} .* bytes; one tensor has at most"):
+        model.run(inputs)
+    model.close()
+
+
+def test_a_range_over_all_of_a_type(runtime: Runtime) -> None:
+    blob = single_op("RANGE", [Spec((), "int32"), Spec((), "int32"), np.int32(2**20)],
+                     [Spec((-1,), "int32")])
+    (made,) = run_engine(runtime, blob, [np.array(-2**31, "i4"), MOST])
+    np.testing.assert_array_equal(made, np.arange(-2**31, 2**31 - 1, 2**20))
+
+
 NOTHING: dict[str, tuple[str, list[Any], Spec, dict[str, Any] | None]] = {
     "sum": ("ADD", [Spec((2, 0)), Spec((0,))], Spec((2, 0)), {}),
     "matrix": ("BATCH_MATMUL", [Spec((0, 3)), Spec((0, 3))], Spec((0, 0)), {"adjY": True}),

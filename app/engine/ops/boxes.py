@@ -1,4 +1,4 @@
-"""What detectors do with boxes in pictures, on the host: TFLite has neither of these."""
+"""What detectors do with boxes in pictures, on the host; of TFLite's own the shapes alone."""
 
 from __future__ import annotations
 
@@ -73,6 +73,18 @@ def _sampled(x: Data, rows: Data, columns: Data, method: str) -> Data:
               for r in (top, bottom)]
     made: Data = across[0] + (across[1] - across[0]) * down[:, None, None]
     return made
+
+
+@shape("NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5")
+def kept_shapes(node: Node) -> Sequence[Shape]:
+    """Boxes [N,4], scores [N], at most M [] -> their places [M], V5 also scores [M], how many [].
+
+    Raises: UnsupportedOp if the model computes how many at most.
+    """
+    most = node.input(2).data
+    require(most is not None, f"{node.op} of a computed number of boxes can't be planned")
+    assert most is not None
+    return [(int(most.reshape(-1)[0]),)] * (len(node.outputs) - 1) + [()]
 
 
 @shape("COMBINED_NON_MAX_SUPPRESSION")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from app.engine.ir import Data, Node
 from app.engine.ops.reduce import reduced_axes
 from app.engine.ops.typed import LOGIC, PAIRED
-from app.engine.registry import Shape, host, shape
+from app.engine.registry import Shape, host, require, shape
 
 
 def _divide(a: Data, b: Data) -> Data:
@@ -96,6 +98,22 @@ def concatenation(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
     return [np.concatenate([a for a in arrays if a is not None], int(node.options["axis"]))]
 
 
+# Where these have the shape of their output.
+SHAPED = {"SPARSE_TO_DENSE": 1, "RANDOM_UNIFORM": 0, "RANDOM_STANDARD_NORMAL": 0}
+
+
+@shape(*SHAPED)
+def given_shape(node: Node) -> Sequence[Shape]:
+    """The constant that an input holds.
+
+    Raises: UnsupportedOp if the model computes it.
+    """
+    extents = node.input(SHAPED[node.op]).data
+    require(extents is not None, f"{node.op} of a computed shape can't be planned")
+    assert extents is not None
+    return [tuple(int(e) for e in extents.reshape(-1))]
+
+
 @shape("FILL")
 def fill_shape(node: Node) -> Sequence[Shape]:
     """The constant that the first input holds.
@@ -120,22 +138,27 @@ def fill(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
 def range_shape(node: Node) -> Sequence[Shape]:
     """As many numbers as the constants say.
 
-    Raises: ValueError if the model computes them.
+    Raises: ValueError if the model computes them, or there is no end.
     """
     parts = [node.input(i).data for i in range(3)]
     if any(p is None for p in parts):
         raise ValueError("a RANGE whose ends the model computes can't be planned")
-    start, limit, delta = (p.reshape(-1)[0] for p in parts if p is not None)
-    if not delta:
-        raise ValueError("a RANGE in steps of 0 has no end")
-    return [(max(0, int(np.ceil((limit - start) / delta))),)]
+    start, limit, delta = _ends(parts)
+    if not delta or not math.isfinite(limit - start):
+        raise ValueError(f"a RANGE from {start} to {limit} in steps of {delta} has no end")
+    return [(max(0, math.ceil((limit - start) / delta)),)]
 
 
 @host("RANGE")
 def range_(node: Node, arrays: Sequence[Data | None]) -> Sequence[Data]:
     """start, start + delta, ... below limit."""
-    start, limit, delta = (a.reshape(-1)[0] for a in arrays if a is not None)
-    return [np.arange(start, limit, delta, dtype=node.outputs[0].dtype)]
+    return [np.arange(*_ends(arrays), dtype=node.outputs[0].dtype)]
+
+
+def _ends(arrays: Sequence[Data | None]) -> list[Any]:
+    """Whole numbers as Python's: the difference of two of a type may be none of it."""
+    numbers = [a.reshape(-1)[0] for a in arrays if a is not None]
+    return [n.item() if n.dtype.kind in "iu" else n for n in numbers]
 
 
 def _typed(node: Node, result: Data) -> Data:

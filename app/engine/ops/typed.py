@@ -36,8 +36,10 @@ OTHERS: dict[str, Pair] = {
 }
 BITS = {"BITWISE_XOR", "BITWISE_AND", "BITWISE_OR", "RIGHT_SHIFT", "LEFT_SHIFT"}
 # C's division cuts towards zero; a divisor of zero gives zero here, TFLite refuses to run it.
-QUOTIENT = "(q == 0 ? 0 : p / q)"
-REMAINDER = "(q == 0 ? 0 : p % q)"
+# The least integer by -1 stops a processor; by a product it stays what it is, as on the card.
+NEGATES = "((T1)-1 < 0 && q == (T1)-1)"
+QUOTIENT = f"(q == 0 ? 0 : {NEGATES} ? p * q : p / q)"
+REMAINDER = f"(q == 0 || {NEGATES} ? 0 : p % q)"
 FLOORED = f"({QUOTIENT} - ({REMAINDER} != 0 && (p < 0) != (q < 0)))"
 INTEGER = {
     "ADD": "p + q", "SUB": "p - q", "MUL": "p * q", "MAXIMUM": "max(p, q)",

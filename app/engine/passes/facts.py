@@ -18,6 +18,8 @@ Shape = tuple[int, ...]
 OPAQUE = {"bytes", "resource", "variant", *BITS}
 # Nodes that act beyond their outputs.
 EFFECTS = {"ASSIGN_VARIABLE", "CALL_ONCE", "IF", "WHILE", "VAR_HANDLE", "HASHTABLE_IMPORT"}
+# What a card of 8 GB gives at once; kernels count in 32 bits. Units: bytes.
+LARGEST = 2 << 30
 # How much they give is known only after they ran.
 DATA_SHAPED = {"WHERE", "UNIQUE", "SEGMENT_SUM", "UNSORTED_SEGMENT_SUM", "UNSORTED_SEGMENT_MAX",
                "UNSORTED_SEGMENT_MIN", "UNSORTED_SEGMENT_PROD", "HASHTABLE_LOOKUP",
@@ -51,8 +53,14 @@ def outputs_of(graph: Graph, raw: Node, node: Node) -> tuple[Tensor, ...] | None
     if any(e < 0 for s in shapes for e in s):
         raise InvalidInput(f"{node.op} (operator {node.index}) would have an output of shape "
                            f"{shapes}; the input is too small for this model")
-    return tuple(t if t.shape == s else replace(t, shape=s)
+    made = tuple(t if t.shape == s else replace(t, shape=s)
                  for t, s in zip(node.outputs, shapes, strict=True))
+    for tensor in made:
+        if tensor.dtype not in OPAQUE and tensor.nbytes > LARGEST:
+            raise InvalidInput(
+                f"{node.op} (operator {node.index}) would have an output of shape {tensor.shape}, "
+                f"{tensor.nbytes} bytes; one tensor has at most {LARGEST}: send a smaller input")
+    return made
 
 
 def _shapes(graph: Graph, raw: Node, node: Node) -> Sequence[Shape] | None:

@@ -26,7 +26,7 @@ VALUES = {
     "COMBINED_NON_MAX_SUPPRESSION": (2, 3), "CROP_AND_RESIZE": (3,), "DENSE_BINCOUNT": (1,),
     "RESIZE_BICUBIC": (1,), "KEYED_UNIFORM": (0,), "KEYED_NORMAL": (0,), "KEYED_INTEGERS": (0,),
     "PROJECTED": (2,), "RANDOM_STANDARD_NORMAL": (0,), "REVERSE_V2": (1,), "CUMSUM": (1,),
-    "DYNAMIC_UPDATE_SLICE": (),
+    "DYNAMIC_UPDATE_SLICE": (), "NON_MAX_SUPPRESSION_V4": (2,), "NON_MAX_SUPPRESSION_V5": (2,),
     **dict.fromkeys((f"UNSORTED_SEGMENT_{kind}" for kind in ("SUM", "PROD", "MAX", "MIN")), (2,)),
 }
 
