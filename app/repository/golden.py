@@ -121,7 +121,7 @@ def tries(
         yield fed
         for many in INDICES if set(kinds.values()) & {"i", "u"} else ():
             # Of a scalar a remainder is none, but a number of another type.
-            yield {name: np.asarray(array % many, array.dtype)
+            yield {name: np.asarray(np.remainder(array, many), array.dtype)
                    if kinds.get(name) in ("i", "u") else array for name, array in fed.items()}
 
 
