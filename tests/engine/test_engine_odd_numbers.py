@@ -186,7 +186,7 @@ def test_powers_of_integers(runtime: Runtime, constant: bool) -> None:
 
 @pytest.mark.parametrize("name", ["DIV", "FLOOR_DIV", "FLOOR_MOD"])
 def test_the_least_integer_by_minus_one(runtime: Runtime, name: str) -> None:
-    # It stops a processor, and TFLite with it.
+    # A processor's own division stops it. TFLite's kernels agree, but for a remainder of -1.
     dividends, divisors = np.array([-2**31, -2**31, 7], "i4"), np.array([-1, 1, -1], "i4")
     blob = single_op(name, [Spec((3,), "int32")] * 2, [Spec((3,), "int32")], {})
     (made,) = run_engine(runtime, blob, [dividends, divisors])
