@@ -214,8 +214,14 @@ def _answered(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _choose(good: dict[str, Any], answers: dict[str, Any]) -> tuple[str, str]:
-    """Take the faster runtime; a small lead is noise, and then the first one stays."""
+    """Take the faster runtime; a small lead is noise, and then the first one stays.
+
+    The first one stays, too, where numbers in a request decide how much there is to compute: the
+    newest survives those that no memory suffices for, older ones end with their process.
+    """
     choice = next(iter(good))
+    if not good[choice]["steady"]:
+        return choice, "the newest, as a request decides how much there is to compute"
     for name, answer in good.items():
         best = good[choice]
         smaller = answer["size"] < best["size"]

@@ -1,4 +1,5 @@
-"""A verdict stands for the bytes that it was asked about, whatever lies at their place by then."""
+"""A verdict stands for the bytes that it was asked about, whatever lies at their place by then,
+and names a runtime that survives what the model is asked."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.backends.runtimes import installed
 from app.errors import InvalidModel, ModelFileChanged
 from app.repository.database import Database
 from app.repository.sandbox import Sandbox, SandboxOptions
@@ -39,3 +41,13 @@ def test_no_file_gets_the_verdict_on_another(tmp_path: Path, sandbox: Sandbox) -
     place.write_bytes(BROKEN)
     with pytest.raises(InvalidModel):
         sandbox.check(place, bad)
+
+
+def test_what_a_request_makes_large_is_left_to_the_runtime_that_survives_it(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    place, data = tmp_path / "model.tflite", tiny.filled(computed=True)
+    place.write_bytes(data)
+    verdict = sandbox.check(place, hashlib.sha256(data).hexdigest())
+    assert verdict.runtime == next(iter(installed()))
+    assert "a request decides" in verdict.reason
