@@ -82,8 +82,10 @@ def _fit_one(spec: TensorSpec, array: Array) -> tuple[Array, int]:
 
 def _misfit(spec: TensorSpec, array: Array) -> InvalidInput:
     given = "strings" if array.dtype == object else str(array.dtype)
+    empty = "" if array.size else ", which has no values"
     return InvalidInput(
         f"input {spec.name!r} must be {wanted(spec)}; got {given} of shape {list(array.shape)}"
+        f"{empty}"
     )
 
 

@@ -107,6 +107,7 @@ def test_a_batch_larger_than_the_models_own(shared: Server) -> None:
     assert first(shared.infer("batches", rows.tolist()))["data"] == (rows + 1).tolist()
     assert first(shared.infer("free", rows.tolist()))["data"] == (rows + 1).tolist()
     assert "[2, 3]" in problem(shared.infer("batches", rows[:3].tolist()), 422)
+    assert "which has no values" in problem(shared.infer("free", [[]]), 422)
     both = {"t0": rows.tolist(), "t1": rows.tolist()}
     product = shared.infer("pair", both).json()["outputs"]["t3"]["data"]
     assert product == (rows * rows).tolist()
