@@ -92,11 +92,15 @@ def _launches(runtime: Runtime, blob: bytes) -> int:
 @pytest.mark.parametrize(("name", "head"), [
     *(("silu", head) for head in HEADS), *((name, "CONV_2D") for name in GATES if name != "silu")])
 def test_a_gate_costs_no_launch(runtime: Runtime, name: str, head: str) -> None:
-    model = ModelBuilder()
-    graph = model.graph()
-    x = graph.input(SHAPE)
-    graph.outputs(GATES[name](graph, _head(graph, head, x)))
-    assert _launches(runtime, model.build()) == 1
+    built = []
+    for gate in (GATES[name], _unary("LOGISTIC") if head == "none" else None):
+        model = ModelBuilder()
+        graph = model.graph()
+        y = _head(graph, head, graph.input(SHAPE))
+        graph.outputs(gate(graph, y) if gate else y)
+        built.append(model.build())
+    gated, alone = (_launches(runtime, blob) for blob in built)
+    assert gated == alone
 
 
 @given(st.data())
