@@ -1,6 +1,6 @@
 // unfold: y[n,i,j,h,w,c] = x[n, i*SH-PT+h*DH, j*SW-PL+w*DW, c], zero outside of x
 // x [N,H,W,C], y [N,OH,OW,KH,KW,C]; float32, row-major. Work-item p, CPU-shaped: pixel p of N*OH*OW.
-static inline void zero(__global float* y, int count)
+static inline void zero(int count, __global float* y)
 {
     for (int k = 0; k < count; k++) y[k] = 0.0f;
 }
@@ -18,13 +18,13 @@ void unfold(__global const float* restrict x, __global float* restrict y, int H,
     for (int w = 0, iw = j * SW - PL; w < KW; w += taps, iw += taps * DW) {
         const int from = ih < 0 || ih >= H ? taps : clamp(-iw, 0, taps);
         const int to = clamp(W - iw, from, taps);
-        zero(y, from * C);
+        zero(from * C, y);
         y += from * C;
         __global const float* source = x + ((n * H + ih) * W + iw + from) * C;
         const int count = (to - from) * C;
         for (int k = 0; k < count; k++) y[k] = source[k];
         y += count;
-        zero(y, (taps - to) * C);
+        zero((taps - to) * C, y);
         y += (taps - to) * C;
     }
 }
