@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import threading
 import time
@@ -15,10 +14,10 @@ from app.errors import ModelNotReady, ServingError, exhausted
 from app.repository import deaths, meter
 from app.repository.descriptions import Descriptions
 from app.repository.manifest import Manifest
-from app.repository.names import Key, order
+from app.repository.names import Key
 from app.repository.records import Report, Wish
+from app.repository.resting import RestingShelf
 from app.repository.served import Loaded, Opener
-from app.repository.shelf import Shelf
 from app.repository.state import State
 from app.trouble import Trouble, passes, report
 
@@ -29,7 +28,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0
 """Seconds until a model is tried again that there was no room for, doubled each time."""
 
 
-class Store(Shelf):
+class Store(RestingShelf):
     """The models of this worker, after the wishes in the state store.
 
     Two threads: one watches the wishes and unloads, so that is never late; one loads.
@@ -44,16 +43,11 @@ class Store(Shelf):
         heartbeat: float,
         sweep: Callable[[Sequence[Loaded]], None],
     ) -> None:
-        super().__init__(descriptions.label)
-        self.worker = f"{os.getpid()}-{time.time_ns():x}"
-        self._state = state
+        super().__init__(descriptions.label, state, heartbeat)
         self._descriptions = descriptions
         self._load = load
         self._open_lane = open_lane
-        self._heartbeat = heartbeat
         self._sweep = sweep
-        # What was asleep and is being loaded again, whoever woke it.
-        self._waking: set[Key] = set()
         # What there was no room to load: how long to wait, and until when (time.monotonic()).
         self._later: dict[Key, tuple[float, float]] = {}
         self._applied: dict[Key, int] = {}
@@ -113,44 +107,6 @@ class Store(Shelf):
             # The others find out by themselves.
             report(log, error, "this worker could not take its leave")
 
-    def resting(self, name: str, version: str | None) -> Key | None:
-        """Find a version that a request would bring back, or that another is bringing back."""
-        version = version and self._meant(name, version)
-        with self._lock:
-            keys = [
-                key for key, wish in self._wishes.items()
-                if (wish.asleep or key in self._waking)
-                and key.name == name and version in (None, key.version)
-            ]  # fmt: skip
-        return max(keys, key=lambda key: order(key.version), default=None)
-
-    def wake(self, key: Key, deadline: float) -> None:
-        """Bring back a version that was unloaded because nobody used it, and wait for it.
-
-        Units: deadline in time.monotonic() seconds. lease then says what came of it.
-        """
-        waited = woken = False
-        while time.monotonic() < deadline:
-            with self._lock:
-                if key in self._loaded:
-                    return
-            wish = self._state.wish(key)
-            if wish is not None and wish.asleep:
-                if waited and wish.asleep != "idle":
-                    return
-                # Once more where it was idle for too long before this worker had loaded it.
-                wish, woken = self._state.want(key, True), True
-            if wish is None or not wish.wanted:
-                return
-            mine = [r for r in self._state.reports(key) if r.worker == self.worker]
-            if any(r.generation >= wish.generation and r.state == "failed" for r in mine):
-                if woken:
-                    # There is no room for it now; the next request may find some.
-                    self._state.sleep(key, "evicted")
-                return
-            time.sleep(self._heartbeat / 2)
-            waited = True
-
     def restate(self) -> None:
         """Report anew what is loaded, after a fault has moved it to another device."""
         for item in self.loaded():
@@ -196,12 +152,7 @@ class Store(Shelf):
     def _follow(self) -> None:
         wishes = {wish.key: wish for wish in self._state.wishes()}
         with self._lock:
-            resting = {key for key, wish in self._wishes.items() if wish.asleep} | self._waking
-            self._wishes = wishes
-            self._waking = {
-                key for key in resting & wishes.keys()
-                if wishes[key].wanted and key not in self._loaded
-            }  # fmt: skip
+            self._wish(wishes)
             gone = [key for key in self._loaded if key not in wishes]
             for key in gone:
                 self._retire(key)
