@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from app.answers import Answers, key
 from app.backends.fit import fit
@@ -24,6 +25,7 @@ from app.tensors import Array
 
 # A caller may end its own side behind its request; one that had to wait will rather have gone.
 _LONG_SECONDS = 0.005
+Used = TypeVar("Used")
 Decode = Callable[[Loaded], Mapping[str, Array]]
 # Told of every answer that was computed: the model, its inputs and its outputs.
 Answered = Callable[[Loaded, Mapping[str, Array], Mapping[str, Array]], None]
@@ -90,7 +92,8 @@ class Predictor:
                 QuotaExceeded, DeadlineExceeded, DeviceError.
         """
         try:
-            return self._awake(name, version, decode, terms)
+            until = terms.deadline if terms.patient else 0.0
+            return self._awake(name, version, until, lambda it: self._run(it, decode, terms))
         except (Overloaded, QuotaExceeded) as error:
             rejected(error.reason)
             raise
@@ -99,18 +102,20 @@ class Predictor:
             raise
 
     def _awake(
-        self, name: str, version: str | None, decode: Decode, terms: Terms
-    ) -> Prediction:
+        self, name: str, version: str | None, until: float, use: Callable[[Loaded], Used],
+        counts: bool = True,
+    ) -> Used:  # fmt: skip
+        """Use a model; one that rests is brought back and waited for, if there is an until."""
         try:
-            with self._store.lease(name, version) as loaded:
-                return self._run(loaded, decode, terms)
+            with self._store.lease(name, version, used=counts) as loaded:
+                return use(loaded)
         except ModelNotReady:
-            resting = self._store.resting(name, version) if terms.patient else None
+            resting = self._store.resting(name, version) if until else None
             if resting is None:
                 raise
-            self._store.wake(resting, terms.deadline)
-        with self._store.lease(name, version) as loaded:
-            return self._run(loaded, decode, terms)
+            self._store.wake(resting, until)
+        with self._store.lease(name, version, used=counts) as loaded:
+            return use(loaded)
 
     def room(
         self, name: str, version: str | None, size: int, caller: str, pace: float | None
@@ -145,16 +150,7 @@ class Predictor:
                 back because nobody used it.
         Raises: ModelNotFound, ModelNotReady.
         """
-        try:
-            with self._store.lease(name, version, used=False) as loaded:
-                return loaded
-        except ModelNotReady:
-            resting = self._store.resting(name, version) if until else None
-            if resting is None:
-                raise
-            self._store.wake(resting, until)
-        with self._store.lease(name, version, used=False) as loaded:
-            return loaded
+        return self._awake(name, version, until, lambda loaded: loaded, counts=False)
 
     def ready(self, name: str, version: str | None) -> Key:
         """Say which version would answer a request; one that comes back with it does.
