@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from app.engine.ir import Const, Launch, Scratch, Tensor
@@ -9,8 +10,9 @@ from app.engine.planner import Plan
 from app.engine.profile import RX_580, DeviceProfile
 from bench.kernels import gfx803
 from bench.kernels.__main__ import HALVES, main
-from bench.kernels.plans import launches, plan_all, programs
+from bench.kernels.plans import launches, plan_all, plan_blob, programs
 from bench.kernels.roofline import predict
+from tests.engine.builder import Spec, single_op
 from tests.engine.corpus import CORPUS, nets
 from tests.tools import require_tool
 
@@ -30,6 +32,13 @@ def check_programs(plans: dict[str, Plan], most: int | None = None) -> None:
 
 def test_the_samples_kernels_neither_spill_nor_starve() -> None:
     check_programs(plan_all(SAMPLE)[0], SAMPLE_PROGRAMS)
+
+
+def test_nor_do_long_windows_of_columns() -> None:
+    blob = single_op("DEPTHWISE_CONV_2D", [Spec((1, 90, 1, 32)), np.ones((1, 21, 1, 32), "f4")],
+                     [Spec((1, 90, 1, 32))],
+                     {"padding": "SAME", "strideH": 1, "strideW": 1, "depthMultiplier": 1})
+    check_programs({"column": plan_blob(blob, profile=RX_580)})
 
 
 def test_nor_do_those_that_read_halves() -> None:

@@ -34,6 +34,8 @@ def depthwise_gpu(x: Tensor, w: Tensor, bias: Arg, y: Tensor, window: tuple[Axis
                rows.before, columns.before, rows.dilation, vectors, runs)
     defines = {"VW": width, "RM": run, "KH": rows.kernel, "KW": columns.kernel,
                "SW": columns.stride, "DW": columns.dilation, **epilogue}
+    if not _held(columns, run):
+        defines["APART"] = 1
     args = (x, Const(w, "flat", np.ravel), bias, y, *map(i32, numbers), *operands)
     return Launch("depthwise_gpu", "depthwise_gpu", args, (vectors * runs, height), (WAVE, 1),
                   defines, 2 * y.size * rows.kernel * columns.kernel,
@@ -45,9 +47,14 @@ def run_of(profile: DeviceProfile, columns: Axis, rows: int) -> int:
     twice; rows counts the vectors of channels times the output rows."""
     enough = profile.compute_units * 4 * 2 * WAVE
     for run in (4, 2):
-        inputs = {r * columns.stride + s * columns.dilation
-                  for r in range(run) for s in range(columns.kernel)}
-        fits = run <= columns.out and run + len(inputs) + 1 <= VECTORS
+        fits = run <= columns.out and _held(columns, run)
         if fits and rows * -(-columns.out // run) >= enough:
             return run
     return 1
+
+
+def _held(columns: Axis, run: int) -> bool:
+    """Tell whether the registers hold the inputs of a run, beside its sums and a tap."""
+    inputs = {r * columns.stride + s * columns.dilation
+              for r in range(run) for s in range(columns.kernel)}
+    return run + len(inputs) + 1 <= VECTORS

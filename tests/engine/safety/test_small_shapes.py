@@ -78,6 +78,8 @@ CASES: dict[str, Case] = {
                      {**SAME, "dilationHFactor": 2, "dilationWFactor": 3}),
     "depthwise": ("DEPTHWISE_CONV_2D", [spec(1, 5, 6, 7), f4(1, 3, 3, 7), f4(7)],
                   [spec(1, 5, 6, 7)], {**SAME, "depthMultiplier": 1, **RELU}),
+    "depthwise along a column": ("DEPTHWISE_CONV_2D", [spec(1, 19, 1, 6), f4(1, 15, 1, 6), f4(6)],
+                                 [spec(1, 19, 1, 6)], {**SAME, "depthMultiplier": 1}),
     "depthwise strided": ("DEPTHWISE_CONV_2D", [spec(1, 7, 7, 16), f4(1, 3, 2, 16), f4(16)],
                           [spec(1, 3, 3, 16)], {**VALID, "depthMultiplier": 1}),
     "depthwise times 2": ("DEPTHWISE_CONV_2D", [spec(1, 3, 4, 3), f4(1, 3, 3, 6), f4(6)],
